@@ -1,0 +1,3 @@
+from .structures import AUXILIARY, NAMES, STRUCTURES, TARGET_NAMES, TARGETS, Structure, flatten, index_of
+
+__all__ = ["AUXILIARY", "NAMES", "STRUCTURES", "TARGETS", "TARGET_NAMES", "Structure", "flatten", "index_of"]
