@@ -1,0 +1,122 @@
+"""The command line: ``python -m monai_agglo <command>``.
+
+Each command is one function below: its docstring is the help text, its body declares the arguments and returns a
+one-line call of a public function. Packages are imported inside that call, so that ``--help`` answers at once.
+
+Exit codes: 0 all done; 1 some cases failed; 2 wrong usage or bad input, with one sentence on stderr (``--debug`` shows
+the traceback); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from monai_agglo import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+Run = Callable[[argparse.Namespace], "int | None"]
+
+
+def phantom(parser: argparse.ArgumentParser) -> Run:
+    """Write synthetic lateral VFSS studies: one study, or with --patients a data set with a datalist."""
+    parser.add_argument("folder", help="where to write; made when missing")
+    parser.add_argument("--patients", type=int, help="write a data set of this many patients (default: one study)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import phantom as package
+
+        if args.patients is None:
+            print(package.write_study(package.PhantomSpec.sample(args.seed), args.folder))
+        else:
+            print(package.make_dataset(args.folder, args.patients, args.seed))
+
+    return run
+
+
+def predict(parser: argparse.ArgumentParser) -> Run:
+    """Segment a cine (DICOM, NIfTI, AVI/MP4 or PNG): masks, overlay video and contact sheet."""
+    parser.add_argument("source", help="the cine: a file, or a folder of single-frame DICOM instances")
+    parser.add_argument("--output", required=True, help="folder for the results; made when missing")
+    parser.add_argument("--bundle", help="bundle folder (default: the vfss_seg bundle that came with the package)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo.apps import predict as job
+
+        job(args.source, args.output, bundle=args.bundle)
+
+    return run
+
+
+def structures(parser: argparse.ArgumentParser) -> Run:
+    """List the structures: id, name, code, colour and priority."""
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo.swallow import STRUCTURES
+
+        for s in STRUCTURES:
+            kind = "auxiliary" if s.auxiliary else "target"
+            print(f"{s.id:3d}  {s.name:20} {kind:10} {s.code[1] + ':' + s.code[0]:30} {s.priority:4d}  {s.title}")
+
+    return run
+
+
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
+    function.__name__: function for function in (phantom, predict, structures)
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with one sub-command per entry of :data:`COMMANDS`."""
+    parser = argparse.ArgumentParser(prog="python -m monai_agglo", description="Light segmenters for swallow studies.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--debug", action="store_true", help="show log lines and tracebacks")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, function in COMMANDS.items():
+        text = (function.__doc__ or "").strip()
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        sub.set_defaults(run=function(sub))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments without the program's name; ``sys.argv[1:]`` when None.
+
+    Returns:
+        The exit code, see the module's docstring.
+    """
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(levelname)s %(message)s")
+    if not args.debug:
+        warnings.simplefilter("ignore")
+    try:
+        return int(args.run(args) or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if args.debug:
+            raise
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def sentence(error: Exception) -> str:
+    """One line for a person: our own errors read as they are, a surprise names its type and the way to its traceback."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, OSError, ImportError)) and text:
+        return text
+    return f"unexpected {type(error).__name__}: {text} (run again with --debug for the traceback)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
