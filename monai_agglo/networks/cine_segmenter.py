@@ -1,0 +1,84 @@
+"""The VFSS segmenter: light encoder and light decoder over every frame of a cine."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .light_decoder import LightDecoder
+from .light_encoder import LightEncoder
+from .temporal_shift import TemporalShift
+
+__all__ = ["CineSegmenter"]
+
+
+class CineSegmenter(nn.Module):
+    """Segment structures in every frame of a cine.
+
+    Frames are folded into the batch, so any number of frames costs the same per frame. Any height and width from 16
+    pixels work: frames are padded inside to a multiple of 32 by repeating the border, and the logits are cropped back.
+
+    Args:
+        backbone: timm name of the encoder's backbone.
+        out_channels: structures; 12 targets by default.
+        feature_channels: channels of the encoder's fused map.
+        decoder_channels: channels inside the decoder.
+        decoder_blocks: separable convolutions in the decoder.
+        stride: stride of the fused map, 4 or 8.
+        temporal_shift: fraction of the feature channels exchanged with the neighbouring frames, 0 for none.
+        causal: with ``temporal_shift``, look at earlier frames only.
+        pretrained: start from timm's ImageNet weights.
+
+    Raises:
+        ValueError: when the backbone, the stride or the shift is not supported.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "efficientvit_b0",
+        out_channels: int = 12,
+        feature_channels: int = 48,
+        decoder_channels: int = 48,
+        decoder_blocks: int = 2,
+        stride: int = 4,
+        temporal_shift: float = 0.0,
+        causal: bool = False,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.multiple = 32
+        self.encoder = LightEncoder(backbone, 1, feature_channels, stride, pretrained)
+        self.shift = TemporalShift(temporal_shift, causal)
+        self.decoder = LightDecoder(feature_channels, out_channels, decoder_channels, decoder_blocks)
+        # Depthwise and pointwise convolutions run much faster in this layout on CPU and on tensor cores.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Segment.
+
+        Args:
+            image: (B, 1, H, W, T), intensities 0..1 with dark barium, H and W at least 16.
+
+        Returns:
+            Logits (B, out_channels, H, W, T); a structure is present where the sigmoid exceeds 0.5, and structures
+            may overlap.
+
+        Raises:
+            ValueError: when the input is not five-dimensional with one channel, or smaller than 16 pixels.
+        """
+        if image.dim() != 5 or image.shape[1] != 1:
+            raise ValueError(f"CineSegmenter expects (B, 1, H, W, T), not {list(image.shape)}")
+        batch, height, width, frames = image.shape[0], image.shape[2], image.shape[3], image.shape[4]
+        if height < 16 or width < 16:
+            raise ValueError(f"frames must be at least 16 x 16 pixels, not {height} x {width}")
+        x = image.permute(0, 4, 1, 2, 3).reshape(batch * frames, 1, height, width)
+        x = (x - 0.5) * 4.0
+        below, right = -height % self.multiple, -width % self.multiple
+        if below > 0 or right > 0:
+            x = F.pad(x, [0, right, 0, below], mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        features = self.shift(self.encoder(x), frames)
+        logits = self.decoder(features, height + below, width + right)[:, :, :height, :width]
+        return logits.reshape(batch, frames, self.out_channels, height, width).permute(0, 2, 3, 4, 1)
