@@ -53,6 +53,35 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def doctor(parser: argparse.ArgumentParser) -> Run:
+    """Check the installation and a bundle: versions, files, configs, weights, device; exit code 1 if one fails."""
+    parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
+    parser.add_argument("--schema", help="MONAI's metadata schema file, to check the metadata against")
+
+    def run(args: argparse.Namespace) -> int:
+        from monai_agglo.bundle import doctor as examine
+
+        checks = examine(args.bundle, args.schema)
+        print(*checks, sep="\n")
+        return int(any(check.status == "fail" for check in checks))
+
+    return run
+
+
+def results(parser: argparse.ArgumentParser) -> Run:
+    """Write the figures of docs/results into the bundle's metadata and the README tables (in a clone)."""
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file differs")
+
+    def run(args: argparse.Namespace) -> int:
+        from monai_agglo.bundle import publish
+
+        changed = publish(".", check=args.check)
+        print(*changed or ["nothing differs"], sep="\n")
+        return int(args.check and bool(changed))
+
+    return run
+
+
 def structures(parser: argparse.ArgumentParser) -> Run:
     """List the structures: id, name, code, colour and priority."""
 
@@ -67,7 +96,7 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    function.__name__: function for function in (phantom, predict, structures)
+    function.__name__: function for function in (phantom, predict, doctor, results, structures)
 }
 
 
@@ -111,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def sentence(error: Exception) -> str:
-    """One line for a person: our own errors read as they are, a surprise names its type and the way to its traceback."""
+    """One line for a person: our own errors as they are; a surprise names its type and the way to its traceback."""
     text = " ".join(str(error).split())
     if isinstance(error, (ValueError, OSError, ImportError)) and text:
         return text

@@ -1,0 +1,123 @@
+"""Figures are measured once, by the evaluation, into ``docs/results/<bundle>.json``; this puts them where people read.
+
+The bundle's ``eval_metrics`` and the tables between markers in the README files are written from that report and never
+by hand. :func:`publish` with ``check=True`` only compares, for the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from monai_agglo.swallow import STRUCTURES
+
+__all__ = ["begin_mark", "end_mark", "publish", "table"]
+
+KEYS = ("data", "seed", "patients", "mean_dice", "dice_is", "per_structure", "command")
+
+
+def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool = False) -> list[Path]:
+    """Write a bundle's figures into its metadata and into the README tables.
+
+    Args:
+        root: the clone's folder; the report is ``docs/results/<bundle>.json`` in it.
+        bundle: the bundle's name.
+        check: write nothing, only say what differs.
+
+    Returns:
+        The files that differed from the report (and, without ``check``, have been rewritten).
+
+    Raises:
+        FileNotFoundError: when the report or a file to write is missing.
+        ValueError: when the report lacks a key or a README lacks its markers.
+    """
+    root = Path(root)
+    source = root / "docs" / "results" / f"{bundle}.json"
+    report = _read_report(source)
+    wanted: dict[Path, str] = {}
+    metadata = root / "bundles" / bundle / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    if content.get("eval_metrics") != eval_metrics(report):  # compared as values: the file's own layout may differ
+        content["eval_metrics"] = eval_metrics(report)
+        wanted[metadata] = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
+    for readme in (root / "README.md", root / "bundles" / bundle / "docs" / "README.md"):
+        text = readme.read_text(encoding="utf-8") if readme.is_file() else None
+        if (new := _replace_block(readme, text, bundle, table(report))) != text:
+            wanted[readme] = new
+    if not check:
+        for path, text in wanted.items():
+            part = path.with_name(path.name + ".part")
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+    return list(wanted)
+
+
+def eval_metrics(report: dict[str, Any]) -> dict[str, Any]:
+    """The report as the metadata states it.
+
+    Args:
+        report: the evaluation's report.
+
+    Returns:
+        ``mean_dice``, one ``dice_<structure>`` per structure, and what they were measured on.
+    """
+    metrics: dict[str, Any] = {"mean_dice": report["mean_dice"]}
+    metrics.update({f"dice_{name}": row["dice"] for name, row in report["per_structure"].items()})
+    metrics.update({key: report[key] for key in ("data", "patients", "seed", "dice_is")})
+    return metrics
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as a Markdown table with its origin under it.
+
+    Args:
+        report: the evaluation's report; Dice as fractions, HD95 in pixels.
+
+    Returns:
+        Markdown text without a final newline.
+    """
+    titles = {structure.name: structure.title for structure in STRUCTURES}
+    lines = ["| structure | Dice | HD95 (px) | frames |", "|---|---|---|---|"]
+    for name, row in report["per_structure"].items():
+        lines.append(f"| {titles[name]} | {_number(row['dice'], 3)} | {_number(row['hd95_px'], 1)} | {row['frames']} |")
+    lines.append(f"| **mean** | **{_number(report['mean_dice'], 3)}** | | |")
+    origin = f"{report['data']}, {report['patients']} patients, seed {report['seed']}. Dice: {report['dice_is']}."
+    return "\n".join([*lines, "", origin, "", f"Measured by `{report['command']}`."])
+
+
+def begin_mark(bundle: str) -> str:
+    """The line of a README after which the table begins."""
+    return f"<!-- results:{bundle} (written by `python -m monai_agglo results`) -->"
+
+
+def end_mark(bundle: str) -> str:
+    """The line of a README before which the table ends."""
+    return f"<!-- end results:{bundle} -->"
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A figure, or a dash where there was nothing to measure."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: run the evaluation first, see docs/train.md")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    missing = [key for key in KEYS if key not in report]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; run the evaluation again")
+    return report
+
+
+def _replace_block(path: Path, text: str | None, bundle: str, block: str) -> str:
+    """The README's text with the lines between its two marks replaced."""
+    if text is None:
+        raise FileNotFoundError(f"no {path} to write the results into")
+    before, begin, rest = text.partition(begin_mark(bundle))
+    _, end, after = rest.partition(end_mark(bundle))
+    if not begin or not end:
+        raise ValueError(f"{path} lacks the lines {begin_mark(bundle)!r} and {end_mark(bundle)!r} around its table")
+    return f"{before}{begin}\n{block}\n{end}{after}"
