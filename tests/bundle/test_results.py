@@ -1,0 +1,85 @@
+"""Figures come from the report and from nowhere else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_agglo.bundle import publish
+from monai_agglo.bundle.results import begin_mark, end_mark
+
+ROOT = Path(__file__).parents[2]
+REPORT = {
+    "data": "phantom",
+    "seed": 7,
+    "patients": 3,
+    "mean_dice": 0.8126,
+    "dice_is": "mean over patients",
+    "per_structure": {
+        "bolus": {"dice": 0.9, "hd95_px": 2.04, "frames": 31},
+        "c1": {"dice": None, "hd95_px": None, "frames": 0},
+    },
+    "command": "python -m x",
+}
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder laid out like a clone, with a report not yet published."""
+    for folder in ("docs/results", "bundles/vfss_seg/configs", "bundles/vfss_seg/docs"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "docs/results/vfss_seg.json").write_text(json.dumps(REPORT))
+    metadata = {"version": "1", "eval_metrics": {"mean_dice": 0}}
+    (tmp_path / "bundles/vfss_seg/configs/metadata.json").write_text(json.dumps(metadata))
+    for readme in ("README.md", "bundles/vfss_seg/docs/README.md"):
+        (tmp_path / readme).write_text(f"before\n{begin_mark('vfss_seg')}\nold\n{end_mark('vfss_seg')}\nafter\n")
+    return tmp_path
+
+
+def test_the_project_s_own_figures_are_the_report_s():
+    assert publish(ROOT, check=True) == [], "run: python -m monai_agglo results"
+
+
+def test_check_writes_nothing(clone):
+    before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
+    assert len(publish(clone, check=True)) == 3
+    assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
+
+
+def test_publish_writes_metadata_and_tables(clone):
+    assert len(publish(clone)) == 3
+    assert publish(clone, check=True) == []
+    metadata = json.loads((clone / "bundles/vfss_seg/configs/metadata.json").read_text())
+    assert metadata["version"] == "1"
+    assert metadata["eval_metrics"]["mean_dice"] == 0.8126
+    assert metadata["eval_metrics"]["dice_bolus"] == 0.9
+    assert metadata["eval_metrics"]["dice_c1"] is None
+    text = (clone / "README.md").read_text()
+    assert "| Bolus | 0.900 | 2.0 | 31 |" in text
+    assert "| C1 vertebra | - | - | 0 |" in text
+    assert "| **mean** | **0.813** | | |" in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+
+
+def test_an_edited_figure_is_found(clone):
+    publish(clone)
+    readme = clone / "README.md"
+    readme.write_text(readme.read_text().replace("0.900", "0.990"))
+    assert publish(clone, check=True) == [readme]
+
+
+def test_no_report(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run the evaluation first"):
+        publish(tmp_path)
+
+
+def test_incomplete_report(clone):
+    (clone / "docs/results/vfss_seg.json").write_text('{"seed": 1}')
+    with pytest.raises(ValueError, match="lacks data, patients, mean_dice"):
+        publish(clone)
+
+
+def test_missing_markers(clone):
+    (clone / "README.md").write_text("no table here\n")
+    with pytest.raises(ValueError, match=r"README.md lacks the lines"):
+        publish(clone)
