@@ -1,0 +1,255 @@
+"""Masks drawn over a frame: contours with a halo, a light fill, short labels, and the legend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from monai_agglo.swallow import STRUCTURES, Structure
+
+__all__ = ["display_window", "draw_overlay", "fit_to_side", "legend", "resize_frame", "text_block", "to_grey8"]
+
+INK = (235, 235, 235)
+FAINT = (130, 130, 130)
+PAPER = (22, 22, 24)
+WARN = (255, 176, 46)
+FILL = 0.14
+"""Opacity of the fill: enough to see an area at a glance, little enough to read the film through it."""
+
+
+def display_window(frame: np.ndarray) -> tuple[float, float]:
+    """Grey levels to show as black and white: the 0.5th and 99.5th percentile of a frame.
+
+    Args:
+        frame: any real array.
+
+    Returns:
+        ``(low, high)`` with ``low < high``.
+    """
+    values = np.asarray(frame, np.float32)
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, (0.5, 99.5)) if values.size else (0.0, 1.0)
+    return float(low), float(high if high > low else low + 1)
+
+
+def to_grey8(frame: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
+    """A frame as 8-bit grey.
+
+    Args:
+        frame: (H, W), any real dtype.
+        window: grey levels shown as black and white; :func:`display_window` of this frame when None.
+
+    Returns:
+        (H, W) uint8.
+    """
+    low, high = window or display_window(frame)
+    scaled = (np.asarray(frame, np.float32) - low) * (255 / max(high - low, 1e-12))
+    return np.nan_to_num(np.clip(scaled, 0, 255)).round().astype(np.uint8)
+
+
+def fit_to_side(shape: tuple[int, int], smallest: int, largest: int) -> tuple[int, int]:
+    """Rows and columns after scaling the longer side into ``[smallest, largest]``, the aspect kept, both at least 1."""
+    rows, columns = shape
+    side = max(rows, columns)
+    scale = min(max(side, smallest), largest) / side
+    return max(1, round(rows * scale)), max(1, round(columns * scale))
+
+
+def resize_frame(frame: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A frame at another size: averaged when it shrinks, bilinear when it grows, pixels kept when it is tiny.
+
+    Args:
+        frame: (H, W) or (H, W, 3) uint8.
+        shape: rows and columns wanted.
+
+    Returns:
+        The same dtype at that size.
+    """
+    if frame.shape[:2] == tuple(shape):
+        return frame
+    how = cv2.INTER_AREA if shape[0] < frame.shape[0] else cv2.INTER_LINEAR
+    if max(frame.shape[:2]) < 64:
+        how = cv2.INTER_NEAREST
+    return cv2.resize(frame, (shape[1], shape[0]), interpolation=how)
+
+
+def draw_overlay(
+    frame: np.ndarray,
+    masks: np.ndarray,
+    structures: Sequence[Structure] | None = None,
+    window: tuple[float, float] | None = None,
+    side: tuple[int, int] = (512, 768),
+    labels: bool = True,
+) -> np.ndarray:
+    """Draw masks over one frame.
+
+    Every structure gets a coloured contour on a dark halo, so that it shows on bright and on dark ground, and a light
+    fill. The bolus gets no fill, and no other fill is drawn on it: the barium is what the reader looks at.
+
+    Args:
+        frame: (H, W) grey frame, any real dtype.
+        masks: (S, H, W), non-zero where the structure is; they may overlap.
+        structures: what each channel is; the first S of the table when None.
+        window: grey levels shown as black and white; taken from this frame when None.
+        side: the longer side of the picture is scaled into this range (smallest, largest), in pixels.
+        labels: write C1 .. C7 on the vertebrae.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB picture.
+
+    Raises:
+        ValueError: when frame and masks do not fit together.
+    """
+    masks = np.asarray(masks)
+    structures = STRUCTURES[: len(masks)] if structures is None else structures
+    if masks.ndim != 3 or masks.shape[1:] != frame.shape or len(masks) != len(structures):
+        raise ValueError(
+            f"masks {masks.shape} do not fit a frame {frame.shape} and {len(structures)} structures (want S, H, W)"
+        )
+    shape = fit_to_side(frame.shape, *side)
+    picture = cv2.cvtColor(resize_frame(to_grey8(frame, window), shape), cv2.COLOR_GRAY2RGB)
+    drawn = [
+        (structure, _resize_mask(mask, shape))
+        for structure, mask in sorted(zip(structures, masks), key=lambda pair: pair[0].priority)
+        if mask.any()
+    ]
+    if not drawn:
+        return picture
+    # The later structure of the priority order wins a pixel; the bolus wins it for no colour at all.
+    paint = np.zeros(shape, np.uint8)
+    colors = np.zeros((len(drawn) + 1, 3), np.uint8)
+    for i, (structure, mask) in enumerate(drawn, 1):
+        np.copyto(paint, 0 if structure.name == "bolus" else i, where=mask.view(bool))
+        colors[i] = structure.color
+    layer = np.where((paint > 0)[..., None], colors[paint], picture)
+    picture = cv2.addWeighted(picture, 1 - FILL, layer, FILL, 0)
+
+    thin = max(1, round(max(shape) / 400))
+    contours = [(s, cv2.findContours(m, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]) for s, m in drawn]
+    halo = picture.copy()
+    for _, lines in contours:
+        cv2.drawContours(halo, lines, -1, (0, 0, 0), thin + 2, cv2.LINE_AA)
+    picture = cv2.addWeighted(picture, 0.45, halo, 0.55, 0)
+    for structure, lines in contours:
+        cv2.drawContours(picture, lines, -1, structure.color, thin, cv2.LINE_AA)
+    if labels:
+        for structure, mask in drawn:
+            if re.fullmatch(r"c[1-7]", structure.name):
+                _stamp(picture, mask, structure.name.upper(), structure.color, max(11, round(max(shape) / 42)))
+    return picture
+
+
+def _resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A mask at display size, its edge smooth: area-averaged or interpolated, then cut at one half."""
+    mask = (np.asarray(mask) != 0).astype(np.uint8)
+    if mask.shape == tuple(shape):
+        return mask
+    scaled = resize_frame(mask * np.uint8(255), shape)
+    # A structure of a pixel or two must not vanish when the picture shrinks.
+    return (scaled >= min(128, max(1, int(scaled.max())))).astype(np.uint8)
+
+
+def _stamp(picture: np.ndarray, mask: np.ndarray, text: str, color: tuple[int, int, int], size: int) -> None:
+    """Write a short label at the middle of a mask's largest body, clear of the picture's edge."""
+    x0, y0, columns, rows = cv2.boundingRect(mask)
+    body = np.pad(mask[y0 : y0 + rows, x0 : x0 + columns], 1)
+    _, _, _, (x, y) = cv2.minMaxLoc(cv2.distanceTransform(body, cv2.DIST_L2, 3))
+    x, y = x + x0 - 1, y + y0 - 1
+    ink, halo = _glyphs(text, size)
+    top = int(np.clip(y - ink.shape[0] // 2, 0, max(0, picture.shape[0] - ink.shape[0])))
+    left = int(np.clip(x - ink.shape[1] // 2, 0, max(0, picture.shape[1] - ink.shape[1])))
+    area = picture[top : top + ink.shape[0], left : left + ink.shape[1]]
+    ink, halo = ink[: area.shape[0], : area.shape[1]], halo[: area.shape[0], : area.shape[1]]
+    bright = np.array([(c + 255) // 2 for c in color], np.float32)
+    area[:] = area * (1 - halo) * (1 - ink) + bright * ink
+
+
+@lru_cache(maxsize=64)
+def _glyphs(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage of a text (h, w, 1) in 0..1, and of a soft dark halo around it."""
+    box = _font(size).getbbox(text)
+    canvas = Image.new("L", (int(box[2]) + 6, int(box[3]) + 6))
+    ImageDraw.Draw(canvas).text((3, 3), text, fill=255, font=_font(size))
+    ink = np.asarray(canvas, np.float32) / 255
+    halo = cv2.GaussianBlur(cv2.dilate(ink, np.ones((3, 3))), (0, 0), 1) * 0.7
+    return ink[..., None], halo[..., None]
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def text_block(
+    lines: Sequence[str | tuple[str, tuple[int, int, int]]], width: int, size: int, margin: int = 8
+) -> np.ndarray:
+    """Lines of text on dark ground, wrapped at the width.
+
+    Args:
+        lines: each a text, or a text with its colour.
+        width: of the picture, in pixels.
+        size: of the letters, in pixels.
+        margin: around the text, in pixels.
+
+    Returns:
+        (rows, width, 3) uint8 RGB; zero rows when there are no lines.
+    """
+    rows: list[tuple[str, tuple[int, int, int]]] = []
+    for line in lines:
+        text, color = (line, INK) if isinstance(line, str) else line
+        rows += [(part, color) for part in _wrap(text, width - 2 * margin, size)]
+    pitch = round(size * 1.4)
+    canvas = Image.new("RGB", (width, (pitch * len(rows) + margin) if rows else 0), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for i, (text, color) in enumerate(rows):
+        draw.text((margin, margin // 2 + i * pitch), text, fill=color, font=_font(size))
+    return np.asarray(canvas)
+
+
+def _wrap(text: str, width: int, size: int) -> list[str]:
+    rows, row = [], ""
+    for word in text.split():
+        longer = f"{row} {word}".strip()
+        if row and _font(size).getlength(longer) > width:
+            rows.append(row)
+            longer = word
+        row = longer
+    return [*rows, row]
+
+
+def legend(
+    structures: Iterable[Structure], width: int, size: int, present: Iterable[str] | None = None, margin: int = 8
+) -> np.ndarray:
+    """The key to the colours: a swatch and a title per structure, as many columns as fit.
+
+    Args:
+        structures: in the order to show.
+        width: of the picture, in pixels.
+        size: of the letters, in pixels.
+        present: names of the structures that were found; the others are greyed and marked "not seen". All when None.
+        margin: around the text, in pixels.
+
+    Returns:
+        (rows, width, 3) uint8 RGB.
+    """
+    structures = list(structures)
+    found = None if present is None else set(present)
+    titles = [s.title if found is None or s.name in found else f"{s.title} (not seen)" for s in structures]
+    font, swatch = _font(size), round(size * 1.1)
+    cell = swatch + 3 * margin + max((int(font.getlength(t)) for t in titles), default=0)
+    columns = max(1, (width - margin) // cell)
+    pitch = round(size * 1.55)
+    canvas = Image.new("RGB", (width, pitch * -(-len(titles) // columns) + margin), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for i, (structure, title) in enumerate(zip(structures, titles)):
+        x, y = margin + (i % columns) * cell, margin // 2 + (i // columns) * pitch
+        seen = found is None or structure.name in found
+        box = (x, y + 2, x + swatch, y + 2 + swatch)
+        draw.rectangle(box, fill=structure.color if seen else None, outline=structure.color, width=2)
+        draw.text((x + swatch + margin, y), title, fill=INK if seen else FAINT, font=font)
+    return np.asarray(canvas)

@@ -1,0 +1,240 @@
+"""The overlay video: the film beside the film with its masks, at its own pace."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from monai_agglo.data.atomic import atomic_path
+from monai_agglo.data.contact_sheet import DISCLAIMER, frame_caption, write_contact_sheet
+from monai_agglo.data.drawing import (
+    FAINT,
+    INK,
+    PAPER,
+    WARN,
+    display_window,
+    draw_overlay,
+    legend,
+    resize_frame,
+    text_block,
+    to_grey8,
+)
+from monai_agglo.swallow import STRUCTURES, Structure
+
+__all__ = ["OverlayVideo", "draw_overlay", "frame_caption", "write_contact_sheet", "write_overlay_video"]
+
+logger = logging.getLogger(__name__)
+
+CLOCK = 90_000
+"""Ticks per second of the video's time base (the customary 90 kHz)."""
+SHOWN_FPS = 15.0
+"""Rate at which a cine without any stated timing is shown."""
+LONGEST_S = 2.0
+"""A gap between two frames longer than this is shown as this; the caption keeps the true time."""
+ENCODERS = (
+    ("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
+    ("libopenh264", {}),
+    ("h264", {}),
+    ("mpeg4", {"q": "3"}),
+)
+
+
+def _ticks(count: int, times_ms: Sequence[float] | None, fps: float | None) -> Iterator[tuple[int, int]]:
+    """Start and length of each frame in clock ticks, strictly growing; endless past the last stated time."""
+    usual = CLOCK / (fps or SHOWN_FPS)
+    if times_ms is not None and fps is None and len(times_ms) > 1:
+        gaps = np.diff(np.asarray(times_ms, float)) * CLOCK / 1000
+        known = gaps[gaps > 0]
+        usual = float(np.median(known)) if known.size else usual
+        # An order that does not grow (repeated or damaged stamps) is shown at the usual pace.
+        gaps = np.where(gaps > 0, gaps, usual)
+    else:
+        gaps = np.full(max(count - 1, 0), usual)
+    usual = min(usual, LONGEST_S * CLOCK)
+    start = 0.0
+    for gap in itertools.chain(np.clip(gaps, 1, LONGEST_S * CLOCK), itertools.repeat(usual)):
+        yield round(start), max(1, round(start + gap) - round(start))
+        start += gap
+
+
+class OverlayVideo:
+    """An H.264 MP4 that takes one frame at a time, so that memory does not grow with the cine.
+
+    The plain frame stands left, the same frame with its masks right, then a line with frame number and time, and the
+    legend. Use :func:`write_overlay_video` unless the frames are pushed from elsewhere. Frames keep their pace: the
+    time stamps of the video are the times of the frames.
+
+    Args:
+        path: the file to write (always in MP4 form).
+        structures: what each mask channel is; the twelve targets when None.
+        times_ms: time of each frame in milliseconds; None when the cine states no timing.
+        fps: show at this constant rate instead of ``times_ms``.
+        total: number of frames, for the caption.
+        window: grey levels shown as black and white; from the first frame when None.
+        side: the longer side of each panel is scaled into this range, in pixels.
+        side_by_side: put the plain frame to the left of the overlay.
+        title: a line above the legend, for example the pseudonym.
+
+    Raises:
+        ValueError: when ``fps`` is not a positive number, or no video encoder can be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        structures: Sequence[Structure] | None = None,
+        times_ms: Sequence[float] | None = None,
+        fps: float | None = None,
+        total: int | None = None,
+        window: tuple[float, float] | None = None,
+        side: tuple[int, int] = (512, 768),
+        side_by_side: bool = True,
+        title: str = "",
+    ) -> None:
+        if fps is not None and not 0 < fps <= 1000:
+            raise ValueError(f"fps must be between 0 and 1000, got {fps}")
+        self.path, self.structures, self.times_ms, self.fps = Path(path), structures, times_ms, fps
+        self.total, self.window, self.side, self.side_by_side, self.title = total, window, side, side_by_side, title
+        self.count = 0
+        self._ticks = _ticks(total or (len(times_ms) if times_ms is not None else 0), times_ms, fps)
+        self._lengths: dict[int, int] = {}
+        self._container = self._stream = self._footer = None
+
+    def add(self, frame: np.ndarray, masks: np.ndarray, note: str = "") -> None:
+        """Append a frame.
+
+        Args:
+            frame: (H, W), any real dtype; every frame of one size.
+            masks: (S, H, W), non-zero where a structure is.
+            note: words after the frame's number and time, shown as a warning.
+        """
+        self.window = self.window or display_window(frame)
+        picture = self.compose(frame, masks, note)
+        if self._container is None:
+            self._open(picture.shape)
+        import av
+
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        image.pts, length = next(self._ticks)
+        image.time_base = Fraction(1, CLOCK)
+        self._lengths[image.pts] = length
+        image = image.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        self._mux(image)
+        self.count += 1
+
+    def compose(self, frame: np.ndarray, masks: np.ndarray, note: str = "") -> np.ndarray:
+        """The picture of one frame as it enters the video: (rows, columns, 3) uint8, both sizes even."""
+        structures = STRUCTURES[: len(masks)] if self.structures is None else self.structures
+        panels = [draw_overlay(frame, masks, structures, self.window, self.side)]
+        if self.side_by_side:
+            plain = resize_frame(to_grey8(frame, self.window), panels[0].shape[:2])
+            gap = np.full((len(plain), 4, 3), PAPER, np.uint8)
+            panels = [np.repeat(plain[..., None], 3, axis=2), gap, panels[0]]
+        picture = np.concatenate(panels, axis=1)
+        if picture.shape[1] < 480:  # a narrow still: room for the words
+            pad = 480 - picture.shape[1]
+            picture = np.pad(picture, ((0, 0), (pad // 2, pad - pad // 2), (0, 0)))
+        width, size = picture.shape[1], max(12, round(picture.shape[1] / 64))
+        if self._footer is None:
+            words = [(" · ".join(filter(None, [self.title, DISCLAIMER])), FAINT)]
+            self._footer = np.concatenate([legend(structures, width, size), text_block(words, width, size)])
+        known = self.times_ms is not None and self.count < len(self.times_ms)
+        time_ms = float(self.times_ms[self.count]) if known else None
+        line = frame_caption(self.count, self.total, time_ms, note)
+        caption = text_block([(line, WARN if note else INK)], width, size)[: round(size * 1.4) + 8]
+        picture = np.concatenate([picture, caption, self._footer])
+        return np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)))
+
+    def close(self) -> None:
+        """Flush the encoder and finish the file."""
+        if self._container is not None:
+            self._mux(None)
+            self._container.close()
+            self._container = None
+
+    def _open(self, shape: tuple[int, ...]) -> None:
+        import av
+
+        for name, options in ENCODERS:
+            container = av.open(str(self.path), "w", format="mp4", options={"movflags": "+faststart"})
+            try:
+                # The rate is a hint for the encoder only: pace comes from the time stamps.
+                stream = container.add_stream(name, rate=Fraction(self.fps or SHOWN_FPS).limit_denominator(1000))
+                stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
+                context = stream.codec_context
+                context.time_base = stream.time_base = Fraction(1, CLOCK)
+                context.options = options
+                context.gop_size = 15
+                context.max_b_frames = 0
+                context.colorspace = context.color_primaries = context.color_trc = 1  # ITU-R BT.709
+                context.color_range = 1
+                context.open()
+            except (ValueError, av.error.FFmpegError) as error:
+                logger.info("video encoder %s does not open: %s", name, type(error).__name__)
+                container.close()
+                continue
+            if name == "mpeg4":
+                logger.warning("this PyAV has no H.264 encoder; the overlay video is MPEG-4 part 2")
+            self._container, self._stream = container, stream
+            return
+        raise ValueError("no video encoder can be opened: install PyAV from PyPI (pip install av)")
+
+    def _mux(self, image) -> None:
+        for packet in self._stream.encode(image):
+            # Without a length the last frame, or a still, would be shown for no time at all.
+            packet.duration = self._lengths.pop(packet.pts, 1)
+            self._container.mux(packet)
+
+
+@contextmanager
+def _closing(video: OverlayVideo) -> Iterator[OverlayVideo]:
+    try:
+        yield video
+    finally:
+        video.close()
+
+
+def write_overlay_video(
+    path: str | os.PathLike,
+    frames: Iterable[np.ndarray],
+    masks: Iterable[np.ndarray],
+    fps: float | None = None,
+    times_ms: Sequence[float] | None = None,
+    notes: Iterable[str] | None = None,
+    **options,
+) -> int:
+    """Write an overlay video from frames and masks that are taken one at a time.
+
+    Args:
+        path: the MP4 file; it appears when it is whole.
+        frames: (H, W) frames, any real dtype.
+        masks: (S, H, W) masks, one per frame.
+        fps: constant rate to show; the pace of ``times_ms`` when None, else 15 per second.
+        times_ms: time of each frame in milliseconds, for the caption and the pace; None when unknown.
+        notes: words for each frame's caption, shown as a warning; none when None.
+        options: see :class:`OverlayVideo`.
+
+    Returns:
+        Number of frames written.
+
+    Raises:
+        ValueError: when there is no frame, or when frames and masks differ in number or in size.
+    """
+    notes = itertools.repeat("") if notes is None else notes
+    end = object()
+    with atomic_path(path) as partial:
+        with _closing(OverlayVideo(partial, times_ms=times_ms, fps=fps, **options)) as video:
+            for (frame, mask), note in zip(itertools.zip_longest(frames, masks, fillvalue=end), notes):
+                if frame is end or mask is end:
+                    raise ValueError(f"{path}: frames and masks differ in number after {video.count}")
+                video.add(np.asarray(frame), np.asarray(mask), note)
+        if not video.count:
+            raise ValueError(f"{path}: no frame to write")
+        return video.count
