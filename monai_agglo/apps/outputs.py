@@ -1,0 +1,113 @@
+"""Result folders: refused before the work when they belong to somebody else, filled only when the work is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from monai_agglo.data.atomic import atomic_path
+
+__all__ = ["RESULT_FILES", "check_output", "is_ours", "result_folder", "write_json"]
+
+RECORD, SUMMARY = "predict.json", "summary.json"
+RESULT_FILES = ("masks.nii.gz", "overlay.mp4", "contact_sheet.png", RECORD)
+KINDS = ("monai_agglo.predict", "monai_agglo.predict_batch")
+DAY_S = 86_400
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder holds nothing but what ``predict`` writes, or carries its record."""
+    for name in (RECORD, SUMMARY):
+        try:
+            record = json.loads((folder / name).read_text(encoding="utf-8"))
+            if isinstance(record, dict) and record.get("kind") in KINDS:
+                return True
+        except (OSError, ValueError):
+            continue
+    return all(
+        is_ours(entry)
+        if entry.is_dir()
+        else entry.name in RESULT_FILES or entry.name.startswith(".") or entry.name == "Thumbs.db"
+        for entry in folder.iterdir()
+    )
+
+
+def check_output(output: str | os.PathLike, overwrite: bool = False) -> Path:
+    """Refuse an output folder that belongs to somebody else.
+
+    Args:
+        output: the folder to write to; it may not exist yet.
+        overwrite: write into a folder with other files too; only files of the same names are replaced.
+
+    Returns:
+        The folder, absolute.
+
+    Raises:
+        ValueError: when it is a file, or holds other files and ``overwrite`` is False.
+    """
+    folder = Path(output).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{output}: the output must be a folder, and this is a file")
+    if folder.is_dir() and not overwrite and not is_ours(folder):
+        raise ValueError(f"{output}: holds files that are not results; give another folder, or --overwrite")
+    return folder
+
+
+@contextmanager
+def result_folder(output: Path) -> Iterator[Path]:
+    """A temporary folder beside ``output`` whose files move there when the block ends without an error.
+
+    The record (``predict.json``) leaves first and arrives last: a folder without it was interrupted, and a folder with
+    it is whole.
+
+    Args:
+        output: the final folder, checked by :func:`check_output`.
+
+    Yields:
+        The folder to write to.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for left in output.parent.glob(f".{output.name}.*.part"):  # of a run that was killed
+        if left.is_dir() and time.time() - left.stat().st_mtime > DAY_S:
+            shutil.rmtree(left, ignore_errors=True)
+    work = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
+    work.mkdir(mode=0o700)
+    try:
+        yield work
+        if not output.exists():
+            work.chmod(0o777 & ~_umask())
+            work.rename(output)
+            return
+        for name in RESULT_FILES[::-1]:
+            if name == RECORD or not (work / name).exists():
+                (output / name).unlink(missing_ok=True)
+        for name in RESULT_FILES:
+            if (work / name).exists():
+                os.replace(work / name, output / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write strict JSON (no NaN), whole or not at all.
+
+    Args:
+        path: the file.
+        content: what to write; a NaN or an infinity is an error, since other readers refuse it.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    with atomic_path(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
