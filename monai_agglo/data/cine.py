@@ -1,0 +1,227 @@
+"""A cine: lazy frames of any file that a swallow is kept in, and what is known about them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cine_dicom import CineOptions, open_dicom, open_series
+from .cine_errors import MAX_READ_BYTES, CineReadError, fail
+from .cine_frames import FrameSource
+from .cine_header import is_dicom
+from .cine_spacing import cine_affine
+from .cine_timing import RepeatFinder, effective_fps
+
+Frames = slice | Sequence[int] | None
+
+
+class Cine:
+    """A sequence of grey frames that is decoded only as far as it is asked for.
+
+    Args:
+        source: gives the frames.
+        facts: what the file says, from one of the ``open_*`` functions.
+
+    Attributes:
+        shape: (rows, columns, frames).
+        dtype: of the frames.
+        meta: affine, times, spacing and provenance; nothing in it names a patient. ``repeated_frames`` and
+            ``effective_fps`` need the pixels: :meth:`read` fills them in.
+    """
+
+    def __init__(self, source: FrameSource, facts: dict[str, Any]) -> None:
+        self._source = source
+        self._timing = facts["timing"]
+        self.shape = source.shape
+        self.dtype = source.dtype
+        self.meta = _meta(source, facts)
+
+    def __len__(self) -> int:
+        return self.shape[2]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.frames()
+
+    def frames(self, frames: Frames = None) -> Iterator[np.ndarray]:
+        """Decode frames one at a time, in constant memory.
+
+        Args:
+            frames: which ones: a slice, ascending frame numbers, or all.
+
+        Yields:
+            (rows, columns) of :attr:`dtype`.
+
+        Raises:
+            CineReadError: a frame is damaged or missing.
+        """
+        return self._source.frames(self._wanted(frames))
+
+    def read(self, frames: Frames = None) -> np.ndarray:
+        """Decode frames into one array, and find the repeated ones among them.
+
+        Args:
+            frames: which ones: a slice, ascending frame numbers, or all.
+
+        Returns:
+            (rows, columns, frames) of :attr:`dtype`.
+
+        Raises:
+            CineReadError: a frame is damaged or missing, or the array would be too large.
+        """
+        wanted = self._wanted(frames)
+        rows, cols, _ = self.shape
+        size = rows * cols * len(wanted) * self.dtype.itemsize
+        if size > MAX_READ_BYTES:
+            raise fail(
+                self._source.shown, f"{len(wanted)} frames take {size >> 30} GB: read fewer with frames=slice(...)"
+            )
+        try:
+            stack = np.empty((len(wanted), rows, cols), self.dtype)
+        except MemoryError:
+            raise fail(self._source.shown, f"{len(wanted)} frames take {size >> 20} MB, more than there is") from None
+        finder = RepeatFinder(bool(self.meta["lossy"]))
+        for position, frame in enumerate(self._source.frames(wanted)):
+            stack[position] = frame
+            finder.add(stack[position])
+        self._note_repeats(finder, wanted)
+        # Frames lie one after the other in memory, so a frame is contiguous; the axes are still rows, columns, frames.
+        return stack.transpose(1, 2, 0)
+
+    def scan(self) -> dict[str, Any]:
+        """Find repeated frames without keeping the pixels.
+
+        Returns:
+            :attr:`meta`, with ``repeated_frames`` and ``effective_fps`` filled in.
+        """
+        finder = RepeatFinder(bool(self.meta["lossy"]))
+        for frame in self.frames():
+            finder.add(frame)
+        self._note_repeats(finder, range(len(self)))
+        return self.meta
+
+    def meta_of(self, frames: Frames = None) -> dict[str, Any]:
+        """Metadata of a part of the cine.
+
+        Args:
+            frames: which frames: a slice, ascending frame numbers, or all.
+
+        Returns:
+            A copy of :attr:`meta` whose per-frame entries are those of the chosen frames.
+        """
+        wanted = self._wanted(frames)
+        meta = dict(self.meta)
+        meta["spatial_shape"] = np.array([*self.shape[:2], len(wanted)])
+        times = self.meta["frame_times_ms"]
+        meta["frame_times_ms"] = None if times is None else [times[index] for index in wanted]
+        return meta
+
+    def _wanted(self, frames: Frames) -> range | list[int]:
+        count = self.shape[2]
+        if frames is None:
+            return range(count)
+        if isinstance(frames, slice):
+            wanted: range | list[int] = range(count)[frames]
+        else:
+            wanted = [int(index) for index in frames]
+        if not len(wanted):
+            raise fail(self._source.shown, f"no frame is chosen of {count}")
+        if any(b <= a for a, b in itertools.pairwise(wanted)):
+            raise fail(self._source.shown, "frames must be chosen in ascending order")
+        if wanted[0] < 0 or wanted[-1] >= count:
+            raise fail(
+                self._source.shown, f"frames {wanted[0]} to {wanted[-1]} are chosen, but it has 0 to {count - 1}"
+            )
+        return wanted
+
+    def _note_repeats(self, finder: RepeatFinder, wanted: Sequence[int]) -> None:
+        repeated = finder.result()
+        times = self._timing.times_ms
+        self.meta["repeated_frames"] = repeated
+        self.meta["effective_fps"] = effective_fps(None if times is None else [times[i] for i in wanted], repeated)
+
+
+def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: Any) -> Cine:
+    """Open any file or folder that holds a cine; what it is is told from its content, not from its name.
+
+    Args:
+        path: a DICOM file; a folder (or list) of single-frame DICOM instances; AVI, MP4, MOV, MKV or WMV; NIfTI or
+            NRRD; a PNG or JPEG still.
+        options: see :class:`~monai_agglo.data.cine_dicom.CineOptions`.
+
+    Returns:
+        The cine. No frame is decoded yet.
+
+    Raises:
+        CineReadError: it cannot be read as a cine; the one sentence says why.
+    """
+    try:
+        chosen = CineOptions(**options)
+    except TypeError:
+        known = ", ".join(CineOptions.__dataclass_fields__)
+        raise TypeError(f"open_cine takes the options {known}, not {', '.join(sorted(options))}") from None
+    shown = path
+    if isinstance(path, (list, tuple)):
+        if not path:
+            raise fail("(nothing)", "no file is given")
+        if len(path) > 1:
+            return Cine(*open_series([_existing(item, shown) for item in path], chosen, shown))
+        path = path[0]
+    file = _existing(path, shown)  # type: ignore[arg-type]
+    if file.is_dir():
+        files = sorted(item for item in file.iterdir() if item.is_file())
+        return Cine(*open_series(files, chosen, shown))
+    try:
+        return Cine(*_open_file(file, chosen, shown))
+    except OSError as error:
+        raise fail(shown, f"the file cannot be read ({type(error).__name__})") from None
+
+
+def _open_file(file: Path, options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
+    if is_dicom(file):
+        return open_dicom(file, options, shown)
+    raise fail(shown, "this is not a DICOM file, video, NIfTI, NRRD, PNG or JPEG")
+
+
+def _existing(path: str | os.PathLike, shown: object) -> Path:
+    file = Path(path).expanduser()
+    try:
+        if not file.exists():
+            raise fail(shown, "there is no such file or folder")
+        if not (file.is_file() or file.is_dir()):
+            raise fail(shown, "this is neither a file nor a folder")
+        if file.is_file() and file.stat().st_size == 0:
+            raise fail(shown, "the file is empty")
+    except (OSError, ValueError) as error:
+        if isinstance(error, CineReadError):
+            raise
+        raise fail(shown, f"the name cannot be opened ({type(error).__name__})") from None
+    return file
+
+
+def _meta(source: FrameSource, facts: dict[str, Any]) -> dict[str, Any]:
+    timing, spacing = facts["timing"], facts["spacing"]
+    affine = facts.get("affine")
+    if affine is None:
+        affine = cine_affine(facts["affine_spacing"])
+    named = ("timing", "spacing", "affine_spacing", "affine")
+    return {
+        "affine": affine.copy(),
+        "original_affine": affine.copy(),
+        "spatial_shape": np.array(source.shape),
+        "original_channel_dim": "no_channel",
+        "space": "RAS",
+        "frame_times_ms": timing.times_ms,
+        "time_source": timing.source,
+        "time_assumed": timing.assumed,
+        "effective_fps": None,
+        "repeated_frames": [],
+        "spacing_mm": spacing.mm,
+        "spacing_known": spacing.known,
+        "spacing_source": spacing.source,
+        **{key: item for key, item in facts.items() if key not in named},
+    }

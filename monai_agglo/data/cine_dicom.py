@@ -1,0 +1,235 @@
+"""From a DICOM file, or a folder of single-frame instances, to a frame source and its metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .cine_decode import SYNTAXES, PixelFormat
+from .cine_errors import CineReadError, check_size, fail
+from .cine_frames import EncapsulatedFrames, FrameSource, NativeFrames, pixel_format
+from .cine_grey import GreyMap
+from .cine_header import DicomHeader, is_dicom, number, read_header, text, value
+from .cine_kind import is_projection, modality_of, view_of
+from .cine_spacing import dicom_spacing, itk_spacing, pixel_aspect
+from .cine_timing import Timing, dicom_timing, instance_time, instance_timing
+from .identity import file_pseudonym, pseudonym
+
+
+@dataclass(frozen=True)
+class CineOptions:
+    """How a cine is read.
+
+    Args:
+        rescale: apply the modality LUT or rescale slope and intercept (float32).
+        voi: apply the VOI LUT or window (float32 in [0, 2**bits_stored - 1]).
+        any_modality: take files that are no projection cine, too.
+        series: which series of a folder to take when it holds several: its number, 0 for the first.
+        itk_spacing: give the affine the spacing that ITK gives the cine (ImagerPixelSpacing as it stands), for
+            overlays in ITK viewers; ``spacing_mm`` is the calibrated one all the same.
+    """
+
+    rescale: bool = False
+    voi: bool = False
+    any_modality: bool = False
+    series: int | None = None
+    itk_spacing: bool = False
+
+
+def open_dicom(path: str | os.PathLike, options: CineOptions, shown: object | None = None) -> tuple[FrameSource, dict]:
+    """Open one DICOM file.
+
+    Args:
+        path: the file.
+        options: how to read it.
+        shown: what to call it in messages.
+
+    Returns:
+        The frame source and the metadata of a cine.
+
+    Raises:
+        CineReadError: it cannot be read as a cine.
+    """
+    shown = path if shown is None else shown
+    header = _checked_header(path, options, shown)
+    source, form = _source(header, options, shown)
+    frames = source.shape[2]
+    return source, _meta(header, form, options, dicom_timing(header.dataset, frames), getattr(source, "lossy", False))
+
+
+def open_series(paths: Sequence[str | os.PathLike], options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
+    """Open a folder's DICOM files as one cine: one multi-frame file, or single-frame instances of one series.
+
+    Args:
+        paths: candidate files; those that are not DICOM images are passed over.
+        options: how to read them; ``series`` picks one of several.
+        shown: the folder, for messages.
+
+    Returns:
+        The frame source and the metadata.
+
+    Raises:
+        CineReadError: no image, several cines, or instances that do not belong together.
+    """
+    cines = _group(paths, shown)
+    if not cines:
+        raise fail(shown, "there is no DICOM image in it")
+    pick = options.series
+    if pick is None and len(cines) > 1:
+        raise fail(
+            shown,
+            f"it holds {len(cines)} different series or cines; name one file, or pick with series=0 to {len(cines) - 1}",
+        )
+    if pick is not None and not 0 <= pick < len(cines):
+        raise fail(shown, f"there is no series {pick}: it holds {len(cines)}")
+    headers = cines[pick or 0]
+    if len(headers) == 1:
+        return open_dicom(headers[0].path, options, shown)
+    check_size(shown, 1, 1, len(headers))
+    headers = order_instances(headers, shown)
+    opened = []
+    for header in headers:
+        _check_kind(header, options, shown)
+        source, form = _source(header, options, shown)
+        opened.append((source, form))
+    forms = {(source.shape, source.dtype, form.photometric, form.stored) for source, form in opened}
+    if len(forms) > 1:
+        raise fail(shown, "the instances of the series differ in size or pixel format")
+    timing = instance_timing([header.dataset for header in headers])
+    series = SeriesFrames([source for source, _ in opened], shown)
+    return series, _meta(
+        headers[0], opened[0][1], options, timing, False, text(headers[0].dataset, "SeriesInstanceUID")
+    )
+
+
+class SeriesFrames(FrameSource):
+    """Single-frame instances in their order.
+
+    Args:
+        sources: one source of one frame per instance.
+        shown: the folder, for messages.
+    """
+
+    def __init__(self, sources: Sequence[FrameSource], shown: object) -> None:
+        rows, cols, _ = sources[0].shape
+        super().__init__(shown, (rows, cols, len(sources)), sources[0].dtype)
+        self._sources = list(sources)
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        for index in wanted:
+            yield from self._sources[index].frames([0])
+
+
+def order_instances(headers: Sequence[DicomHeader], shown: object) -> list[DicomHeader]:
+    """Instances in the order of their InstanceNumber, or where that does not tell them apart of their acquisition time.
+
+    Args:
+        headers: single-frame instances of one series.
+        shown: the folder, for messages.
+
+    Returns:
+        The headers, ordered; copies of the same instance are dropped.
+
+    Raises:
+        CineReadError: neither tag gives an order.
+    """
+    unique: dict[str, DicomHeader] = {}
+    for header in sorted(headers, key=lambda header: header.path):
+        unique.setdefault(text(header.dataset, "SOPInstanceUID") or header.path, header)
+    instances = list(unique.values())
+    for key in (lambda header: number(header.dataset, "InstanceNumber"), lambda header: instance_time(header.dataset)):
+        keys = [key(header) for header in instances]
+        if None not in keys and len(set(keys)) == len(keys):
+            return [header for _, header in sorted(zip(keys, instances), key=lambda pair: pair[0])]
+    raise fail(
+        shown, "its instances have neither distinct InstanceNumbers nor distinct acquisition times to order them by"
+    )
+
+
+def _group(paths: Sequence[str | os.PathLike], shown: object) -> list[list[DicomHeader]]:
+    """Cines among files: each multi-frame file is one, the single frames of a series are one."""
+    groups: dict[tuple, list[DicomHeader]] = {}
+    for path in paths:
+        try:
+            if not is_dicom(path):
+                continue
+            header = read_header(path, pixels=False)
+        except (CineReadError, OSError):
+            continue
+        if header.offset < 0 or text(header.dataset, "SOPClassUID") == "1.2.840.10008.1.3.10":
+            continue
+        many = (number(header.dataset, "NumberOfFrames") or 1) > 1
+        series = text(header.dataset, "SeriesInstanceUID")
+        groups.setdefault((series, os.fspath(path) if many else ""), []).append(header)
+    return list(groups.values())
+
+
+def _checked_header(path: str | os.PathLike, options: CineOptions, shown: object) -> DicomHeader:
+    try:
+        header = read_header(path, shown)
+    except CineReadError as error:
+        # A CT or a dose without pixels is told what it is rather than what it lacks.
+        if "no pixel data" in str(error):
+            _check_kind(read_header(path, shown, pixels=False), options, shown, only_known=True)
+        raise
+    _check_kind(header, options, shown)
+    return header
+
+
+def _check_kind(header: DicomHeader, options: CineOptions, shown: object, only_known: bool = False) -> None:
+    if options.any_modality or is_projection(header.dataset):
+        return
+    modality = modality_of(header.dataset)
+    if only_known and not modality:
+        return
+    name = f"modality {modality}" if modality else "no modality or image class that says so"
+    raise fail(shown, f"not a projection cine ({name}); any_modality=True reads it all the same")
+
+
+def _source(header: DicomHeader, options: CineOptions, shown: object) -> tuple[Any, PixelFormat]:
+    syntax = SYNTAXES.get(header.syntax)
+    if syntax is None:
+        known = (
+            header.syntax
+            if header.syntax.replace(".", "").isdigit() and header.syntax.startswith("1.2.840.10008.")
+            else "private"
+        )
+        raise fail(shown, f"its transfer syntax is not supported ({known}); export it as explicit little endian")
+    form, frames = pixel_format(header, shown)
+    if syntax.kind == "video":
+        from .cine_video import DicomVideoFrames
+
+        return DicomVideoFrames(header, form, frames, syntax, shown), form
+    grey = GreyMap(header, form, options.rescale, options.voi, shown)
+    kind = NativeFrames if syntax.kind == "native" else EncapsulatedFrames
+    return kind(header, form, frames, grey, shown), form
+
+
+def _meta(
+    header: DicomHeader, form: PixelFormat, options: CineOptions, timing: Timing, lossy: bool, name: str = ""
+) -> dict[str, Any]:
+    dataset = header.dataset
+    spacing = dicom_spacing(dataset)
+    nominal = itk_spacing(dataset) if options.itk_spacing else spacing.nominal
+    uid = name or text(dataset, "SOPInstanceUID")
+    patient = text(dataset, "PatientID")
+    issuer = text(dataset, "IssuerOfPatientID")
+    return {
+        "source_format": "dicom",
+        "timing": timing,
+        "spacing": spacing,
+        "affine_spacing": nominal,
+        "pixel_aspect": pixel_aspect(dataset),
+        "modality": modality_of(dataset) or None,
+        "photometric": form.photometric,
+        "bits_stored": form.stored,
+        "lossy": lossy or SYNTAXES[header.syntax].lossy or text(dataset, "LossyImageCompression") == "01",
+        "mask_subtraction": value(dataset, "MaskSubtractionSequence") is not None,
+        "view": view_of(dataset),
+        "pseudonym": pseudonym(uid) if uid else file_pseudonym(header.path),
+        "patient_pseudonym": pseudonym(f"{issuer}\0{patient}", "patient") if patient else None,
+    }

@@ -1,0 +1,201 @@
+"""Frame sources: each kind of file hands out its grey frames one at a time."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .cine_decode import SYNTAXES, DamagedFrameError, PixelFormat
+from .cine_errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
+from .cine_fragments import group_frames, read_spans
+from .cine_grey import COLOUR, MONOCHROME, GreyMap
+from .cine_header import DicomHeader, number, text, value
+
+
+class FrameSource:
+    """Grey frames of one file.
+
+    Args:
+        shown: path for messages.
+        shape: (rows, columns, frames).
+        dtype: of the frames.
+    """
+
+    def __init__(self, shown: object, shape: tuple[int, int, int], dtype: np.dtype) -> None:
+        self.shown = shown
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        """Decode frames, one at a time.
+
+        Args:
+            wanted: ascending frame numbers.
+
+        Yields:
+            (H, W) of :attr:`dtype`, each an array of its own.
+
+        Raises:
+            CineReadError: a frame is damaged or missing.
+        """
+        raise NotImplementedError
+
+
+def pixel_format(header: DicomHeader, shown: object) -> tuple[PixelFormat, int]:
+    """The pixel format and the number of frames that a header states, checked.
+
+    Args:
+        header: the file's header.
+        shown: path for messages.
+
+    Returns:
+        The format and NumberOfFrames (1 when absent).
+
+    Raises:
+        CineReadError: a value is missing, contradictory, or beyond what a cine has.
+    """
+    dataset = header.dataset
+
+    def integer(keyword: str, default: int | None = None) -> int:
+        found = number(dataset, keyword)
+        if found is None and default is not None and value(dataset, keyword) is None and keyword not in dataset:
+            return default
+        if found is None or found != int(found):
+            raise fail(shown, f"{keyword} is missing or no number")
+        return int(found)
+
+    rows, cols = integer("Rows"), integer("Columns")
+    frames = integer("NumberOfFrames", 1) if text(dataset, "NumberOfFrames") or _unreadable(dataset) else 1
+    check_size(shown, rows, cols, frames)
+    samples = integer("SamplesPerPixel", 1)
+    allocated = integer("BitsAllocated")
+    stored = integer("BitsStored", allocated)
+    high = integer("HighBit", stored - 1)
+    photometric = text(dataset, "PhotometricInterpretation").upper()
+    if not photometric:
+        photometric = "MONOCHROME2" if samples == 1 else "RGB"
+    if photometric not in (*MONOCHROME, *COLOUR, "PALETTE COLOR"):
+        raise fail(shown, "its PhotometricInterpretation is not one that a cine has")
+    if samples != (3 if photometric in COLOUR else 1):
+        raise fail(shown, f"{samples} samples per pixel do not fit {photometric}")
+    if allocated not in (8, 16, 32):
+        raise fail(shown, f"{allocated} bits per sample is not supported (8, 16 or 32 are)")
+    if not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
+        raise fail(shown, f"BitsStored {stored} and HighBit {high} do not fit BitsAllocated {allocated}")
+    signed = integer("PixelRepresentation", 0) == 1 and photometric in MONOCHROME
+    planar = integer("PlanarConfiguration", 0) == 1
+    return PixelFormat(rows, cols, samples, allocated, stored, high, signed, planar, photometric), frames
+
+
+def _unreadable(dataset: Any) -> bool:
+    """Whether NumberOfFrames is there with a value that is no number."""
+    return "NumberOfFrames" in dataset and bool(getattr(dataset.get_item("NumberOfFrames"), "value", None))
+
+
+class NativeFrames(FrameSource):
+    """Uncompressed frames, read where they lie; a deflated file is inflated as far as needed and never stored.
+
+    Args:
+        header: the file.
+        form: its pixel format.
+        count: number of frames.
+        grey: the grey map.
+        shown: path for messages.
+    """
+
+    def __init__(self, header: DicomHeader, form: PixelFormat, count: int, grey: GreyMap, shown: object) -> None:
+        super().__init__(shown, (form.rows, form.cols, count), grey.dtype)
+        self._header, self._form, self._grey = header, form, grey
+        self._check(count)
+
+    def _check(self, count: int) -> None:
+        header, size = self._header, self._form.frame_bytes
+        if header.length is None:
+            raise fail(self.shown, "the pixel data are encapsulated but the transfer syntax says uncompressed")
+        declared, expected = header.length, size * count
+        if header.deflated:
+            packed = header.file_size - header.stream_start
+            if expected > INFLATION_FREE_BYTES and expected > MAX_INFLATION * packed:
+                raise fail(self.shown, f"{packed} bytes inflate to {expected} (a deflate bomb?)")
+            held = declared
+        else:
+            held = min(declared, header.file_size - header.offset)
+            if held < expected and held < declared:
+                raise fail(self.shown, f"the file is cut off in frame {held // size + 1} of {count}")
+        if held < expected:
+            reason = f"NumberOfFrames says {count} but the pixel data hold {held // size}"
+            if count == 1 or (held // size == count - 1 and held % size):
+                reason = f"the pixel data have {held} bytes where {expected} are expected"
+            raise fail(self.shown, reason)
+        if declared >= expected + size:
+            raise fail(self.shown, f"NumberOfFrames says {count} but the pixel data hold {declared // size}")
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        form, header = self._form, self._header
+        size, decode = form.frame_bytes, SYNTAXES[header.syntax].decode
+        assert decode is not None
+        swapped_bytes = header.big_endian and form.allocated == 8 and header.vr == "OW"
+        with header.open() as file:
+            for index in wanted:
+                start = index * size
+                lead = start & 1 if swapped_bytes else 0
+                length = size + lead
+                if swapped_bytes:
+                    length += length & 1
+                try:
+                    file.seek(header.offset + start - lead)
+                    data = file.read(length)
+                except (OSError, zlib.error):
+                    raise fail(self.shown, f"frame {index + 1} is damaged") from None
+                if swapped_bytes:  # 8-bit samples in big endian 16-bit words
+                    data = np.frombuffer(data[: len(data) & ~1], "u2").byteswap().tobytes() + data[len(data) & ~1 :]
+                    data = data[lead : lead + size]
+                elif header.big_endian and form.allocated > 8:
+                    data = np.frombuffer(data, form.word).byteswap().tobytes()
+                try:
+                    samples = decode(data, form)
+                except DamagedFrameError as error:
+                    raise fail(self.shown, f"frame {index + 1} of {self.shape[2]} is cut off: {error}") from None
+                yield self._grey(samples, index)
+
+
+class EncapsulatedFrames(FrameSource):
+    """Compressed frames, one codestream each.
+
+    Args:
+        header: the file.
+        form: its pixel format.
+        count: number of frames.
+        grey: the grey map.
+        shown: path for messages.
+    """
+
+    def __init__(self, header: DicomHeader, form: PixelFormat, count: int, grey: GreyMap, shown: object) -> None:
+        super().__init__(shown, (form.rows, form.cols, count), grey.dtype)
+        self._header, self._form, self._grey = header, form, grey
+        self._spans = group_frames(header, count, shown)
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        form, syntax = self._form, SYNTAXES[self._header.syntax]
+        decode = syntax.decode
+        assert decode is not None
+        with open(self._header.path, "rb") as file:
+            for index in wanted:
+                data = read_spans(file, self._spans[index])
+                try:
+                    samples = decode(data, form)
+                    if samples.shape[:2] != (form.rows, form.cols) or samples.dtype.kind not in "ui":
+                        raise DamagedFrameError(f"it decodes to {samples.shape[:2]} pixels")
+                    if samples.ndim == 3 and samples.shape[2] != form.samples:
+                        raise DamagedFrameError(f"it decodes to {samples.shape[2]} samples per pixel")
+                except DamagedFrameError as error:
+                    raise fail(self.shown, f"frame {index + 1} of {self.shape[2]} is damaged: {error}") from None
+                except (Exception, MemoryError) as error:  # a codec has its own exceptions for damaged data
+                    kind = type(error).__name__
+                    raise fail(
+                        self.shown, f"frame {index + 1} of {self.shape[2]} is damaged ({syntax.name}, {kind})"
+                    ) from None
+                yield self._grey(samples, index)

@@ -1,0 +1,306 @@
+"""From stored samples to one grey value per pixel, the same way for every file.
+
+Order: keep the stored bits (overlays may sit above them), then for grey images modality and VOI transforms where asked
+for, then the inversion of MONOCHROME1; for colour images luminance. Overlay planes, shutters and mask subtraction are
+display instructions and are never burnt in.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from .cine_decode import PixelFormat
+from .cine_errors import fail
+from .cine_header import DicomHeader, FunctionalGroups, items, number, numbers, text, value
+
+MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")
+_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601, which YBR_FULL uses
+
+
+def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
+    """Luminance of RGB samples.
+
+    Args:
+        rgb: (..., 3) unsigned integers.
+
+    Returns:
+        (...) in the same dtype, rounded.
+    """
+    if rgb.dtype in (np.uint8, np.uint16) and rgb.ndim == 3:
+        import cv2
+
+        return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
+    grey = rgb[..., 0] * _RED + rgb[..., 1] * _GREEN + rgb[..., 2] * _BLUE
+    return np.rint(grey).astype(rgb.dtype)
+
+
+def stored_bits(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
+    """Drop what lies outside the stored bits and restore the sign.
+
+    Args:
+        samples: decoded samples, of the storage word or narrower.
+        form: the pixel format.
+
+    Returns:
+        The samples in the storage word's size, signed where the format is.
+    """
+    if samples.dtype != form.word:
+        kind = samples.dtype.newbyteorder("=")
+        samples = samples.astype(kind, copy=False).view(f"u{kind.itemsize}").astype(form.word)
+    spare = form.high_bit + 1 - form.stored
+    if spare > 0:
+        samples = samples >> spare
+    unused = form.allocated - form.stored
+    if not form.signed:
+        return samples & form.word.type((1 << form.stored) - 1) if unused else samples
+    signed = samples.view(f"i{form.word.itemsize}")
+    return (signed << unused) >> unused if unused else signed
+
+
+class GreyMap:
+    """Turns decoded samples of a DICOM file into grey frames.
+
+    Args:
+        header: the file.
+        form: its pixel format.
+        rescale: apply the modality LUT or the rescale slope and intercept; grey values become float32.
+        voi: apply the VOI LUT or window after it; grey values become float32 in [0, 2**stored - 1].
+        shown: path for messages.
+
+    Raises:
+        CineReadError: a lookup table that the file needs is missing or damaged.
+    """
+
+    def __init__(self, header: DicomHeader, form: PixelFormat, rescale: bool, voi: bool, shown: object) -> None:
+        self.form = form
+        self.palette: np.ndarray | None = None
+        self.palette_first = 0
+        if form.photometric == "PALETTE COLOR":
+            self.palette_first, self.palette = palette_to_grey(header.dataset, shown)
+        self.inverted = form.photometric == "MONOCHROME1"
+        self.float = (rescale or voi) and form.photometric in MONOCHROME
+        self._options = (rescale, voi)
+        self._dataset = header.dataset
+        self._groups = FunctionalGroups(header.dataset) if self.float else None
+        self._tables: dict[Any, Any] = {}
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the grey frames."""
+        if self.float:
+            return np.dtype(np.float32)
+        if self.palette is not None:
+            return self.palette.dtype
+        return np.dtype(f"{'i' if self.form.signed else 'u'}{self.form.word.itemsize}")
+
+    def __call__(self, samples: np.ndarray, frame: int) -> np.ndarray:
+        """Grey values of one frame.
+
+        Args:
+            samples: (H, W) or (H, W, 3) as decoded.
+            frame: its number, for the transforms of an Enhanced object.
+
+        Returns:
+            (H, W) of :attr:`dtype`.
+        """
+        form = self.form
+        if form.photometric not in MONOCHROME and self.palette is None:
+            samples = stored_bits(samples, form)
+            return rgb_to_grey(samples) if samples.ndim == 3 else samples
+        grey = stored_bits(samples, form)
+        if self.palette is not None:
+            index = np.clip(grey.astype(np.int64) - self.palette_first, 0, len(self.palette) - 1)
+            return self.palette[index]
+        if self.float:
+            return self._transform(grey, frame)
+        return self._invert(grey) if self.inverted else grey
+
+    def _invert(self, grey: np.ndarray) -> np.ndarray:
+        # Within n stored bits, both for unsigned and for two's complement values, max + min - v is a bitwise not.
+        if self.form.signed:
+            return ~grey
+        return grey ^ self.form.word.type((1 << self.form.stored) - 1)
+
+    def _transform(self, grey: np.ndarray, frame: int) -> np.ndarray:
+        rescale, voi = self._options
+        modality = self._modality(frame) if rescale or voi else None
+        low, high = (
+            (-(1 << self.form.stored - 1), (1 << self.form.stored - 1) - 1)
+            if self.form.signed
+            else (0, (1 << self.form.stored) - 1)
+        )
+        ends = np.array([low, high])
+        out = _apply(grey, modality)
+        limits = np.sort(_apply(ends, modality))
+        if isinstance(modality, tuple) and modality[0] == "lut":
+            limits = np.array([modality[2].min(), modality[2].max()], np.float32)
+        if voi:
+            top = float((1 << self.form.stored) - 1)
+            out = self._window(out, frame, limits, top)
+            limits = np.array([0.0, top])
+        if self.inverted:
+            out = np.float32(limits[0] + limits[1]) - out
+        return out.astype(np.float32, copy=False)
+
+    def _modality(self, frame: int) -> Any:
+        group = self._groups.get(frame, "PixelValueTransformationSequence") if self._groups else None
+        for holder in filter(None, (group, self._dataset)):
+            for item in items(holder, "ModalityLUTSequence")[:1]:
+                table = self._lut(item)
+                if table is not None:
+                    return table
+            slope, intercept = number(holder, "RescaleSlope"), number(holder, "RescaleIntercept")
+            if slope is not None and intercept is not None and slope != 0:
+                return ("line", slope, intercept)
+        return None
+
+    def _window(self, values: np.ndarray, frame: int, limits: np.ndarray, top: float) -> np.ndarray:
+        group = self._groups.get(frame, "FrameVOILUTSequence") if self._groups else None
+        for holder in filter(None, (group, self._dataset)):
+            for item in items(holder, "VOILUTSequence")[:1]:
+                table = self._lut(item)
+                if table is not None:
+                    mapped = _apply(values, table)
+                    return mapped * np.float32(top / max(1.0, float(table[3])))
+            centre, width = numbers(holder, "WindowCenter")[:1], numbers(holder, "WindowWidth")[:1]
+            if centre and width and width[0] >= 1:
+                return _windowed(values, centre[0], width[0], text(holder, "VOILUTFunction"), top)
+        span = max(1e-6, float(limits[1] - limits[0]))  # no VOI in the file: the whole range
+        return (values - np.float32(limits[0])) * np.float32(top / span)
+
+    def _lut(self, item: Any) -> Any:
+        key = id(item)
+        if key not in self._tables:
+            self._tables[key] = _read_lut(item, self.form.signed)
+        return self._tables[key]
+
+
+def _apply(values: np.ndarray, transform: Any) -> np.ndarray:
+    if transform is None:
+        return values.astype(np.float32)
+    if transform[0] == "line":
+        return values.astype(np.float32) * np.float32(transform[1]) + np.float32(transform[2])
+    _, first, table, _ = transform
+    index = np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)
+    return table[index]
+
+
+def _windowed(values: np.ndarray, centre: float, width: float, function: str, top: float) -> np.ndarray:
+    """DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    values = values.astype(np.float32)
+    if function == "SIGMOID":
+        return np.float32(top) / (1 + np.exp(np.clip(-4 * (values - centre) / width, -80, 80)))
+    if function == "LINEAR_EXACT" or width <= 1:
+        scaled = (values - centre) / width + 0.5
+    else:
+        scaled = (values - (centre - 0.5)) / (width - 1) + 0.5
+    return np.clip(scaled, 0, 1).astype(np.float32) * np.float32(top)
+
+
+def _read_lut(item: Any, signed: bool) -> Any:
+    """A modality or VOI lookup table: ("lut", first mapped value, table, highest possible entry)."""
+    descriptor = numbers(item, "LUTDescriptor")
+    data = value(item, "LUTData")
+    if len(descriptor) != 3 or data is None:
+        return None
+    count, first, bits = int(descriptor[0]) & 0xFFFF or 65536, int(descriptor[1]), int(descriptor[2])
+    if signed and first > 32767:
+        first -= 65536
+    if not 1 <= bits <= 16:
+        return None
+    if isinstance(data, bytes):
+        wide = len(data) >= 2 * count
+        table = np.frombuffer(data, "<u2" if wide else "u1")
+    else:
+        table = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
+    return ("lut", first, table[:count].astype(np.float32), float((1 << bits) - 1)) if len(table) >= count else None
+
+
+def palette_to_grey(dataset: Any, shown: object) -> tuple[int, np.ndarray]:
+    """The luminance of a colour palette.
+
+    Args:
+        dataset: holds the red, green and blue tables, plain or segmented.
+        shown: path for messages.
+
+    Returns:
+        The first mapped value, and the luminance of each entry in the entries' depth (uint8 or uint16).
+
+    Raises:
+        CineReadError: a table is missing or too short.
+    """
+    tables = []
+    first = 0
+    bits = 16
+    for name in ("Red", "Green", "Blue"):
+        descriptor = numbers(dataset, f"{name}PaletteColorLookupTableDescriptor")
+        plain = value(dataset, f"{name}PaletteColorLookupTableData")
+        segmented = value(dataset, f"Segmented{name}PaletteColorLookupTableData")
+        if len(descriptor) != 3 or not isinstance(plain or segmented, bytes):
+            raise fail(shown, "the colour palette is missing")
+        count, first, bits = int(descriptor[0]) & 0xFFFF or 65536, int(descriptor[1]), int(descriptor[2])
+        if bits not in (8, 16):
+            raise fail(shown, "the colour palette has entries of neither 8 nor 16 bits")
+        if plain is not None:
+            table = _plain_palette(plain, count, bits)
+        else:
+            table = expand_segments(segmented, count, bits)
+        if len(table) < count:
+            raise fail(shown, "the colour palette is shorter than it says")
+        tables.append(table[:count])
+    if len({len(table) for table in tables}) != 1:
+        raise fail(shown, "the tables of the colour palette differ in length")
+    rgb = np.stack(tables, axis=-1).astype(np.float64)
+    grey = np.rint(rgb @ np.array([_RED, _GREEN, _BLUE]))
+    return first, grey.astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _plain_palette(data: bytes, count: int, bits: int) -> np.ndarray:
+    if bits == 8 and len(data) < 2 * count:
+        return np.frombuffer(data, "u1")
+    table = np.frombuffer(data[: len(data) & ~1], "<u2")
+    return table & 0xFF if bits == 8 else table
+
+
+def expand_segments(data: bytes, count: int, bits: int) -> np.ndarray:
+    """Expand a segmented palette (PS3.3 C.7.9.2) and stop at its stated length.
+
+    Args:
+        data: the segments, little endian.
+        count: entries that the descriptor states.
+        bits: 8 or 16.
+
+    Returns:
+        Up to ``count`` entries.
+    """
+    width = bits // 8
+    words = struct.unpack(f"<{len(data) // width}{'BH'[width - 1]}", data[: len(data) // width * width])
+    out: list[int] = []
+
+    def run(position: int, segments: int, depth: int) -> None:
+        while position + 1 < len(words) and segments and len(out) < count:
+            kind, length = words[position], words[position + 1]
+            position += 2
+            if kind == 0:
+                out.extend(words[position : position + length])
+                position += length
+            elif kind == 1 and out and position < len(words):
+                target = words[position]
+                out.extend(np.rint(np.linspace(out[-1], target, length + 1)[1:]).astype(int).tolist())
+                position += 1
+            elif kind == 2 and depth == 0:
+                step = 2 if width == 2 else 4
+                raw = words[position : position + step]
+                offset = sum(word << (8 * width * i) for i, word in enumerate(raw))
+                run(offset // width, length, 1)
+                position += step
+            else:
+                return
+            segments -= 1
+
+    run(0, len(words), 0)
+    return np.array(out[:count], np.int64)

@@ -1,0 +1,265 @@
+"""Open a DICOM file far enough to know what its pixels are, without reading them and without reading who they show.
+
+Only the tags named in :data:`TAGS` are parsed: names, birth dates and free text never get into memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import Tag
+
+from .cine_bytes import BoundedFile, InflatingFile
+from .cine_errors import MAX_HEADER_BYTES, CineReadError, fail
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+_UNDEFINED = 0xFFFFFFFF
+
+_KEYWORDS = """
+SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate ContentDate
+AcquisitionDateTime AcquisitionTime ContentTime Modality SeriesDescription ViewCodeSequence RecommendedDisplayFrameRate
+PatientID IssuerOfPatientID ViewPosition CineRate FrameTime FrameTimeVector ActualFrameDuration
+DistanceSourceToDetector DistanceSourceToPatient EstimatedRadiographicMagnificationFactor ImagerPixelSpacing
+PositionerPrimaryAngle SequenceOfUltrasoundRegions NominalScannedPixelSpacing
+SeriesInstanceUID InstanceNumber ImagePositionPatient ImageOrientationPatient PatientOrientation TemporalPositionIndex
+SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames FrameIncrementPointer Rows Columns
+PixelSpacing PixelAspectRatio PixelSpacingCalibrationType BitsAllocated BitsStored HighBit PixelRepresentation
+WindowCenter WindowWidth VOILUTFunction RescaleIntercept RescaleSlope ModalityLUTSequence VOILUTSequence
+RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor BluePaletteColorLookupTableDescriptor
+RedPaletteColorLookupTableData GreenPaletteColorLookupTableData BluePaletteColorLookupTableData
+SegmentedRedPaletteColorLookupTableData SegmentedGreenPaletteColorLookupTableData
+SegmentedBluePaletteColorLookupTableData LossyImageCompression MaskSubtractionSequence
+SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ExtendedOffsetTable ExtendedOffsetTableLengths
+"""
+TAGS = [Tag(tag) for keyword in _KEYWORDS.split() if (tag := tag_for_keyword(keyword)) is not None]
+
+_parse_lock = threading.Lock()
+
+
+@dataclass
+class DicomHeader:
+    """What is known about a DICOM file before a pixel is decoded.
+
+    Args:
+        path: the file.
+        dataset: the parsed tags of :data:`TAGS`.
+        syntax: transfer syntax UID.
+        offset: where the value of PixelData begins (in the inflated stream when ``deflated``).
+        length: PixelData's length in bytes, None when undefined (encapsulated).
+        vr: PixelData's value representation, ``"OW"`` under implicit VR.
+        file_size: size of the file in bytes.
+        stream_start: where the deflated stream begins in the file.
+    """
+
+    path: str
+    dataset: Dataset
+    syntax: str
+    offset: int
+    length: int | None
+    vr: str
+    file_size: int
+    stream_start: int = 0
+
+    @property
+    def deflated(self) -> bool:
+        return self.syntax == DEFLATED
+
+    @property
+    def big_endian(self) -> bool:
+        return self.syntax == EXPLICIT_BIG
+
+    def open(self) -> Any:
+        """The byte source in which ``offset`` counts; the caller closes it."""
+        return InflatingFile(self.path, self.stream_start) if self.deflated else open(self.path, "rb")
+
+
+def is_dicom(path: str | os.PathLike) -> bool:
+    """Whether a file has the DICOM preamble."""
+    with open(path, "rb") as file:
+        file.seek(128)
+        return file.read(4) == b"DICM"
+
+
+def read_header(path: str | os.PathLike, shown: object | None = None, pixels: bool = True) -> DicomHeader:
+    """Parse a DICOM file up to its pixel data.
+
+    Args:
+        path: the file.
+        shown: what to call it in messages, the path by default.
+        pixels: whether the file must hold pixel data.
+
+    Returns:
+        The header. With ``pixels=False`` a file without pixel data has ``offset`` -1.
+
+    Raises:
+        CineReadError: not DICOM, damaged, or without pixel data.
+    """
+    shown = path if shown is None else shown
+    try:
+        with _parse_lock, quiet_pydicom():
+            return _parse(os.fspath(path), shown, pixels)
+    except CineReadError:
+        raise
+    except (OSError, FileNotFoundError) as error:
+        raise fail(shown, f"the file cannot be read ({type(error).__name__})") from None
+    except (Exception, RecursionError) as error:  # pydicom raises whatever a damaged header leads it to
+        # The message of pydicom may quote a patient's tag: only its type is shown.
+        raise fail(shown, f"the DICOM header is damaged ({type(error).__name__})") from None
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Silence pydicom while it parses: its warnings quote tag values, which may name a patient."""
+    logger = logging.getLogger("pydicom")
+    thread = threading.get_ident()
+
+    def drop(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger.addFilter(drop)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(drop)
+
+
+def _parse(path: str, shown: object, pixels: bool) -> DicomHeader:
+    size = os.path.getsize(path)
+    with open(path, "rb") as raw:
+        file: Any = BoundedFile(raw, size)
+        if size < 132 or file.read(132)[128:] != b"DICM":
+            raise fail(shown, "this is not a DICOM file (it has no DICM preamble)")
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >= 0x00030000)
+        syntax = str(meta.get("TransferSyntaxUID", "") or "")
+        if not syntax:
+            raise fail(shown, "the file does not name its transfer syntax")
+        if syntax == DEFLATED:
+            return _parse_deflated(path, shown, pixels, raw.tell(), size)
+        dataset = _read_tags(file, syntax)
+        offset, length, vr = _pixel_element(file, syntax == EXPLICIT_BIG, shown, pixels)
+    return DicomHeader(path, dataset, syntax, offset, length, vr, size)
+
+
+def _parse_deflated(path: str, shown: object, pixels: bool, start: int, size: int) -> DicomHeader:
+    for limit in (1 << 20, MAX_HEADER_BYTES):
+        with InflatingFile(path, start) as stream:
+            try:
+                head = stream.read(limit)
+            except zlib.error:
+                raise fail(shown, "the deflated data are damaged") from None
+        buffer = io.BytesIO(head)
+        dataset = _read_tags(buffer, DEFLATED)
+        if buffer.tell() + 12 <= len(head) or len(head) < limit:  # else the header goes on beyond what was inflated
+            offset, length, vr = _pixel_element(buffer, False, shown, pixels)
+            return DicomHeader(path, dataset, DEFLATED, offset, length, vr, size, start)
+    raise fail(shown, f"the header inflates to more than {MAX_HEADER_BYTES >> 20} MB (a deflate bomb?)")
+
+
+def _read_tags(file: Any, syntax: str) -> Dataset:
+    return read_dataset(
+        file,
+        syntax == IMPLICIT_LITTLE,
+        syntax != EXPLICIT_BIG,
+        stop_when=lambda tag, vr, length: tag in (0x7FE00008, 0x7FE00009, 0x7FE00010) or tag > 0x7FE00010,
+        specific_tags=TAGS,
+    )
+
+
+def _pixel_element(file: Any, big_endian: bool, shown: object, required: bool) -> tuple[int, int | None, str]:
+    """Read the element header that parsing stopped at: offset of the value, its length, its VR."""
+    start = file.tell()
+    head = file.read(12)
+    order = ">" if big_endian else "<"
+    tag = struct.unpack(order + "HH", head[:4]) if len(head) >= 8 else (0, 0)
+    if tag in ((0x7FE0, 0x0008), (0x7FE0, 0x0009)) and required:
+        raise fail(shown, "the pixels are floating point numbers, which no cine has")
+    if tag != (0x7FE0, 0x0010):
+        if required:
+            raise fail(shown, "the file holds no pixel data, or is cut off before them")
+        return -1, None, ""
+    if head[4:6] in (b"OB", b"OW", b"UN", b"OF", b"OD"):
+        offset, vr = start + 12, head[4:6].decode()
+        length = struct.unpack(order + "L", head[8:12])[0] if len(head) == 12 else 0
+    else:
+        offset, vr, length = start + 8, "OW", struct.unpack(order + "L", head[4:8])[0]
+    return offset, None if length == _UNDEFINED else length, vr
+
+
+def value(dataset: Any, keyword: str) -> Any:
+    """A tag's value, None when it is absent, empty or cannot be parsed."""
+    with _parse_lock, quiet_pydicom():
+        try:
+            found = dataset.get(keyword)
+        except Exception:
+            return None
+    return None if found is None or (isinstance(found, (str, bytes)) and not found) else found
+
+
+def text(dataset: Any, keyword: str) -> str:
+    """A tag's value as stripped text, empty when there is none."""
+    found = value(dataset, keyword)
+    return "" if found is None else str(found).strip(" \0")
+
+
+def number(dataset: Any, keyword: str) -> float | None:
+    """A tag's first value as a finite number, else None."""
+    found = numbers(dataset, keyword)
+    return found[0] if found else None
+
+
+def numbers(dataset: Any, keyword: str) -> list[float]:
+    """A tag's values as finite numbers; empty when one of them is not."""
+    found = value(dataset, keyword)
+    if found is None:
+        return []
+    try:
+        many = [found] if isinstance(found, (str, bytes, int, float)) else list(found)
+        result = [float(item) for item in many]
+    except (TypeError, ValueError):
+        return []
+    return result if all(abs(item) < 1e300 for item in result) else []
+
+
+def items(dataset: Any, keyword: str) -> list[Dataset]:
+    """The items of a sequence; empty when it is absent or no sequence."""
+    found = value(dataset, keyword)
+    if found is None or isinstance(found, (str, bytes, int, float)):
+        return []
+    return [item for item in found if isinstance(item, Dataset)]
+
+
+class FunctionalGroups:
+    """The functional groups of an Enhanced object, per frame and shared.
+
+    Args:
+        dataset: the parsed header; without functional groups every answer is None.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.frames = items(dataset, "PerFrameFunctionalGroupsSequence")
+        self.shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
+
+    def get(self, frame: int, keyword: str) -> Dataset | None:
+        """The first item of a group: the frame's own, else the shared one, else None."""
+        for holder in [*self.frames[frame : frame + 1], *self.shared]:
+            found = items(holder, keyword)
+            if found:
+                return found[0]
+        return None

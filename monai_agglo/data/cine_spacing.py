@@ -1,0 +1,162 @@
+"""How large a pixel is in the patient, and the affine under which a mask lies on the pixels of its cine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from .cine_header import FunctionalGroups, items, number, numbers, text
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Pixel size of a cine.
+
+    Args:
+        mm: (row, column) distance of pixel centres in the patient in millimetres, None when it is not known.
+        source: the tags that it comes from.
+        nominal: (row, column) spacing that viewers use; equals ``mm`` where that is known, else the spacing at the
+            detector or the digitiser, else (1, 1).
+    """
+
+    mm: tuple[float, float] | None
+    source: str
+    nominal: tuple[float, float]
+
+    @property
+    def known(self) -> bool:
+        return self.mm is not None
+
+
+UNKNOWN_SPACING = Spacing(None, "none", (1.0, 1.0))
+
+
+def dicom_spacing(dataset: Dataset) -> Spacing:
+    """Pixel size of a DICOM file.
+
+    A calibrated PixelSpacing comes first. ImagerPixelSpacing is measured at the detector: it counts only divided by the
+    magnification (EstimatedRadiographicMagnificationFactor, or source-detector over source-patient distance).
+    A PixelSpacing that merely repeats ImagerPixelSpacing is not calibrated (PS3.3 10.7.1.3).
+
+    Args:
+        dataset: the parsed header.
+
+    Returns:
+        The spacing, with the reason.
+    """
+    pixel = _pair(dataset, "PixelSpacing")
+    imager = _pair(dataset, "ImagerPixelSpacing") or _frame_pair(dataset, "FramePixelDataPropertiesSequence")
+    calibration = text(dataset, "PixelSpacingCalibrationType")
+    if pixel and (
+        calibration in ("GEOMETRY", "FIDUCIAL") or imager is None or not np.allclose(pixel, imager, rtol=1e-3)
+    ):
+        name = (
+            f"PixelSpacing ({calibration.lower()} calibration)"
+            if calibration in ("GEOMETRY", "FIDUCIAL")
+            else "PixelSpacing"
+        )
+        return Spacing(pixel, name, pixel)
+    centre = _frame_pair(dataset, "ProjectionPixelCalibrationSequence", "ObjectPixelSpacingInCenterOfBeam")
+    if centre:
+        return Spacing(centre, "ObjectPixelSpacingInCenterOfBeam", centre)
+    if imager:
+        factor, name = _magnification(dataset)
+        if factor is not None:
+            mm = (imager[0] / factor, imager[1] / factor)
+            return Spacing(mm, f"ImagerPixelSpacing / {name}", mm)
+        return Spacing(None, "ImagerPixelSpacing (at the detector, magnification unknown)", imager)
+    region = _ultrasound(dataset)
+    if region:
+        return Spacing(region, "SequenceOfUltrasoundRegions", region)
+    scanned = _pair(dataset, "NominalScannedPixelSpacing")
+    if scanned:
+        return Spacing(None, "NominalScannedPixelSpacing (of the film, not the patient)", scanned)
+    return UNKNOWN_SPACING
+
+
+def pixel_aspect(dataset: Dataset) -> float:
+    """Height of a pixel over its width, from PixelAspectRatio; 1 when the file does not say."""
+    pair = _pair(dataset, "PixelAspectRatio")
+    return pair[0] / pair[1] if pair else 1.0
+
+
+def cine_affine(spacing: tuple[float, float]) -> np.ndarray:
+    """The affine of an array (rows, columns, frames).
+
+    ITK puts column c, row r, frame t of a projection at (c * dx, r * dy, t) in LPS millimetres. In RAS, MONAI's and
+    NIfTI's space, x and y change sign, and our first axis is the row.
+
+    Args:
+        spacing: (row, column) spacing in millimetres.
+
+    Returns:
+        (4, 4) float64 that maps (row, column, frame) to RAS; frames are 1 apart, never a time.
+    """
+    affine = np.zeros((4, 4))
+    affine[0, 1] = -spacing[1]
+    affine[1, 0] = -spacing[0]
+    affine[2, 2] = affine[3, 3] = 1.0
+    return affine
+
+
+def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    """A (row, column) pair of plausible positive numbers."""
+    found = numbers(dataset, keyword)
+    if len(found) != 2 or not all(1e-4 <= item <= 1e4 for item in found):
+        return None
+    return found[0], found[1]
+
+
+def _frame_pair(dataset: Dataset, sequence: str, keyword: str = "ImagerPixelSpacing") -> tuple[float, float] | None:
+    """A pair from the functional groups; None when the frames do not agree, since then there is no one spacing."""
+    groups = FunctionalGroups(dataset)
+    pairs = set()
+    for frame in range(max(1, len(groups.frames))):
+        group = groups.get(frame, sequence)
+        pair = _pair(group, keyword) if group is not None else None
+        if pair is None:
+            return None
+        pairs.add(pair)
+    return pairs.pop() if len(pairs) == 1 else None
+
+
+def _magnification(dataset: Dataset) -> tuple[float | None, str]:
+    factor = number(dataset, "EstimatedRadiographicMagnificationFactor")
+    if factor is not None and 1.0 <= factor <= 10.0:
+        return factor, "EstimatedRadiographicMagnificationFactor"
+    detector, patient = number(dataset, "DistanceSourceToDetector"), number(dataset, "DistanceSourceToPatient")
+    if detector and patient and 1.0 <= detector / patient <= 10.0:
+        return detector / patient, "(DistanceSourceToDetector / DistanceSourceToPatient)"
+    return None, ""
+
+
+def _ultrasound(dataset: Dataset) -> tuple[float, float] | None:
+    """Spacing of an ultrasound image whose regions are all calibrated alike in centimetres."""
+    pairs = set()
+    for region in items(dataset, "SequenceOfUltrasoundRegions"):
+        if number(region, "PhysicalUnitsXDirection") != 3 or number(region, "PhysicalUnitsYDirection") != 3:
+            continue
+        x, y = number(region, "PhysicalDeltaX"), number(region, "PhysicalDeltaY")
+        if x and y:
+            pairs.add((round(abs(y) * 10, 6), round(abs(x) * 10, 6)))
+    return pairs.pop() if len(pairs) == 1 else None
+
+
+def itk_spacing(dataset: Dataset) -> tuple[float, float]:
+    """The (row, column) spacing that ITK gives a projection image, calibrated or not.
+
+    Args:
+        dataset: the parsed header.
+
+    Returns:
+        ImagerPixelSpacing for X-ray classes and PixelSpacing or NominalScannedPixelSpacing for single secondary
+        captures, (1, 1) for everything else.
+    """
+    uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
+    if uid == "7":
+        return _pair(dataset, "PixelSpacing") or _pair(dataset, "NominalScannedPixelSpacing") or (1.0, 1.0)
+    if uid in ("12.1", "12.2", "1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1"):
+        return _pair(dataset, "ImagerPixelSpacing") or (1.0, 1.0)
+    return (1.0, 1.0)

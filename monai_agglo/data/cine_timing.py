@@ -1,0 +1,249 @@
+"""When each frame was taken, where the file says that, and which frames are the same picture twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from .cine_header import FunctionalGroups, number, numbers, text, value
+
+_MIN_STEP_MS, _MAX_STEP_MS = 0.1, 60_000.0  # 10,000 frames per second to one a minute: beyond it the tag is wrong
+_DATE_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?$")
+_TIME = re.compile(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?$")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Frame times of a cine.
+
+    Args:
+        times_ms: time of each frame after the first in milliseconds, or None when the file does not say.
+        source: the tag that they come from, ``"none"`` without one.
+        assumed: the source is a display rate, not a record of the acquisition.
+    """
+
+    times_ms: list[float] | None
+    source: str
+    assumed: bool = False
+
+
+NO_TIMING = Timing(None, "none")
+
+
+def dicom_timing(dataset: Dataset, frames: int) -> Timing:
+    """Frame times of a multi-frame DICOM file.
+
+    The Enhanced per-frame times come first, then what FrameIncrementPointer names, then FrameTime, then
+    FrameTimeVector, then the display rates CineRate and RecommendedDisplayFrameRate, which are marked as assumed.
+
+    Args:
+        dataset: the parsed header.
+        frames: number of frames.
+
+    Returns:
+        The timing; a source that cannot be true (wrong length, not ascending, absurd step) is passed over.
+    """
+    times = _functional_times(dataset, frames)
+    if times is not None:
+        return Timing(times[0], times[1])
+    pointers = _pointers(dataset)
+    order = [tag for tag in pointers if tag in ("FrameTime", "FrameTimeVector")]
+    for name in [*order, *(tag for tag in ("FrameTime", "FrameTimeVector") if tag not in order)]:
+        found = _constant(number(dataset, name), frames) if name == "FrameTime" else _vector(dataset, frames)
+        if found is not None:
+            return Timing(found, name)
+    for name in ("CineRate", "RecommendedDisplayFrameRate"):
+        rate = number(dataset, name)
+        found = _constant(1000.0 / rate, frames) if rate and rate > 0 else None
+        if found is not None:
+            return Timing(found, name, assumed=True)
+    return NO_TIMING
+
+
+def instance_time(dataset: Dataset) -> float | None:
+    """Acquisition time of a single-frame instance.
+
+    Args:
+        dataset: its header.
+
+    Returns:
+        Milliseconds on a clock that the instances of a series share, None when the file does not say.
+    """
+    stamp = parse_date_time(text(dataset, "AcquisitionDateTime"))
+    if stamp is not None:
+        return stamp
+    for date, time in (("AcquisitionDate", "AcquisitionTime"), ("ContentDate", "ContentTime")):
+        stamp = parse_date_time(text(dataset, date), text(dataset, time))
+        if stamp is not None:
+            return stamp
+    return None
+
+
+def instance_timing(datasets: Sequence[Dataset]) -> Timing:
+    """Frame times of a series of single-frame instances, in their order.
+
+    Args:
+        datasets: the headers.
+
+    Returns:
+        The acquisition times where every instance has one and they ascend, else as for a multi-frame file.
+    """
+    stamps = [instance_time(dataset) for dataset in datasets]
+    if len(stamps) > 1 and all(stamp is not None for stamp in stamps):
+        times = _ascending([stamp - stamps[0] for stamp in stamps])  # type: ignore[operator]
+        if times is not None:
+            return Timing(times, "AcquisitionTime")
+    return dicom_timing(datasets[0], len(datasets))
+
+
+def parse_date_time(date: str, time: str | None = None) -> float | None:
+    """Milliseconds since 1970 of a DICOM DT, or of a DA and a TM.
+
+    Args:
+        date: DT value, or DA value when ``time`` is given.
+        time: TM value.
+
+    Returns:
+        Milliseconds, None when the text is no valid time.
+    """
+    if time is not None:
+        if len(date) != 8 or not _TIME.match(time):
+            return None
+        date += time
+    match = _DATE_TIME.match(date)
+    if not match:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        moment = dt.datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute or 0),
+            min(59, int(second or 0)),
+            tzinfo=dt.timezone.utc,
+        )
+    except ValueError:
+        return None
+    micro = int((fraction or "0").ljust(6, "0"))
+    shift = 0
+    if zone:
+        shift = (int(zone[1:3]) * 60 + int(zone[3:5])) * (-1 if zone[0] == "-" else 1)
+    return (moment.timestamp() - shift * 60) * 1000.0 + micro / 1000.0
+
+
+def effective_fps(times_ms: Sequence[float] | None, repeated: Sequence[int]) -> float | None:
+    """Pictures per second, repeated frames not counted.
+
+    Args:
+        times_ms: frame times in milliseconds.
+        repeated: indices of the frames that repeat their predecessor.
+
+    Returns:
+        Frames per second, None without times or with one frame.
+    """
+    if times_ms is None or len(times_ms) < 2 or times_ms[-1] <= times_ms[0]:
+        return None
+    nominal = (len(times_ms) - 1) / (times_ms[-1] - times_ms[0]) * 1000.0
+    return round(nominal * (len(times_ms) - len(repeated)) / len(times_ms), 4)
+
+
+class RepeatFinder:
+    """Finds frames that show the same picture as the one before, while a cine is read.
+
+    A fluoroscope that pulses 15 times a second into a recording of 30 frames a second stores each picture twice.
+    New pictures of the same scene differ by quantum noise; a repeated one differs by nothing, or after lossy coding by
+    much less than the others do.
+    """
+
+    def __init__(self, lossy: bool = False) -> None:
+        self._lossy = lossy
+        self._last: np.ndarray | None = None
+        self._differences: list[float] = []
+        self._sums: list[float] = []
+
+    def add(self, frame: np.ndarray) -> None:
+        """Take the next frame, (H, W)."""
+        step = max(1, min(frame.shape) // 96)
+        sample = frame[::step, ::step]
+        if self._last is not None:
+            past = self._last[::step, ::step]
+            wide = np.float32 if frame.dtype.itemsize < 4 else np.float64
+            difference = float(np.abs(sample.astype(wide) - past).mean())
+            if difference == 0.0 and not np.array_equal(frame, self._last):
+                difference = float(np.abs(frame.astype(wide) - self._last).mean())
+            self._differences.append(difference)
+        self._last = frame
+
+    def result(self) -> list[int]:
+        """Indices of the repeated frames, counted over the frames taken."""
+        if not self._differences:
+            return []
+        differences = np.array(self._differences)
+        limit = 0.0
+        if self._lossy and len(differences) >= 8:
+            # Two clearly separate groups, or nothing but exact copies counts.
+            typical = float(np.median(np.sort(differences)[len(differences) // 2 :]))
+            below = differences[differences < 0.2 * typical]
+            above = differences[differences >= 0.2 * typical]
+            if typical > 0 and len(below) and above.min() > 2.5 * below.max():
+                limit = float(below.max())
+        return [int(index) + 1 for index in np.flatnonzero(differences <= limit)]
+
+
+def _functional_times(dataset: Dataset, frames: int) -> tuple[list[float], str] | None:
+    groups = FunctionalGroups(dataset)
+    if len(groups.frames) != frames:
+        return None
+    contents = [groups.get(frame, "FrameContentSequence") for frame in range(frames)]
+    if any(content is None for content in contents):
+        return None
+    for name in ("FrameReferenceDateTime", "FrameAcquisitionDateTime"):
+        stamps = [parse_date_time(text(content, name)) for content in contents]
+        if all(stamp is not None for stamp in stamps):
+            times = _ascending([stamp - stamps[0] for stamp in stamps])  # type: ignore[operator]
+            if times is not None:
+                return times, name
+    return None
+
+
+def _pointers(dataset: Dataset) -> list[str]:
+    """Keywords of the tags that FrameIncrementPointer names."""
+    from pydicom.datadict import keyword_for_tag
+
+    found = value(dataset, "FrameIncrementPointer")
+    if found is None:
+        return []
+    many = found if not isinstance(found, (int, str, bytes)) else [found]
+    try:
+        return [keyword_for_tag(tag) for tag in many]
+    except Exception:
+        return []
+
+
+def _constant(step: float | None, frames: int) -> list[float] | None:
+    if step is None or not _MIN_STEP_MS <= step <= _MAX_STEP_MS:
+        return None
+    return [round(index * step, 6) for index in range(frames)]
+
+
+def _vector(dataset: Dataset, frames: int) -> list[float] | None:
+    steps = numbers(dataset, "FrameTimeVector")
+    if len(steps) != frames:
+        return None
+    times = np.cumsum(steps)
+    return _ascending((times - times[0]).tolist())
+
+
+def _ascending(times: list[float]) -> list[float] | None:
+    """The times, when they can be true: each frame after the one before."""
+    if len(times) > 1 and not all(0 < b - a <= _MAX_STEP_MS for a, b in itertools.pairwise(times)):
+        return None
+    return [round(time, 6) for time in times]

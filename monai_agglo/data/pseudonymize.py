@@ -1,0 +1,52 @@
+"""Take the file name, which often is a patient's name, out of a loaded image."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import ImageMetaKey
+
+from .identity import pseudonym
+
+
+class PseudonymizeMetad(MapTransform):
+    """Replace ``meta["filename_or_obj"]`` by a pseudonym, so that no writer or tracker ever sees the name.
+
+    Use it right after ``LoadImaged``. ``SaveImaged`` then names its files after the pseudonym.
+
+    Args:
+        keys: images whose metadata to change.
+        drop: metadata entries to remove as well; per-frame lists (``"frame_times_ms"``, ``"repeated_frames"``) cannot
+            be batched when cines differ in length.
+        allow_missing_keys: pass over keys that are not in the data.
+    """
+
+    def __init__(self, keys: KeysCollection, drop: Sequence[str] = (), allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.drop = tuple(drop)
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        """Change the metadata of each image.
+
+        Args:
+            data: a dictionary with :class:`~monai.data.MetaTensor` images.
+
+        Returns:
+            A shallow copy of ``data`` with images whose metadata were changed.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            if not isinstance(image, MetaTensor):
+                continue
+            image = image.clone()
+            name = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ)
+            if name is not None:
+                image.meta[ImageMetaKey.FILENAME_OR_OBJ] = image.meta.get("pseudonym") or pseudonym(str(name), "path")
+            for entry in self.drop:
+                image.meta.pop(entry, None)
+            result[key] = image
+        return result
