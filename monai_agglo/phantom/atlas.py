@@ -1,0 +1,319 @@
+"""The resting anatomy of a lateral head and neck, drawn in atlas units (facing left, 512 x 512 grid, 0.37 mm per unit).
+
+Positions and sizes of the labelled structures start from the mask statistics of VFSS-5K as far as they are known
+(area, centroid and box per structure at 512 x 512; arXiv 2504.02351); the rest follows general anatomy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .shapes import ellipse, ribbon, smooth_closed, smooth_open
+from .spec import PhantomSpec
+
+__all__ = [
+    "SKIN",
+    "SPINE",
+    "Part",
+    "jaw_parts",
+    "mandible",
+    "shoulder_outline",
+    "skull_parts",
+    "vertebra_outline",
+    "vertebrae",
+]
+
+SPINE = np.array(
+    [[243, 142], [268, 202], [286, 256], [309, 302], [334, 346], [361, 390], [387, 435], [411, 481], [434, 528]], float
+)
+"""Centres of the bodies of C1 (its arch) to C7, T1 and T2."""
+
+SKIN = np.array(
+    [
+        [-30, -190], [-45, -60], [-28, 10], [-46, 60], [-78, 128], [-44, 150], [-40, 172], [-58, 196], [-42, 222],
+        [-56, 248], [-36, 288], [-42, 350], [-30, 408], [14, 436], [90, 432], [158, 428], [184, 462], [196, 500],
+        [226, 560], [262, 630], [250, 740], [700, 740], [660, 520], [560, 430], [512, 350], [492, 260], [494, 170],
+        [530, 90], [560, -20], [560, -120], [420, -230], [120, -250],
+    ],
+    float,
+)  # fmt: skip
+
+
+@dataclass
+class Part:
+    """A static body: outline in atlas units and its thickness along the beam.
+
+    Args:
+        polygon: (N, 2) outline.
+        material: ``"bone"``, ``"air"``, ``"metal"`` or ``"tissue"``.
+        value: thickness at the centre, mm.
+        edge: fall-off inside the outline, atlas units.
+        rim: additional cortical rim, mm.
+        line: the polygon is an open line of this width (atlas units) instead of an area.
+    """
+
+    polygon: np.ndarray
+    material: str
+    value: float
+    edge: float = 0.0
+    rim: float = 0.0
+    line: float = 0.0
+
+
+def _frame(level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre, caudal unit vector and posterior unit vector of vertebra ``level`` (0 = C1)."""
+    lo, hi = max(level - 1, 0), min(level + 1, len(SPINE) - 1)
+    down = SPINE[hi] - SPINE[lo]
+    down = down / np.hypot(*down)
+    return SPINE[level], down, np.array([down[1], -down[0]])
+
+
+def vertebra_outline(level: int, rng: np.random.Generator, osteophytes: float, age: float) -> list[np.ndarray]:
+    """Outlines of one vertebra: body, articular pillar with lamina, spinous process (``level`` 0 = C1 .. 6 = C7)."""
+    centre, down, back = _frame(level)
+    young = 1 - 0.12 * float(age < 14)
+
+    def place(points: list[tuple[float, float]]) -> np.ndarray:
+        p = np.array(points) * young * rng.normal(1, 0.03, 2) + rng.normal(0, 0.8, (len(points), 2))
+        return centre + p[:, :1] * back + p[:, 1:] * down
+
+    if level == 0:
+        ring = [(-8, -13), (2, -12), (6, 0), (2, 13), (-9, 12), (-15, 1)]
+        lateral_mass = [(18, -16), (46, -17), (52, 0), (46, 15), (20, 14)]
+        arch = [(44, -9), (72, -10), (92, -12), (104, -9), (108, 2), (101, 10), (84, 6), (60, 6), (44, 7)]
+        return [smooth_closed(place(p)) for p in (ring, lateral_mass, arch)]
+    if level == 1:
+        body = [
+            (-20, -20),
+            (-13, -52),
+            (-6, -72),
+            (3, -72),
+            (8, -50),
+            (18, -22),
+            (22, 20),
+            (0, 24),
+            (-24, 25),
+            (-22, 0),
+        ]
+        pillar = [(10, -26), (40, -28), (54, -12), (52, 14), (36, 24), (14, 14)]
+        spinous = [(46, -20), (80, -24), (112, -14), (124, 4), (122, 20), (104, 22), (76, 12), (50, 10)]
+        return [smooth_closed(place(p)) for p in (body, pillar, spinous)]
+    w, h = 22.5 + 0.5 * level, 17.5 + 0.35 * level
+    degenerate = osteophytes * rng.uniform(0.3, 1) * (level >= 3)
+    spur = 9 * degenerate
+    h *= 1 - 0.12 * degenerate
+    body = [
+        (-w - spur, -h + 1), (-w + 3, -h * 0.4), (-w + 3, h * 0.4), (-w - 1 - spur, h + 3), (-w * 0.3, h), (w * 0.5, h),
+        (w, h - 1), (w - 1, 0), (w, -h), (w * 0.4, -h - 1), (-w * 0.4, -h),
+    ]  # fmt: skip
+    pillar = [(w - 8, -h + 2), (w + 12, -h - 9), (w + 26, -h + 4), (w + 24, h - 1), (w + 10, h + 7), (w - 6, h - 8)]
+    reach = [0, 0, 88, 92, 98, 116, 122][level] * rng.normal(1, 0.06)
+    drop = [0, 0, 8, 10, 14, 18, 20][level] + rng.normal(0, 3)
+    thick = [0, 0, 9, 9, 9.5, 10.5, 11.5][level]
+    blade = rng.uniform(0.45, 1.0)  # from a slender neck to a plate
+    spinous = [
+        (w + 12, -h * 0.7), (reach * 0.72, -thick * blade + drop * 0.45), (reach * 0.95, drop - thick * 0.9),
+        (reach + 6, drop + rng.normal(0, 3)), (reach * 0.95, drop + thick * 1.1),
+        (reach * 0.72, thick * blade + drop * 0.6), (w + 12, h * 0.8),
+    ]  # fmt: skip
+    return [smooth_closed(place(body), 5), smooth_closed(place(pillar), 4), smooth_closed(place(spinous), 4)]
+
+
+def vertebrae(spec: PhantomSpec) -> list[list[np.ndarray]]:
+    """Outlines of C1..C7 and T1, T2 (a list of polygons each)."""
+    rng = np.random.default_rng([spec.anatomy_seed, 2])
+    out = [vertebra_outline(level, rng, spec.osteophytes, spec.age) for level in range(7)]
+    for level in (7, 8):
+        centre, down, back = _frame(level)
+        body = np.array([(-26, -20), (26, -20), (26, 20), (-26, 20)])
+        out.append([smooth_closed(centre + body[:, :1] * back + body[:, 1:] * down, 5)])
+    return out
+
+
+def mandible(rng: np.random.Generator, age: float) -> np.ndarray:
+    """Outline of body and ramus of the mandible, mouth closed."""
+    points = np.array(
+        [
+            [214, 203], [222, 215], [214, 250], [205, 290], [196, 318], [172, 338], [130, 366], [84, 396], [46, 413],
+            [18, 412], [4, 396], [6, 368], [14, 338], [12, 306], [24, 294], [60, 288], [100, 276], [132, 262],
+            [150, 238], [160, 210], [170, 204], [182, 222], [198, 214],
+        ],
+        float,
+    )  # fmt: skip
+    if age > 65 and rng.random() < 0.3:  # the edentulous jaw has lost its alveolar ridge
+        points[13:17, 1] += rng.uniform(10, 30)
+    return smooth_closed(points + rng.normal(0, 1.5, points.shape), 5)
+
+
+def jaw_parts(spec: PhantomSpec) -> tuple[np.ndarray, list[Part]]:
+    """The mandible's outline (the mask) and everything that moves with it (both halves, lower teeth, fillings)."""
+    rng = np.random.default_rng([spec.anatomy_seed, 3])
+    outline = mandible(rng, spec.age)
+    strength = rng.uniform(0.7, 1.25) * (0.75 if spec.age < 12 else 1.0)
+    other = outline + rng.normal(0, 4, 2) * np.array([1, 1.4])
+    parts = [
+        Part(outline, "bone", 5.0 * strength, 8, 4.5 * strength),
+        Part(other, "bone", 4.0 * strength, 8, 3.5 * strength),
+    ]
+    canal = smooth_open(np.array([[190, 262], [168, 312], [120, 345], [60, 360]], float) + rng.normal(0, 3, (4, 2)))
+    parts.append(Part(canal, "bone", -2.0, line=7))
+    parts += _teeth(rng, spec, np.array([[22, 292], [60, 285], [100, 272], [130, 260]]), up=False)
+    return outline, parts
+
+
+def _teeth(rng: np.random.Generator, spec: PhantomSpec, line: np.ndarray, up: bool) -> list[Part]:
+    parts: list[Part] = []
+    if spec.age > 65 and rng.random() < 0.35 and "dentures" not in spec.hardware:
+        return parts
+    sign = 1 if up else -1
+    for x in np.linspace(line[0, 0], line[-1, 0], 8):
+        if rng.random() < 0.12:
+            continue
+        y = np.interp(x, line[:, 0], line[:, 1])
+        w, crown, root = rng.normal(7, 0.8), rng.normal(21, 2), rng.normal(26, 4)
+        slant = rng.normal(0, 3) + (12 if x < 40 else 0) * sign
+        tooth = np.array(
+            [
+                [-w, 0],
+                [-w * 0.9, crown * sign],
+                [w * 0.9, crown * sign],
+                [w, 0],
+                [w * 0.3, -root * sign],
+                [-w * 0.3, -root * sign],
+            ]
+        )
+        tooth[:, 0] += slant * tooth[:, 1] / 30
+        parts.append(Part(smooth_closed(tooth + [x, y], 4), "bone", rng.uniform(5, 9), 3, 1.5))
+        if "fillings" in spec.hardware and x > 45 and rng.random() < 0.45:
+            size = rng.uniform(3, 8)
+            blob = ellipse((x, y + crown * 0.7 * sign), (size * rng.uniform(0.9, 1.5), size), rng.uniform(0, 90), 9)
+            parts.append(Part(blob + rng.normal(0, 1.2, blob.shape), "metal", rng.uniform(0.6, 4), 1))
+    if "dentures" in spec.hardware:
+        arch = smooth_open(line + [0, 12 * sign])
+        parts.append(Part(ribbon(arch, rng.uniform(6, 12)), "metal", rng.uniform(0.4, 2.5), 3))
+    return parts
+
+
+def skull_parts(spec: PhantomSpec) -> list[Part]:
+    """Everything of the head that does not move: cranium, skull base, facial bones, palate, upper teeth, sinuses."""
+    rng = np.random.default_rng([spec.anatomy_seed, 4])
+
+    def jitter(points: list[list[float]], sigma: float = 4) -> np.ndarray:
+        return np.array(points, float) + rng.normal(0, sigma, (len(points), 2))
+
+    vault = smooth_open(
+        jitter(
+            [
+                [-12, -60],
+                [20, -160],
+                [150, -215],
+                [330, -200],
+                [470, -120],
+                [505, -20],
+                [480, 60],
+                [420, 105],
+                [350, 112],
+                [300, 100],
+            ],
+            5,
+        )
+    )
+    base = smooth_closed(
+        jitter(
+            [
+                [90, 20],
+                [180, 30],
+                [240, 60],
+                [300, 72],
+                [350, 92],
+                [330, 118],
+                [285, 116],
+                [240, 104],
+                [200, 88],
+                [120, 66],
+            ],
+            5,
+        )
+    )
+    petrous = smooth_closed(jitter([[225, 20], [275, 0], [330, 30], [345, 75], [290, 100], [245, 80]], 6))
+    brain = smooth_closed(
+        jitter(
+            [
+                [0, -60],
+                [60, -160],
+                [220, -200],
+                [400, -150],
+                [480, -20],
+                [430, 85],
+                [330, 90],
+                [230, 55],
+                [110, 25],
+                [20, 10],
+            ],
+            6,
+        )
+    )
+    maxilla = smooth_closed(
+        jitter([[6, 150], [16, 120], [70, 95], [140, 95], [165, 130], [160, 178], [90, 192], [20, 205]], 4)
+    )
+    zygoma = smooth_closed(jitter([[90, 70], [150, 75], [190, 90], [185, 108], [140, 120], [95, 110]], 4))
+    palate = smooth_open(jitter([[8, 196], [60, 188], [110, 184], [150, 186]], 2))
+    pterygoid = smooth_closed(jitter([[158, 110], [182, 108], [186, 160], [180, 200], [166, 196], [160, 150]], 3))
+    styloid = smooth_open(jitter([[246, 104], [236, 150], [222, 196]], 4))
+    mastoid = smooth_closed(jitter([[290, 90], [330, 95], [336, 140], [312, 158], [292, 130]], 5))
+    k = rng.uniform(0.7, 1.3)
+    parts = [
+        Part(vault, "bone", 12 * k, line=rng.uniform(9, 16)),
+        Part(brain, "bone", 8 * k, 26),
+        Part(base, "bone", 15 * k, 9, 3),
+        Part(petrous, "bone", 22 * k, 14, 3),
+        Part(maxilla, "bone", 5 * k, 12, 2),
+        Part(zygoma, "bone", 6 * k, 8, 3),
+        Part(pterygoid, "bone", 4.5 * k, 4, 2),
+        Part(mastoid, "bone", 8 * k, 8, 2),
+        Part(palate, "bone", 10 * k, line=rng.uniform(3.5, 7)),
+        Part(styloid, "bone", 3 * k, line=4),
+        Part(
+            smooth_closed(jitter([[40, 118], [110, 108], [140, 140], [120, 172], [48, 172]], 5)),
+            "air",
+            rng.uniform(18, 40),
+            12,
+        ),
+        Part(
+            smooth_closed(jitter([[-5, 40], [60, 25], [95, 60], [80, 98], [15, 98]], 5)), "air", rng.uniform(10, 28), 10
+        ),
+        Part(smooth_closed(jitter([[168, 42], [215, 52], [222, 86], [180, 84]], 4)), "air", rng.uniform(10, 30), 8),
+    ]
+    for _ in range(rng.integers(4, 9)):  # the projected jumble of the facial skeleton
+        c = rng.uniform([10, 0], [330, 120])
+        line = smooth_open(c + np.cumsum(rng.normal(0, 22, (5, 2)), 0))
+        parts.append(Part(line, "bone", rng.uniform(2, 7), line=rng.uniform(3, 8)))
+    parts += _teeth(rng, spec, np.array([[10, 206], [60, 200], [100, 196], [138, 194]]), up=True)
+    if "earring" in spec.hardware:
+        parts.append(Part(ellipse((rng.uniform(250, 300), rng.uniform(95, 150)), (9, 9)), "metal", 2.5, line=3))
+    return parts
+
+
+def shoulder_outline(spec: PhantomSpec) -> np.ndarray:
+    """Outline of shoulders, chest and upper arms projected over the lower neck."""
+    rng = np.random.default_rng([spec.anatomy_seed, 5])
+    points = np.array(
+        [
+            [255, 620],
+            [300, 560],
+            [360, 512],
+            [430, 468],
+            [500, 446],
+            [580, 440],
+            [760, 470],
+            [760, 800],
+            [200, 800],
+            [235, 690],
+        ],
+        float,
+    )
+    points[:7, 1] -= spec.shoulder
+    points[2:5, 1] += rng.normal(0, 9, 3)
+    return smooth_closed(points)
