@@ -10,6 +10,7 @@ the traceback); 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import warnings
@@ -27,14 +28,18 @@ def phantom(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("folder", help="where to write; made when missing")
     parser.add_argument("--patients", type=int, help="write a data set of this many patients (default: one study)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
+    parser.add_argument("--frames", type=int, help="frames per study, spread over the swallow (default: all)")
+    parser.add_argument("--size", type=int, default=512, help="rows and columns in pixels (default: 512)")
+    parser.add_argument("--view", choices=("lateral", "ap"), default="lateral", help="projection (default: lateral)")
 
     def run(args: argparse.Namespace) -> None:
         from monai_agglo import phantom as package
 
         if args.patients is None:
-            print(package.write_study(package.PhantomSpec.sample(args.seed), args.folder))
+            spec = package.PhantomSpec.sample(args.seed, rows=args.size, cols=args.size, view=args.view)
+            print(*package.write_study(spec, args.folder, frames=args.frames, progress=True), sep="\n")
         else:
-            print(package.make_dataset(args.folder, args.patients, args.seed))
+            print(package.make_dataset(args.folder, args.patients, args.seed, args.frames, args.size, view=args.view))
 
     return run
 
@@ -49,6 +54,21 @@ def predict(parser: argparse.ArgumentParser) -> Run:
         from monai_agglo.apps import predict as job
 
         job(args.source, args.output, bundle=args.bundle)
+
+    return run
+
+
+def info(parser: argparse.ArgumentParser) -> Run:
+    """Say what a cine is: size, frame times, spacing, polarity, repeated frames; decodes every frame."""
+    parser.add_argument("source", help="the cine: a file, or a folder of single-frame DICOM instances")
+    parser.add_argument("--any-modality", action="store_true", help="take CT, MR and other non-projection files too")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the time of every frame")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo.apps.info import describe, table
+
+        facts = describe(args.source, args.any_modality, progress=True)
+        print(json.dumps(facts, indent=2) if args.json else table(facts))
 
     return run
 
@@ -96,7 +116,7 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    function.__name__: function for function in (phantom, predict, doctor, results, structures)
+    function.__name__: function for function in (phantom, predict, info, doctor, results, structures)
 }
 
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "monai_agglo"
 FLOORS = (
     {"__main__"},
     {"apps", "bundle"},
-    {"engines", "handlers", "data", "phantom"},
+    {"engines", "handlers", "inferers", "data", "phantom"},
     {"losses", "networks", "metrics", "swallow"},
 )
 """From the roof down. A room may import rooms of lower floors, and of its own floor where that makes no circle."""

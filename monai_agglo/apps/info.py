@@ -1,0 +1,73 @@
+"""What a file holds, in the terms in which everything else here will read it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+__all__ = ["describe", "table"]
+
+
+def describe(source: str | os.PathLike[str], any_modality: bool = False, progress: bool = False) -> dict[str, Any]:
+    """Read a cine from end to end and say what it is.
+
+    Args:
+        source: a file or a folder of single-frame DICOM instances.
+        any_modality: take files that are no projection cine (CT, MR...) as well.
+        progress: show a progress bar while frames are decoded.
+
+    Returns:
+        JSON-able facts: ``shape`` (rows, columns, frames), ``dtype``, ``value_range`` of the pixels, then the cine's
+        metadata (frame times in ms, spacing in mm, ...) without its affine. Nothing in it names a patient.
+
+    Raises:
+        monai_agglo.data.CineReadError: when it cannot be read, or a frame is damaged.
+    """
+    from tqdm import tqdm
+
+    from monai_agglo.data import open_cine
+
+    cine = open_cine(source, any_modality=any_modality)
+    lows, highs = [], []
+    with tqdm(total=len(cine), desc="frames", unit="frame", disable=None if progress else True, delay=2) as bar:
+
+        def watch(frame: np.ndarray) -> None:
+            lows.append(frame.min())
+            highs.append(frame.max())
+            bar.update()
+
+        cine.scan(watch)
+    facts = {"shape": list(cine.shape), "dtype": str(cine.dtype), "value_range": [min(lows), max(highs)]}
+    left_out = ("affine", "original_affine", "spatial_shape", "original_channel_dim", "space")
+    facts.update((key, value) for key, value in cine.meta.items() if key not in left_out)
+    return {key: _plain(value) for key, value in facts.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Built-in types instead of numpy's."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The facts as lines for a person; long lists are cut.
+
+    Args:
+        facts: from :func:`describe`.
+
+    Returns:
+        One line per fact.
+    """
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, list) and len(value) > 6:
+            value = f"{value[0]} ... {value[-1]} ({len(value)} values)"
+        lines.append(f"{key:18} {value}")
+    return "\n".join(lines)
