@@ -189,7 +189,7 @@ def soft_tissue(state: State, shape: np.ndarray) -> SoftTissue:
     folds = ellipse((256, 408), (19, 4.0 + closure), 12) + larynx
     follow = np.linspace(1, 0, len(_AIRWAY))[:, None] ** 0.7
     axis = _AIRWAY + larynx * follow
-    width = (19.5 + 1.5 * shape[6]) * (0.45 + 0.55 * smoothstep(np.linspace(0, 1, len(axis)), -0.05, 0.22))
+    width = (21.5 + 1.5 * shape[6]) * (0.45 + 0.55 * smoothstep(np.linspace(0, 1, len(axis)), -0.05, 0.22))
     trachea = ribbon(axis, width)
 
     pocket = smooth_closed(_VALLECULA, 4) + hyoid * 0.8

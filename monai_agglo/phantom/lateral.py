@@ -65,11 +65,15 @@ class LateralPatient:
 
     def _tissue(self, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
         """Soft tissue of head, neck and shoulders along the beam, computed at quarter resolution: it is smooth."""
-        body = canvas.mask(smooth_closed(SKIN)).astype(np.uint8)
-        small = cv2.resize(body, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-        padded = cv2.copyMakeBorder(small, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
-        depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[60:-60, 60:-60] * 4 / self.posture.scale
-        rows, cols = small.shape
+        rows, cols = -(-self.shape[0] // 4), -(-self.shape[1] // 4)
+        margin = max(rows, cols) // 2  # the outline outside the image shapes the thickness inside
+        wide = Canvas(
+            (rows + 2 * margin, cols + 2 * margin), lambda p: canvas.to_pixels(p) / 4 + margin, canvas.scale / 4
+        )
+        body = canvas.mask(smooth_closed(SKIN))
+        outline = cv2.copyMakeBorder(wide.mask(smooth_closed(SKIN)).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+        depth = cv2.distanceTransform(outline, cv2.DIST_L2, 3)[1:-1, 1:-1] * 4 / self.posture.scale
+        depth = depth[margin : margin + rows, margin : margin + cols]
         # the neck is narrower than the head from side to side
         y, x = np.mgrid[0:rows, 0:cols].astype(np.float32) * 4
         top, bottom = canvas.to_pixels(np.array([[250.0, 150.0], [330.0, 420.0]]))
@@ -179,7 +183,7 @@ class LateralPatient:
     def _masks(self, canvas: Canvas, soft: SoftTissue, barium: np.ndarray, jaw_matrix: np.ndarray) -> np.ndarray:
         masks = np.zeros((len(NAMES), *self.shape), bool)
         outlines = {
-            "epiglottis": [soft.epiglottis], "trachea": [soft.trachea], "pharynx": [soft.pharynx], "hyoid": soft.hyoid,
+            "epiglottis": [soft.epiglottis], "trachea": [soft.trachea, soft.vestibule], "pharynx": [soft.pharynx], "hyoid": soft.hyoid,
             "valleculae": [soft.valleculae], "pyriform_sinuses": [soft.pyriform],
             "laryngeal_vestibule": [soft.vestibule], "ues": [soft.ues], "vocal_folds": [soft.vocal_folds],
         }  # fmt: skip

@@ -87,7 +87,7 @@ class SwallowSpec:
             constriction=float(rng.uniform(0.4, 0.85) if impaired else rng.uniform(0.85, 0.98)),
             residue_valleculae=float(rng.beta(1, 2) if impaired and rng.random() < 0.75 else rng.uniform(0, 0.12)),
             residue_pyriform=float(rng.beta(1, 2) if impaired and rng.random() < 0.65 else rng.uniform(0, 0.08)),
-            coating=float(rng.beta(1, 2.5)),
+            coating=float(rng.beta(1, 3.5)),
             spill=float(rng.uniform(0.2, 1) if rng.random() < 0.25 else 0),
             airway=airway,
             airway_depth=float(rng.uniform(0.15, 1)),

@@ -52,6 +52,7 @@ STRUCTURES: tuple[Structure, ...] = (
     Structure(7, "c5", "C5 vertebra", (148, 103, 189), ("36978003", SCT, "C5 vertebra"), 12),
     Structure(8, "c6", "C6 vertebra", (140, 86, 75), ("36054005", SCT, "C6 vertebra"), 11),
     Structure(9, "c7", "C7 vertebra", (152, 223, 138), ("87391001", SCT, "C7 vertebra"), 10),
+    # as drawn in VFSS-5K: the airway from the laryngeal inlet down, so its upper end is the laryngeal vestibule
     Structure(10, "trachea", "Trachea", (23, 190, 207), ("44567001", SCT, "Trachea"), 80),
     Structure(11, "pharynx", "Pharynx", (174, 199, 232), ("54066008", SCT, "Pharynx"), 70),
     Structure(12, "bolus", "Bolus", (214, 39, 40), ("bolus", PRIVATE, "Swallowed bolus"), 100),
