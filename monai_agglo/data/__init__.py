@@ -1,16 +1,34 @@
-from .cine import Cine, open_cine
-from .cine_errors import CineReadError
-from .cine_reader import CineDicomReader, CineReader, CineVideoReader
-from .identity import pseudonym
-from .pseudonymize import PseudonymizeMetad
+"""Readers, transforms and data sets of cines.
 
-__all__ = [
-    "Cine",
-    "CineDicomReader",
-    "CineReadError",
-    "CineReader",
-    "CineVideoReader",
-    "PseudonymizeMetad",
-    "open_cine",
-    "pseudonym",
-]
+Names load on first use: MONAI and torch take many seconds to import, and to open a cine or make a phantom neither is
+needed.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "augment_fluoroscopy": ("RandFluoroscopyd",),
+    "augment_geometry": ("RandCineGeometryd",),
+    "cine": ("Cine", "open_cine"),
+    "cine_errors": ("CineReadError",),
+    "cine_masks": ("LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"),
+    "cine_reader": ("CineDicomReader", "CineReader", "CineVideoReader"),
+    "datalist": ("load_datalist",),
+    "frame_dataset": ("CineFrameDataset", "EpochBatchSampler"),
+    "identity": ("pseudonym",),
+    "pseudonymize": ("PseudonymizeMetad",),
+    "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
