@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from .cine_errors import MAX_READ_BYTES, CineReadError, fail
 from .cine_frames import FrameSource
 from .cine_header import is_dicom
 from .cine_spacing import cine_affine
+from .cine_still import open_still, still_format
 from .cine_timing import RepeatFinder, effective_fps
+from .cine_video import open_video, video_format
+from .cine_volume import open_volume, volume_format
 
 Frames = slice | Sequence[int] | None
 
@@ -92,8 +95,11 @@ class Cine:
         # Frames lie one after the other in memory, so a frame is contiguous; the axes are still rows, columns, frames.
         return stack.transpose(1, 2, 0)
 
-    def scan(self) -> dict[str, Any]:
+    def scan(self, watch: Callable[[np.ndarray], object] | None = None) -> dict[str, Any]:
         """Find repeated frames without keeping the pixels.
+
+        Args:
+            watch: called with each frame, (rows, columns), for progress or statistics.
 
         Returns:
             :attr:`meta`, with ``repeated_frames`` and ``effective_fps`` filled in.
@@ -101,6 +107,8 @@ class Cine:
         finder = RepeatFinder(bool(self.meta["lossy"]))
         for frame in self.frames():
             finder.add(frame)
+            if watch is not None:
+                watch(frame)
         self._note_repeats(finder, range(len(self)))
         return self.meta
 
@@ -182,8 +190,19 @@ def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: 
 
 
 def _open_file(file: Path, options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
+    """Open a file as what its first bytes say it is."""
     if is_dicom(file):
         return open_dicom(file, options, shown)
+    with file.open("rb") as stream:
+        head = stream.read(1024)
+    if container := video_format(head):
+        return open_video(file, container, shown)
+    if kind := volume_format(head, file):
+        return open_volume(file, kind, shown)
+    if kind := still_format(head):
+        return open_still(file, kind, shown)
+    if head[:4] == b"PK\x03\x04":
+        raise fail(shown, "this is a zip archive; unpack it and name the file or folder inside")
     raise fail(shown, "this is not a DICOM file, video, NIfTI, NRRD, PNG or JPEG")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .cine_header import DicomHeader, is_dicom, number, read_header, text, value
 from .cine_kind import is_projection, modality_of, view_of
 from .cine_spacing import dicom_spacing, itk_spacing, pixel_aspect
 from .cine_timing import Timing, dicom_timing, instance_time, instance_timing
+from .cine_video import DicomVideoFrames, VideoFrames
 from .identity import file_pseudonym, pseudonym
 
 
@@ -57,8 +58,10 @@ def open_dicom(path: str | os.PathLike, options: CineOptions, shown: object | No
     shown = path if shown is None else shown
     header = _checked_header(path, options, shown)
     source, form = _source(header, options, shown)
-    frames = source.shape[2]
-    return source, _meta(header, form, options, dicom_timing(header.dataset, frames), getattr(source, "lossy", False))
+    timing = dicom_timing(header.dataset, source.shape[2])
+    if timing.times_ms is None and isinstance(source, VideoFrames):  # the stream's own clock, which is a display rate
+        timing = replace(source.timing, assumed=True)
+    return source, _meta(header, form, options, timing)
 
 
 def open_series(paths: Sequence[str | os.PathLike], options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
@@ -75,14 +78,14 @@ def open_series(paths: Sequence[str | os.PathLike], options: CineOptions, shown:
     Raises:
         CineReadError: no image, several cines, or instances that do not belong together.
     """
-    cines = _group(paths, shown)
+    cines = group_cines(paths, shown)
     if not cines:
         raise fail(shown, "there is no DICOM image in it")
     pick = options.series
     if pick is None and len(cines) > 1:
         raise fail(
             shown,
-            f"it holds {len(cines)} different series or cines; name one file, or pick with series=0 to {len(cines) - 1}",
+            f"it holds {len(cines)} different series or cines; name one file or pick with series=0 to {len(cines) - 1}",
         )
     if pick is not None and not 0 <= pick < len(cines):
         raise fail(shown, f"there is no series {pick}: it holds {len(cines)}")
@@ -101,9 +104,7 @@ def open_series(paths: Sequence[str | os.PathLike], options: CineOptions, shown:
         raise fail(shown, "the instances of the series differ in size or pixel format")
     timing = instance_timing([header.dataset for header in headers])
     series = SeriesFrames([source for source, _ in opened], shown)
-    return series, _meta(
-        headers[0], opened[0][1], options, timing, False, text(headers[0].dataset, "SeriesInstanceUID")
-    )
+    return series, _meta(headers[0], opened[0][1], options, timing, text(headers[0].dataset, "SeriesInstanceUID"))
 
 
 class SeriesFrames(FrameSource):
@@ -150,7 +151,7 @@ def order_instances(headers: Sequence[DicomHeader], shown: object) -> list[Dicom
     )
 
 
-def _group(paths: Sequence[str | os.PathLike], shown: object) -> list[list[DicomHeader]]:
+def group_cines(paths: Sequence[str | os.PathLike], shown: object) -> list[list[DicomHeader]]:
     """Cines among files: each multi-frame file is one, the single frames of a series are one."""
     groups: dict[tuple, list[DicomHeader]] = {}
     for path in paths:
@@ -201,8 +202,6 @@ def _source(header: DicomHeader, options: CineOptions, shown: object) -> tuple[A
         raise fail(shown, f"its transfer syntax is not supported ({known}); export it as explicit little endian")
     form, frames = pixel_format(header, shown)
     if syntax.kind == "video":
-        from .cine_video import DicomVideoFrames
-
         return DicomVideoFrames(header, form, frames, syntax, shown), form
     grey = GreyMap(header, form, options.rescale, options.voi, shown)
     kind = NativeFrames if syntax.kind == "native" else EncapsulatedFrames
@@ -210,7 +209,7 @@ def _source(header: DicomHeader, options: CineOptions, shown: object) -> tuple[A
 
 
 def _meta(
-    header: DicomHeader, form: PixelFormat, options: CineOptions, timing: Timing, lossy: bool, name: str = ""
+    header: DicomHeader, form: PixelFormat, options: CineOptions, timing: Timing, name: str = ""
 ) -> dict[str, Any]:
     dataset = header.dataset
     spacing = dicom_spacing(dataset)
@@ -227,7 +226,7 @@ def _meta(
         "modality": modality_of(dataset) or None,
         "photometric": form.photometric,
         "bits_stored": form.stored,
-        "lossy": lossy or SYNTAXES[header.syntax].lossy or text(dataset, "LossyImageCompression") == "01",
+        "lossy": SYNTAXES[header.syntax].lossy or text(dataset, "LossyImageCompression") == "01",
         "mask_subtraction": value(dataset, "MaskSubtractionSequence") is not None,
         "view": view_of(dataset),
         "pseudonym": pseudonym(uid) if uid else file_pseudonym(header.path),

@@ -255,7 +255,10 @@ def palette_to_grey(dataset: Any, shown: object) -> tuple[int, np.ndarray]:
     if len({len(table) for table in tables}) != 1:
         raise fail(shown, "the tables of the colour palette differ in length")
     rgb = np.stack(tables, axis=-1).astype(np.float64)
-    grey = np.rint(rgb @ np.array([_RED, _GREEN, _BLUE]))
+    weights = np.array([_RED, _GREEN, _BLUE])
+    grey = np.rint(rgb @ weights)
+    if bits == 16 and not (rgb.astype(np.uint16) & 0xFF).any():  # entries of 8 bits, kept in the high byte
+        grey, bits = np.rint(rgb @ weights / 256), 8
     return first, grey.astype(np.uint8 if bits == 8 else np.uint16)
 
 

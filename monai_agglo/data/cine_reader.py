@@ -22,7 +22,7 @@ class CineReader(ImageReader):
 
     The metadata carries what cannot be told from an array: ``frame_times_ms``, ``time_source``, ``spacing_mm``,
     ``repeated_frames`` and so on, see :class:`~monai_agglo.data.Cine`. Entries that the file does not give are left
-    out, because MONAI's collation cannot batch None. Per-frame lists cannot be batched either when cines differ in length:
+    out, because MONAI cannot batch None. Per-frame lists cannot be batched either when cines differ in length:
     load with ``LoadImaged(..., prune_meta_pattern="frame_times_ms|repeated_frames")`` for batches of more than one.
 
     Args:

@@ -55,12 +55,12 @@ def dicom_timing(dataset: Dataset, frames: int) -> Timing:
     pointers = _pointers(dataset)
     order = [tag for tag in pointers if tag in ("FrameTime", "FrameTimeVector")]
     for name in [*order, *(tag for tag in ("FrameTime", "FrameTimeVector") if tag not in order)]:
-        found = _constant(number(dataset, name), frames) if name == "FrameTime" else _vector(dataset, frames)
+        found = constant_times(number(dataset, name), frames) if name == "FrameTime" else _vector(dataset, frames)
         if found is not None:
             return Timing(found, name)
     for name in ("CineRate", "RecommendedDisplayFrameRate"):
         rate = number(dataset, name)
-        found = _constant(1000.0 / rate, frames) if rate and rate > 0 else None
+        found = constant_times(1000.0 / rate, frames) if rate and rate > 0 else None
         if found is not None:
             return Timing(found, name, assumed=True)
     return NO_TIMING
@@ -96,7 +96,7 @@ def instance_timing(datasets: Sequence[Dataset]) -> Timing:
     """
     stamps = [instance_time(dataset) for dataset in datasets]
     if len(stamps) > 1 and all(stamp is not None for stamp in stamps):
-        times = _ascending([stamp - stamps[0] for stamp in stamps])  # type: ignore[operator]
+        times = ascending([stamp - stamps[0] for stamp in stamps])  # type: ignore[operator]
         if times is not None:
             return Timing(times, "AcquisitionTime")
     return dicom_timing(datasets[0], len(datasets))
@@ -208,7 +208,7 @@ def _functional_times(dataset: Dataset, frames: int) -> tuple[list[float], str] 
     for name in ("FrameReferenceDateTime", "FrameAcquisitionDateTime"):
         stamps = [parse_date_time(text(content, name)) for content in contents]
         if all(stamp is not None for stamp in stamps):
-            times = _ascending([stamp - stamps[0] for stamp in stamps])  # type: ignore[operator]
+            times = ascending([stamp - stamps[0] for stamp in stamps])  # type: ignore[operator]
             if times is not None:
                 return times, name
     return None
@@ -228,10 +228,11 @@ def _pointers(dataset: Dataset) -> list[str]:
         return []
 
 
-def _constant(step: float | None, frames: int) -> list[float] | None:
-    if step is None or not _MIN_STEP_MS <= step <= _MAX_STEP_MS:
+def constant_times(step_ms: float | None, frames: int) -> list[float] | None:
+    """Times of frames at equal steps; None for a step that cannot be true."""
+    if step_ms is None or not _MIN_STEP_MS <= step_ms <= _MAX_STEP_MS:
         return None
-    return [round(index * step, 6) for index in range(frames)]
+    return [round(index * step_ms, 6) for index in range(frames)]
 
 
 def _vector(dataset: Dataset, frames: int) -> list[float] | None:
@@ -239,10 +240,10 @@ def _vector(dataset: Dataset, frames: int) -> list[float] | None:
     if len(steps) != frames:
         return None
     times = np.cumsum(steps)
-    return _ascending((times - times[0]).tolist())
+    return ascending((times - times[0]).tolist())
 
 
-def _ascending(times: list[float]) -> list[float] | None:
+def ascending(times: list[float]) -> list[float] | None:
     """The times, when they can be true: each frame after the one before."""
     if len(times) > 1 and not all(0 < b - a <= _MAX_STEP_MS for a, b in itertools.pairwise(times)):
         return None

@@ -42,7 +42,9 @@ class PseudonymizeMetad(MapTransform):
             image = result[key]
             if not isinstance(image, MetaTensor):
                 continue
-            image = image.clone()
+            image = MetaTensor(  # another view on the same pixels
+                image.as_tensor(), meta=dict(image.meta), applied_operations=image.applied_operations
+            )
             name = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ)
             if name is not None:
                 image.meta[ImageMetaKey.FILENAME_OR_OBJ] = image.meta.get("pseudonym") or pseudonym(str(name), "path")

@@ -1,0 +1,352 @@
+"""Video: AVI, MP4 and the like, and the MPEG-2, H.264 and HEVC streams inside DICOM, decoded by PyAV.
+
+The container is told from its first bytes and named to PyAV, which gets the open file, never the path: a file that
+claims to be a play list cannot make it open another file or an address.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .cine_decode import PixelFormat, Syntax
+from .cine_errors import MAX_FRAME_PIXELS, CineReadError, check_size, fail
+from .cine_fragments import Span, list_fragments
+from .cine_frames import FrameSource
+from .cine_grey import rgb_to_grey
+from .cine_header import DicomHeader
+from .cine_spacing import UNKNOWN_SPACING
+from .cine_timing import NO_TIMING, Timing, ascending, constant_times
+from .identity import file_pseudonym
+
+_COUNTED = ("avi", "mov")  # containers whose header states how many frames there are
+_REORDERING = ("mpeg4", "msmpeg4v3", "msmpeg4v2", "msmpeg4v1")  # may pack two frames into one packet
+
+
+def video_format(head: bytes) -> str | None:
+    """PyAV's name of the container that a file begins with.
+
+    Args:
+        head: its first 600 bytes or more.
+
+    Returns:
+        The name, None when it is no video.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return "mov"
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "matroska"
+    if head[:8] == b"\x30\x26\xb2\x75\x8e\x66\xcf\x11":
+        return "asf"
+    if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
+        return "mpegts"
+    if head[:4] == b"\x00\x00\x01\xba":
+        return "mpeg"
+    if head[:4] == b"\x00\x00\x01\xb3":
+        return "mpegvideo"
+    return None
+
+
+class VideoFrames(FrameSource):
+    """Frames of a video stream, decoded in their order.
+
+    Args:
+        opener: opens the byte source anew.
+        container: PyAV's name of its format.
+        shown: path for messages.
+        stated: how many frames the surrounding header says there are; None to count them.
+
+    Raises:
+        CineReadError: no video stream, damaged, cut off, or another number of frames than stated.
+    """
+
+    def __init__(self, opener: Callable[[], Any], container: str, shown: object, stated: int | None = None) -> None:
+        self._opener, self._container = opener, container
+        self.shown = shown
+        self.lossy = True
+        self.aspect = 1.0
+        rows, cols, bits = self._probe()
+        stamps = self._count(stated)
+        check_size(shown, rows, cols, len(stamps))
+        self.bits = bits
+        super().__init__(shown, (rows, cols, len(stamps)), np.dtype(np.uint8 if bits <= 8 else np.uint16))
+        self.timing = self._timing(stamps)
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        chosen, last, count = iter(wanted), wanted[-1], 0
+        following = next(chosen)
+        for number, frame in enumerate(self._decode()):
+            if number == following:
+                grey = frame_to_grey(frame)
+                if grey.shape != self.shape[:2]:
+                    raise fail(self.shown, f"frame {number + 1} has another size than the first")
+                yield grey.astype(self.dtype, copy=False)
+                following = next(chosen, -1)
+            count = number + 1
+            if number >= last:
+                break
+        if count <= last:
+            raise fail(self.shown, f"the video is damaged or cut off after frame {count} of {self.shape[2]}")
+
+    def _open(self) -> tuple[Any, Any, Any]:
+        import av
+
+        file = self._opener()
+        try:
+            container = av.open(file, "r", format=self._container, metadata_errors="ignore")
+            if not container.streams.video:
+                raise fail(self.shown, "there is no picture in the video")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        except CineReadError:
+            file.close()
+            raise
+        except Exception as error:  # PyAV has one exception per FFmpeg error
+            file.close()
+            raise fail(self.shown, f"the video cannot be opened ({type(error).__name__})") from None
+        return file, container, stream
+
+    def _decode(self) -> Iterator[Any]:
+        """Decoded frames; damage ends in one sentence."""
+        file, container, stream = self._open()
+        number = 0
+        try:
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise fail(self.shown, f"frame {number + 1} of the video is damaged")
+                if frame.width * frame.height > MAX_FRAME_PIXELS:
+                    raise fail(self.shown, f"frame {number + 1} is too large")
+                number += 1
+                yield frame
+        except CineReadError:
+            raise
+        except (Exception, MemoryError) as error:
+            kind = type(error).__name__
+            raise fail(self.shown, f"the video is damaged at frame {number + 1} ({kind})") from None
+        finally:
+            container.close()
+            file.close()
+
+    def _probe(self) -> tuple[int, int, int]:
+        """Rows, columns and bits of the first frame."""
+        frames = self._decode()
+        try:
+            frame = next(frames, None)
+            if frame is None:
+                raise fail(self.shown, "there is no picture in the video")
+            grey = frame_to_grey(frame)
+            bits = 8 if grey.dtype == np.uint8 else max(part.bits for part in frame.format.components)
+            return (*grey.shape, bits)
+        finally:
+            frames.close()
+
+    def _count(self, stated: int | None) -> list[int | None]:
+        """Presentation time stamps of the frames, by listing packets; by decoding where packets are not frames."""
+        file, container, stream = self._open()
+        stamps: list[int | None] = []
+        empty = 0
+        try:
+            claimed = stream.frames if self._container in _COUNTED else 0
+            reorders = stream.codec_context.name in _REORDERING
+            self._base, self._rate = stream.time_base, stream.average_rate
+            ratio = stream.sample_aspect_ratio
+            self.aspect = float(1 / ratio) if ratio else 1.0
+            for packet in container.demux(stream):
+                if packet.size and not getattr(packet, "is_discard", False):
+                    stamps.append(packet.pts if packet.pts is not None else packet.dts)
+                    check_size(self.shown, 1, 1, len(stamps))
+                elif packet.dts is not None:
+                    empty += 1
+        except CineReadError:
+            raise
+        except Exception as error:
+            raise fail(self.shown, f"the video is damaged ({type(error).__name__})") from None
+        finally:
+            container.close()
+            file.close()
+        expected = stated or claimed
+        if (expected and len(stamps) != expected) or reorders or len(set(stamps)) != len(stamps):
+            stamps = []
+            for frame in self._decode():
+                stamps.append(frame.pts)
+                check_size(self.shown, 1, 1, len(stamps))
+        else:
+            stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
+        if stated and len(stamps) != stated:
+            raise fail(self.shown, f"NumberOfFrames says {stated} but the video holds {len(stamps)}")
+        if claimed and len(stamps) + empty < claimed:
+            raise fail(self.shown, f"the video is cut off: it lists {claimed} frames and holds {len(stamps)}")
+        return stamps
+
+    def _timing(self, stamps: list[int | None]) -> Timing:
+        if self._base is not None and None not in stamps:
+            first = stamps[0]
+            times = ascending([float((stamp - first) * self._base * 1000) for stamp in stamps])  # type: ignore[operator]
+            if times is not None:
+                return Timing(times, "PTS")
+        if self._rate:
+            times = constant_times(float(1000 / Fraction(self._rate)), len(stamps))
+            if times is not None:
+                return Timing(times, "video frame rate", assumed=True)
+        return NO_TIMING
+
+
+class DicomVideoFrames(VideoFrames):
+    """The video stream of an encapsulated DICOM file, read across its fragments.
+
+    Args:
+        header: the file.
+        form: the pixel format that the header states.
+        count: NumberOfFrames.
+        syntax: the transfer syntax.
+        shown: path for messages.
+
+    Raises:
+        CineReadError: the stream does not hold what the header says.
+    """
+
+    def __init__(self, header: DicomHeader, form: PixelFormat, count: int, syntax: Syntax, shown: object) -> None:
+        _, spans = list_fragments(header, shown)
+
+        def opener() -> SpanFile:
+            return SpanFile(header.path, spans)
+
+        with opener() as stream:
+            container = video_format(stream.read(600)) or syntax.container[0]
+        super().__init__(opener, container, shown, count)
+        if self.shape[:2] != (form.rows, form.cols):
+            raise fail(
+                shown,
+                f"the video is {self.shape[0]} x {self.shape[1]} pixels, the header says {form.rows} x {form.cols}",
+            )
+
+
+class SpanFile:
+    """The fragments of a file, joined and read as one file in constant memory.
+
+    Args:
+        path: the file.
+        spans: offset and length of each fragment.
+    """
+
+    def __init__(self, path: str | os.PathLike, spans: Sequence[Span]) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
+        self._spans = list(spans)
+        self._starts = np.concatenate([[0], np.cumsum([length for _, length in spans])]).tolist()
+        self._position = 0
+
+    def __enter__(self) -> SpanFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._starts[-1]}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def read(self, count: int = -1) -> bytes:
+        total = self._starts[-1]
+        count = max(0, min(count if count >= 0 else total, total - self._position))
+        parts = []
+        index = int(np.searchsorted(self._starts, self._position, side="right")) - 1
+        while count > 0:
+            offset, length = self._spans[index]
+            inside = self._position - self._starts[index]
+            self._file.seek(offset + inside)
+            block = self._file.read(min(count, length - inside))
+            if not block:
+                break
+            parts.append(block)
+            self._position += len(block)
+            count -= len(block)
+            index += 1
+        return b"".join(parts)
+
+
+def open_video(path: str | os.PathLike, container: str, shown: object) -> tuple[FrameSource, dict[str, Any]]:
+    """Open a video file.
+
+    Args:
+        path: the file.
+        container: its format, from :func:`video_format`.
+        shown: path for messages.
+
+    Returns:
+        The frame source and the metadata of a cine.
+
+    Raises:
+        CineReadError: it holds no readable video.
+    """
+    source = VideoFrames(lambda: open(path, "rb"), container, shown)  # noqa: SIM115 - VideoFrames closes it
+    return source, {
+        "source_format": "video",
+        "timing": source.timing,
+        "spacing": UNKNOWN_SPACING,
+        "affine_spacing": (1.0, 1.0),
+        "pixel_aspect": source.aspect,
+        "modality": None,
+        "photometric": "MONOCHROME2",
+        "bits_stored": source.bits,
+        "lossy": True,
+        "mask_subtraction": False,
+        "view": None,
+        "pseudonym": file_pseudonym(path),
+        "patient_pseudonym": None,
+    }
+
+
+def frame_to_grey(frame: Any) -> np.ndarray:
+    """The luminance of a decoded frame in full range.
+
+    Video keeps luminance in a plane of its own: it is taken as it is, so no colour conversion blurs or rounds it; the
+    limited range of broadcast video (16 to 235) is stretched to the full one.
+
+    Args:
+        frame: a PyAV frame.
+
+    Returns:
+        (H, W) uint8, or uint16 for more than 8 bits.
+    """
+    form = frame.format
+    name = form.name
+    grey_only = name.startswith("gray")
+    if not grey_only and (form.is_rgb or form.has_palette or not name.startswith(("yuv", "nv", "yuyv", "uyvy", "p0"))):
+        return rgb_to_grey(frame.reformat(format="rgb24").to_ndarray())
+    if not grey_only and not form.is_planar:
+        frame = frame.reformat(format="yuv422p")
+        form = frame.format
+    bits = form.components[0].bits
+    plane = frame.planes[0]
+    word = np.dtype("u1") if bits <= 8 else np.dtype(">u2" if form.is_big_endian else "<u2")
+    rows = np.frombuffer(plane, word).reshape(-1, plane.line_size // word.itemsize)
+    luminance = rows[: frame.height, : frame.width]
+    if name.startswith("p0"):  # 10 to 16 bits kept in the high bits
+        luminance = luminance >> (16 - bits)
+    limited = int(frame.color_range) == 1 or (int(frame.color_range) == 0 and not grey_only and "yuvj" not in name)
+    return _full_range(bits)[luminance] if limited else luminance.astype(word.newbyteorder("="))
+
+
+_tables: dict[int, np.ndarray] = {}
+
+
+def _full_range(bits: int) -> np.ndarray:
+    if bits not in _tables:
+        top, scale = (1 << bits) - 1, 1 << (bits - 8)
+        values = (np.arange(top + 1) - 16 * scale) * (top / (219 * scale))
+        _tables[bits] = np.rint(np.clip(values, 0, top)).astype(np.uint8 if bits <= 8 else np.uint16)
+    return _tables[bits]
