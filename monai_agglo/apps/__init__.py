@@ -1,0 +1,21 @@
+"""Jobs a person runs. Names load on first use: what needs no network answers at once."""
+
+from importlib import import_module
+
+_MODULES = {
+    "info": ("describe",),
+    "prediction": ("CaseResult", "PredictReport", "predict"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from monai_agglo.data.atomic import atomic_path
 
-__all__ = ["RESULT_FILES", "check_output", "is_ours", "result_folder", "write_json"]
+__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder", "write_json"]
 
 RECORD, SUMMARY = "predict.json", "summary.json"
 RESULT_FILES = ("masks.nii.gz", "overlay.mp4", "contact_sheet.png", RECORD)
@@ -22,8 +23,8 @@ KINDS = ("monai_agglo.predict", "monai_agglo.predict_batch")
 DAY_S = 86_400
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether a folder holds nothing but what ``predict`` writes, or carries its record."""
+def is_result(folder: Path) -> bool:
+    """Whether a folder carries the record of a finished ``predict`` run."""
     for name in (RECORD, SUMMARY):
         try:
             record = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -31,6 +32,13 @@ def is_ours(folder: Path) -> bool:
                 return True
         except (OSError, ValueError):
             continue
+    return False
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder carries the record of ``predict``, or holds nothing but what ``predict`` writes."""
+    if is_result(folder):
+        return True
     return all(
         is_ours(entry)
         if entry.is_dir()
@@ -109,5 +117,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         content: what to write; a NaN or an infinity is an error, since other readers refuse it.
     """
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    # A line per number helps nobody: lists without structure go on one line (no JSON string holds a line break).
+    text = re.sub(r'\[\n[^\[\]{}"]*\]', lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
     with atomic_path(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

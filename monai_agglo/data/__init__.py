@@ -13,9 +13,12 @@ _MODULES = {
     "cine_errors": ("CineReadError",),
     "cine_masks": ("LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"),
     "cine_reader": ("CineDicomReader", "CineReader", "CineVideoReader"),
+    "contact_sheet": ("write_contact_sheet",),
     "datalist": ("load_datalist",),
     "frame_dataset": ("CineFrameDataset", "EpochBatchSampler"),
     "identity": ("pseudonym",),
+    "mask_store": ("MaskStore",),
+    "overlay": ("draw_overlay", "write_overlay_video"),
     "pseudonymize": ("PseudonymizeMetad",),
     "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
 }

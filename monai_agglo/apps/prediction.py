@@ -1,0 +1,296 @@
+"""Segment cines: masks, a record, an overlay video and a contact sheet for each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_agglo.apps.outputs import SUMMARY, check_output, result_folder, write_json
+from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings
+from monai_agglo.apps.segmenter import Segmenter
+from monai_agglo.apps.sources import Case, find_cases
+from monai_agglo.apps.view_check import FrameView, ViewCheck
+from monai_agglo.data import Cine, open_cine, pseudonym
+from monai_agglo.data.cine_timing import RepeatFinder, effective_fps
+from monai_agglo.data.contact_sheet import pick_frames, write_contact_sheet
+from monai_agglo.data.mask_store import MaskStore
+from monai_agglo.data.overlay import OverlayVideo
+
+__all__ = ["CaseResult", "PredictReport", "predict"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of one cine.
+
+    Args:
+        shown: the file as the user knows it.
+        folder: where its results lie; None when it failed.
+        error: why it failed, in one sentence; empty when it did not.
+        record: the content of its ``predict.json``.
+    """
+
+    shown: str
+    folder: Path | None
+    error: str = ""
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What became of all cines.
+
+    Args:
+        output: the folder of the results.
+        cases: one result per cine.
+    """
+
+    output: Path
+    cases: list[CaseResult]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all cines were segmented, 1 when some failed."""
+        return int(any(case.error for case in self.cases))
+
+    def __str__(self) -> str:
+        done = sum(not case.error for case in self.cases)
+        text = f"{done} of {len(self.cases)} segmented; see {self.output}" if len(self.cases) > 1 else str(self.output)
+        return text + "".join(f"\n  failed: {case.error}" for case in self.cases if case.error)
+
+
+@dataclass
+class _Job:
+    """What is the same for every cine of a run."""
+
+    load: Callable[[], Segmenter]
+    fps: float | None
+    spacing_mm: tuple[float, float] | None
+    options: dict[str, Any]
+    progress: bool
+    segmenter: Segmenter | None = None
+    check: ViewCheck | None = None
+
+    def ready(self) -> tuple[Segmenter, ViewCheck | None]:
+        if self.segmenter is None:
+            self.segmenter = self.load()
+            self.check = ViewCheck.load(self.segmenter.folder)
+        return self.segmenter, self.check
+
+
+def predict(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    bundle: str | os.PathLike | None = None,
+    *,
+    device: str | None = None,
+    size: int | None = None,
+    batch: int | None = None,
+    fps: float | None = None,
+    spacing_mm: float | Sequence[float] | None = None,
+    any_modality: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> PredictReport:
+    """Segment a cine, or every cine in a folder.
+
+    For one cine ``output`` holds ``masks.nii.gz`` (rows, columns, frames, 12 structures in table order, uint8, in the
+    geometry of the source), ``predict.json`` (the record: structures, frame times, areas, view, model), ``overlay.mp4``
+    and ``contact_sheet.png``. For several, each has a sub-folder named by its pseudonym, beside a ``summary.json``; one
+    that cannot be read is reported and the others go on. Older results are replaced when the new ones are whole.
+
+    Args:
+        source: a DICOM file, AVI, MP4, NIfTI, NRRD, PNG or JPEG; a folder of single-frame DICOM instances; or a folder
+            with any number of these.
+        output: folder for the results; made when missing.
+        bundle: bundle folder or name; ``vfss_seg`` when None. Bundles are code: take them from people you trust only.
+        device: ``cpu``, ``cuda``, ``cuda:1``...; the first GPU when there is one when None.
+        size: longer side of the frames as the network sees them, in pixels; the bundle's own when None.
+        batch: frames per call of the network; the bundle's own when None.
+        fps: frames per second, where the file states none or a wrong one.
+        spacing_mm: pixel spacing in millimetres, one value or (row, column), where the file states none or a wrong one.
+            It goes into the record; the masks keep the geometry of the file, so that they lie on it in a viewer.
+        any_modality: try CT, MR and other files that are no projection cine as well.
+        overwrite: allow an ``output`` folder that holds other files; only files of the same names are replaced.
+        progress: show a progress bar, and print a line per cine of a folder.
+
+    Returns:
+        What was done.
+
+    Raises:
+        CineReadError: when the only cine cannot be read.
+        ValueError: when an argument, the output folder or the bundle cannot be used.
+        FileNotFoundError: when there is no such bundle.
+    """
+    if fps is not None and not 0 < fps <= 1000:
+        raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
+    target = check_output(output, overwrite)
+    cases = find_cases(source, target)
+    job = _Job(
+        lambda: Segmenter(bundle, device, size, batch), fps, _pair(spacing_mm), {"any_modality": any_modality}, progress
+    )
+    if len(cases) == 1:
+        record = _segment_case(cases[0], lambda _: target, job, "segmenting")
+        return PredictReport(target, [CaseResult(cases[0].shown, target, record=record)])
+    return _segment_all(cases, target, job, overwrite)
+
+
+def _pair(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
+    if spacing is None:
+        return None
+    values = np.atleast_1d(np.asarray(spacing, float))
+    if values.size not in (1, 2) or not np.all(np.isfinite(values)) or values.min() <= 0:
+        raise ValueError(f"spacing must be one or two positive numbers of millimetres, not {spacing}")
+    return float(values[0]), float(values[-1])
+
+
+def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) -> PredictReport:
+    """Segment several cines; whatever happens to one, the others go on."""
+    used: set[str] = set()
+    results = []
+
+    def folder_of(cine: Cine) -> Path:
+        name = cine.meta["pseudonym"]
+        copies = (f"{name}-{n}" for n in range(2, len(cases) + 2))
+        while name in used:  # copies of one instance
+            name = next(copies)
+        used.add(name)
+        return check_output(target / name, overwrite)
+
+    job.ready()  # a bundle that cannot be used is no fault of the cines
+    for number, case in enumerate(cases, 1):
+        done: list[Path] = []
+
+        def place(cine: Cine, done: list[Path] = done) -> Path:
+            done.append(folder_of(cine))
+            return done[0]
+
+        try:
+            record = _segment_case(case, place, job, f"{number}/{len(cases)}")
+            result = CaseResult(case.shown, done[0], record=record)
+        except Exception as error:
+            logger.debug("case %d failed", number, exc_info=True)
+            result = CaseResult(case.shown, None, _sentence(error, case))
+        results.append(result)
+        if job.progress:
+            where = result.error if result.error else f"{result.shown} -> {result.folder and result.folder.name}"
+            print(f"{number}/{len(cases)} {'FAILED' if result.error else 'ok'} {where}", flush=True)
+    summary = [
+        {"pseudonym": result.record["source"]["pseudonym"], "folder": result.folder.name, "error": None}
+        if result.folder
+        # Neither the file's name nor its place may enter a file: a pseudonym stands for it.
+        # Neither the file's name nor its place may enter a file: a pseudonym stands for it.
+        else {"pseudonym": pseudonym(result.shown, "path"), "folder": None, "error": _nameless(result, case)}
+        for case, result in zip(cases, results)
+    ]
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(target / SUMMARY, {"kind": "monai_agglo.predict_batch", "cases": summary})
+    return PredictReport(target, results)
+
+
+def _sentence(error: Exception, case: Case) -> str:
+    """One line that names the file once."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    known = isinstance(error, (ValueError, OSError))
+    text = text if known else f"unexpected {type(error).__name__}: {text}"
+    return text if str(case.paths[0]) in text else f"{case.shown}: {text}"
+
+
+def _nameless(result: CaseResult, case: Case) -> str:
+    """The reason without the paths in it."""
+    text = result.error
+    for name in (case.shown, *map(str, case.paths), *(path.name for path in case.paths)):
+        text = text.replace(name, "")
+    return text.lstrip(": ") or "failed"
+
+
+def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: str) -> dict[str, Any]:
+    """Segment one cine into the folder that ``place`` names; returns its record."""
+    from tqdm import tqdm
+
+    started = time.monotonic()
+    source = case.paths[0] if len(case.paths) == 1 else list(case.paths)
+    cine = open_cine(source, **job.options)
+    segmenter, check = job.ready()
+    target = place(cine)
+    limits = segmenter.intensity_range(cine)
+    window = limits if limits[1] > limits[0] else None
+    rows, columns, total = cine.shape
+    meta = _meta(cine, job)
+    times = meta["frame_times_ms"]
+    views: list[FrameView] = []
+    finder = RepeatFinder(bool(meta.get("lossy")))
+    title = f"case {meta['pseudonym']}"
+    with result_folder(target) as work, MaskStore((rows, columns), len(segmenter.structures), work) as store:
+        video = OverlayVideo(
+            work / "overlay.mp4", segmenter.structures, times_ms=times, total=total, window=window, title=title
+        )
+        bar = tqdm(total=total, desc=label, unit="frame", disable=None if job.progress else True, delay=2)
+        with closing(video), closing(bar):
+            for item in segmenter.run(cine, limits):
+                finder.add(item.frame)
+                store.append(item.masks)
+                note = ""
+                if check is not None:
+                    views.append(check.frame(item.probabilities))
+                    note = "" if views[-1].lateral else f"not a lateral VFSS view? {views[-1].reason}"
+                video.add(item.frame, item.masks, note)
+                bar.update()
+        repeated = finder.result()
+        meta.update(repeated_frames=repeated, effective_fps=effective_fps(times, repeated))
+        record = cine_record(meta, cine.shape, store.areas, segmenter, check, views)
+        record["warnings"] = cine_warnings(record, check)
+        _contact_sheet(work / "contact_sheet.png", cine, store, record, views, window, title)
+        store.write_nifti(work / "masks.nii.gz", meta["affine"], "monai-agglo masks: rows, columns, frames, structures")
+        record["seconds"] = round(time.monotonic() - started, 2)
+        write_json(work / "predict.json", record)
+    return record
+
+
+def _meta(cine: Cine, job: _Job) -> dict[str, Any]:
+    """The cine's metadata, with what the user knows better."""
+    meta = dict(cine.meta)
+    if job.fps is not None:
+        times = [1000 * i / job.fps for i in range(cine.shape[2])]
+        meta.update(frame_times_ms=times, time_source="given by the user", time_assumed=False)
+    if job.spacing_mm is not None:
+        meta.update(spacing_mm=job.spacing_mm, spacing_source="given by the user", spacing_known=True)
+    return meta
+
+
+def _contact_sheet(
+    path: Path,
+    cine: Cine,
+    store: MaskStore,
+    record: dict[str, Any],
+    views: list[FrameView],
+    window: tuple[float, float] | None,
+    title: str,
+) -> None:
+    areas = store.areas
+    names = [item["name"] for item in record["structures"]]
+    picked = pick_frames(len(store), 12, areas[:, names.index("bolus")])
+    times = record["frames"]["frame_times_ms"]
+    write_contact_sheet(
+        path,
+        cine.frames(picked),
+        (store.frame(i) for i in picked),
+        None if times is None else [times[i] for i in picked],
+        picked,
+        total=len(store),
+        present=[name for name, found in zip(names, areas.any(axis=0)) if found],
+        window=window,
+        title=title,
+        lines=cine_lines(record),
+        notes=[f"not lateral? {views[i].reason}" if views and not views[i].lateral else "" for i in picked],
+    )
