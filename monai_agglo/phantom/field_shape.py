@@ -1,0 +1,87 @@
+"""The exposed field as the shapes that DICOM knows: a circle, a rectangle, or where both overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["FieldShape"]
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """The exposed part of an image, in pixels; it is the overlap of the shapes that are not None.
+
+    Args:
+        circle: (row, column, radius) of the centre, 0-based, pixels.
+        rectangle: (first row, end row, first column, end column), 0-based, ends exclusive.
+    """
+
+    circle: tuple[float, float, float] | None = None
+    rectangle: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def from_mask(cls, mask: np.ndarray) -> FieldShape | None:
+        """Recognise the shape of a field.
+
+        Args:
+            mask: bool (H, W), True where exposed.
+
+        Returns:
+            The shape, or None when the whole image is exposed, or nothing.
+        """
+        mask = np.asarray(mask, bool)
+        if mask.all() or not mask.any():
+            return None
+        height, width = mask.shape
+        rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
+        box = (top, bottom, left, right)
+        circle = _circle_of_arcs(mask, box)
+        if circle is None:
+            return cls(rectangle=box)
+        # sides at which the circle alone would reach beyond the box are sides of a rectangle
+        row, column, radius = circle
+        down = max(0, row - radius), min(height, row + radius + 1)
+        across = max(0, column - radius), min(width, column + radius + 1)
+        natural = (*down, *across)
+        cut = any(abs(a - b) > 2 for a, b in zip(box, natural))
+        return cls(circle=circle, rectangle=box if cut else None)
+
+    def mask(self, shape: tuple[int, int]) -> np.ndarray:
+        """The field as a mask.
+
+        Args:
+            shape: (H, W).
+
+        Returns:
+            bool (H, W), True where exposed.
+        """
+        out = np.ones(shape, bool)
+        if self.circle is not None:
+            row, column, radius = self.circle
+            y, x = np.ogrid[: shape[0], : shape[1]]
+            out &= (y - row) ** 2 + (x - column) ** 2 <= radius**2
+        if self.rectangle is not None:
+            top, bottom, left, right = self.rectangle
+            inside = np.zeros(shape, bool)
+            inside[top:bottom, left:right] = True
+            out &= inside
+        return out
+
+
+def _circle_of_arcs(mask: np.ndarray, box: tuple[int, int, int, int]) -> tuple[float, float, float] | None:
+    """Least-squares circle through the field's edge where that is no side of its box; None without such an arc."""
+    top, bottom, left, right = box
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    y, x = np.nonzero(mask & ~inner)
+    arc = (y > top) & (y < bottom - 1) & (x > left) & (x < right - 1)
+    y, x = y[arc].astype(float), x[arc].astype(float)
+    if len(y) < 8:
+        return None
+    system = np.stack([2 * y, 2 * x, np.ones_like(y)], 1)
+    row, column, constant = np.linalg.lstsq(system, y**2 + x**2, rcond=None)[0]
+    # edge pixels lie up to one pixel inside the circle
+    return float(row), float(column), float(np.sqrt(max(constant + row**2 + column**2, 0.0))) + 0.3
