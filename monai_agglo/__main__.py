@@ -45,15 +45,32 @@ def phantom(parser: argparse.ArgumentParser) -> Run:
 
 
 def predict(parser: argparse.ArgumentParser) -> Run:
-    """Segment a cine (DICOM, NIfTI, AVI/MP4 or PNG): masks, overlay video and contact sheet."""
-    parser.add_argument("source", help="the cine: a file, or a folder of single-frame DICOM instances")
+    """Segment a cine, or all in a folder: masks, record, overlay video and contact sheet; exit code 1 if one fails."""
+    parser.add_argument("source", help="DICOM, AVI/MP4, NIfTI, NRRD, PNG or JPEG file, or a folder of them")
     parser.add_argument("--output", required=True, help="folder for the results; made when missing")
     parser.add_argument("--bundle", help="bundle folder (default: the vfss_seg bundle that came with the package)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1... (default: a GPU when there is one)")
+    parser.add_argument(
+        "--size", type=int, help="longer side as the network sees it, in pixels (default: the bundle's)"
+    )
+    parser.add_argument("--fps", type=float, help="frames per second, where the file states none or a wrong one")
+    parser.add_argument(
+        "--spacing-mm",
+        type=float,
+        nargs="+",
+        metavar="MM",
+        help="pixel spacing (row, column), where the file states none",
+    )
+    parser.add_argument("--any-modality", action="store_true", help="try CT, MR and other non-projection files too")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that holds other files")
 
-    def run(args: argparse.Namespace) -> None:
-        from monai_agglo.apps import predict as job
+    def run(args: argparse.Namespace) -> int:
+        from monai_agglo import apps
 
-        job(args.source, args.output, bundle=args.bundle)
+        names = ("source", "output", "bundle", "device", "size", "fps", "spacing_mm", "any_modality", "overwrite")
+        report = apps.predict(**{name: getattr(args, name) for name in names}, progress=True)
+        print(report)
+        return report.exit_code
 
     return run
 
