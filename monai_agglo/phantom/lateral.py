@@ -183,8 +183,8 @@ class LateralPatient:
     def _masks(self, canvas: Canvas, soft: SoftTissue, barium: np.ndarray, jaw_matrix: np.ndarray) -> np.ndarray:
         masks = np.zeros((len(NAMES), *self.shape), bool)
         outlines = {
-            "epiglottis": [soft.epiglottis], "trachea": [soft.trachea, soft.vestibule], "pharynx": [soft.pharynx], "hyoid": soft.hyoid,
-            "valleculae": [soft.valleculae], "pyriform_sinuses": [soft.pyriform],
+            "epiglottis": [soft.epiglottis], "trachea": [soft.trachea, soft.vestibule], "pharynx": [soft.pharynx],
+            "hyoid": soft.hyoid, "valleculae": [soft.valleculae], "pyriform_sinuses": [soft.pyriform],
             "laryngeal_vestibule": [soft.vestibule], "ues": [soft.ues], "vocal_folds": [soft.vocal_folds],
         }  # fmt: skip
         outlines.update({f"c{k + 1}": pieces for k, pieces in enumerate(self._vertebrae[:7])})
