@@ -19,7 +19,7 @@ FLOORS = (
     {"__main__"},
     {"apps", "bundle"},
     {"engines", "handlers", "inferers", "data", "phantom"},
-    {"losses", "networks", "metrics", "swallow"},
+    {"losses", "networks", "metrics", "inferers", "swallow"},
 )
 """From the roof down. A room may import rooms of lower floors, and of its own floor where that makes no circle."""
 ALONE = {"networks", "losses", "swallow"}

@@ -1,5 +1,6 @@
+from .dataset import ensure_dataset
 from .doctor import Check, doctor
 from .locate import bundle_folders, find_bundle
 from .results import publish
 
-__all__ = ["Check", "bundle_folders", "doctor", "find_bundle", "publish"]
+__all__ = ["Check", "bundle_folders", "doctor", "ensure_dataset", "find_bundle", "publish"]

@@ -29,6 +29,8 @@ class CineSegmenter(nn.Module):
         temporal_shift: fraction of the feature channels exchanged with the neighbouring frames, 0 for none.
         causal: with ``temporal_shift``, look at earlier frames only.
         pretrained: start from timm's ImageNet weights.
+        train_step: in training mode, give logits for every n-th pixel only (1 or 2). The head's own resolution is 2;
+            the loss compares it with averaged masks and a step takes half the time.
 
     Raises:
         ValueError: when the backbone, the stride or the shift is not supported.
@@ -45,10 +47,14 @@ class CineSegmenter(nn.Module):
         temporal_shift: float = 0.0,
         causal: bool = False,
         pretrained: bool = False,
+        train_step: int = 1,
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
         self.multiple = 32
+        if train_step not in (1, 2):
+            raise ValueError(f"train_step must be 1 or 2, not {train_step}")
+        self.train_step = train_step
         self.encoder = LightEncoder(backbone, 1, feature_channels, stride, pretrained)
         self.shift = TemporalShift(temporal_shift, causal)
         self.decoder = LightDecoder(feature_channels, out_channels, decoder_channels, decoder_blocks)
@@ -80,5 +86,8 @@ class CineSegmenter(nn.Module):
             x = F.pad(x, [0, right, 0, below], mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
         features = self.shift(self.encoder(x), frames)
+        if self.training and self.train_step > 1:
+            below, right = below // self.train_step, right // self.train_step
+            height, width = height // self.train_step, width // self.train_step
         logits = self.decoder(features, height + below, width + right)[:, :, :height, :width]
         return logits.reshape(batch, frames, self.out_channels, height, width).permute(0, 2, 3, 4, 1)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["CORE_BACKBONES", "LightEncoder", "SeparableConv"]
+__all__ = ["CORE_BACKBONES", "LightEncoder", "SeparableConv", "parameter_groups"]
 
 CORE_BACKBONES: tuple[str, ...] = (
     "efficientvit_b0",
@@ -121,3 +121,20 @@ class LightEncoder(nn.Module):
             size = [image.shape[2] // self.stride, image.shape[3] // self.stride]
             fused = F.interpolate(fused, size=size, mode="bilinear", align_corners=False)
         return fused
+
+
+def parameter_groups(network: nn.Module, weight_decay: float = 0.01) -> list[dict]:
+    """Parameters for an optimiser: weight decay on convolution and linear weights, none on biases and norms.
+
+    Args:
+        network: any network.
+        weight_decay: decay of the weights.
+
+    Returns:
+        Two parameter groups.
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]

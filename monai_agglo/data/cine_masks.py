@@ -1,0 +1,233 @@
+"""Masks of a cine: read from NIfTI or NRRD, and packed to one bit per structure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_agglo.swallow import STRUCTURES, TARGETS, index_of
+
+__all__ = ["UNLABELLED", "LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"]
+
+logger = logging.getLogger(__name__)
+
+UNLABELLED = 255
+"""Value of a mask channel that nobody labelled: unknown, not absent."""
+
+
+def pack_masks(masks: np.ndarray) -> np.ndarray:
+    """Pack binary channels into the bits of one integer per pixel.
+
+    Args:
+        masks: (S, ...) binary, S at most 16; channel s becomes bit s. :data:`UNLABELLED` counts as 0.
+
+    Returns:
+        uint16 array (...).
+
+    Raises:
+        ValueError: when there are more than 16 channels.
+    """
+    if len(masks) > 16:
+        raise ValueError(f"{len(masks)} structures do not fit into the 16 bits of a packed mask")
+    packed = np.zeros(masks.shape[1:], np.uint16)
+    for bit, mask in enumerate(masks):
+        packed |= (np.asarray(mask) == 1).astype(np.uint16) << np.uint16(bit)
+    return packed
+
+
+def unpack_masks(packed: np.ndarray, structures: int) -> np.ndarray:
+    """Inverse of :func:`pack_masks`.
+
+    Args:
+        packed: uint16 array (...).
+        structures: number S of channels.
+
+    Returns:
+        uint8 array (S, ...) of 0 and 1.
+    """
+    masks = np.empty((structures, *packed.shape), np.uint8)
+    for bit in range(structures):
+        np.not_equal(packed & np.uint16(1 << bit), 0, out=masks[bit].view(bool))
+    return masks
+
+
+def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The stored array, and its index-to-world matrix (3 x 3) when the file states one."""
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        import nibabel
+
+        image = nibabel.load(path)
+        array = np.asanyarray(image.dataobj)
+        stated = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
+        return array, np.asarray(image.affine)[:3, :3] if stated else None
+    if name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+        import itk
+
+        image = itk.imread(str(path))
+        array = itk.array_from_image(image)
+        array = np.moveaxis(array, -1, 0).T if image.GetNumberOfComponentsPerPixel() > 1 else array.T
+        direction = itk.array_from_matrix(image.GetDirection())
+        return array, direction[:3, :3] if direction.shape[0] >= 3 else None
+    raise ValueError(f"{path.name}: masks must be NIfTI (.nii, .nii.gz) or NRRD (.nrrd, .mha), not this file type")
+
+
+def _columns_first(matrix: np.ndarray | None, array: np.ndarray) -> bool:
+    """Whether the first axis runs along a row of the image (ITK's order) instead of down its rows (ours)."""
+    if matrix is not None and abs(matrix[1, 0]) > abs(matrix[0, 0]):
+        return False
+    # Four axes (rows, columns, frames, structures) are written by this package only, always rows first.
+    return array.ndim != 4
+
+
+def read_cine_masks(
+    path: str | Path,
+    shape: Sequence[int] | None = None,
+    structures: int = len(TARGETS),
+) -> np.ndarray:
+    """Read the masks of a cine.
+
+    Two contents are understood: binary channels (H, W, T, S) in the order of the structure table, as this package
+    writes them, and a label map with structure ids, (W, H, T) as ITK, 3D Slicer and MONAI Label write it or (H, W, T).
+    The file's affine tells rows from columns; where it says nothing, ``shape`` decides.
+
+    Args:
+        path: NIfTI or NRRD file.
+        shape: (H, W, T) of the cine that the masks belong to, to check against.
+        structures: number of leading structures of the table to return.
+
+    Returns:
+        uint8 array (structures, H, W, T) of 0 and 1.
+
+    Raises:
+        ValueError: when the file cannot be read, has another shape than the cine, or holds unknown values.
+    """
+    path = Path(path)
+    try:
+        array, matrix = _read_array(path)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"cannot read the masks {path}: {error}") from error
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim not in (3, 4):
+        raise ValueError(f"{path}: masks need the axes rows, columns, frames (and structures), not {array.shape}")
+    swap = _columns_first(matrix, array)
+    if shape is not None:
+        fits = [
+            tuple(array.shape[:3]) == tuple(shape),
+            (array.shape[1], array.shape[0], array.shape[2]) == tuple(shape),
+        ]
+        if not any(fits):
+            raise ValueError(
+                f"{path}: masks of {array.shape[0]} x {array.shape[1]} pixels and {array.shape[2]} frames do not "
+                f"belong to a cine of {shape[0]} x {shape[1]} pixels and {shape[2]} frames"
+            )
+        if fits[0] != fits[1]:
+            swap = fits[1]
+    if swap:
+        array = array.swapaxes(0, 1)
+    if array.ndim == 4:
+        count = array.shape[3]
+        if count < structures:
+            raise ValueError(f"{path}: {count} mask channels, but {structures} structures are asked for")
+        masks = np.empty((structures, *array.shape[:3]), np.uint8)
+        for s in range(structures):
+            np.greater(array[..., s], 0.5, out=masks[s].view(bool))
+        return masks
+    labels = np.rint(array).astype(np.int64) if array.dtype.kind == "f" else array
+    highest = int(labels.max(initial=0))
+    if highest > len(STRUCTURES) or int(labels.min(initial=0)) < 0:
+        raise ValueError(f"{path}: label value {highest} is no structure; ids are 1..{len(STRUCTURES)}")
+    return np.stack([labels == STRUCTURES[s].id for s in range(structures)]).astype(np.uint8)
+
+
+class LoadCineMasksd(MapTransform):
+    """Load the masks of a cine beside its image.
+
+    A case may say that only some structures (``labelled_structures``: names) or frames (``labelled_frames``: indices)
+    are labelled: the other channels and frames become :data:`UNLABELLED`, which the loss and the metrics skip.
+
+    Args:
+        keys: keys whose value is the path of a mask file.
+        image_key: loaded image (1, H, W, T) to check the shape against and to take the geometry from.
+        structures: number of leading structures of the table.
+        allow_missing_keys: leave out keys that are absent or None.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "label",
+        image_key: str = "image",
+        structures: int = len(TARGETS),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self.structures = structures
+
+    def __call__(self, data):
+        """Load.
+
+        Args:
+            data: dictionary with the paths and, at ``image_key``, the loaded image.
+
+        Returns:
+            A copy in which each key holds a MetaTensor uint8 (structures, H, W, T) of 0, 1 and :data:`UNLABELLED`.
+
+        Raises:
+            ValueError: see :func:`read_cine_masks`; also for an unknown structure or frame in the case.
+        """
+        d = dict(data)
+        image = d.get(self.image_key)
+        shape = tuple(image.shape[-3:]) if hasattr(image, "shape") else None
+        for key in self.keys:
+            if d.get(key) is None:
+                if self.allow_missing_keys:
+                    continue
+                raise ValueError(f"the case has no {key!r}; name its mask file or leave it out of training")
+            masks = read_cine_masks(d[key], shape, self.structures)
+            labelled = labelled_channels(d, masks.shape[0], masks.shape[3])
+            for s, t in zip(*np.nonzero(~labelled)):
+                masks[s, :, :, t] = UNLABELLED
+            meta = {"affine": image.affine.clone()} if isinstance(image, MetaTensor) else {}
+            d[key] = MetaTensor(torch.from_numpy(masks), **meta)
+        return d
+
+
+def labelled_channels(case: dict, structures: int, frames: int) -> np.ndarray:
+    """Which structures are labelled in which frames of a case.
+
+    Args:
+        case: datalist item, with ``labelled_structures`` and ``labelled_frames`` where the labels are partial.
+        structures: number of structures.
+        frames: number of frames.
+
+    Returns:
+        bool array (structures, frames).
+
+    Raises:
+        ValueError: when a named structure is unknown or a frame does not exist.
+    """
+    labelled = np.ones((structures, frames), bool)
+    names = case.get("labelled_structures")
+    if names is not None:
+        known = {index_of(name) for name in names}
+        labelled[[s for s in range(structures) if s not in known]] = False
+    listed = case.get("labelled_frames")
+    if listed is not None:
+        beyond = [int(t) for t in listed if not 0 <= int(t) < frames]
+        if beyond:
+            raise ValueError(f"labelled_frames names frame {beyond[0]}, but the cine has frames 0..{frames - 1}")
+        unseen = np.ones(frames, bool)
+        unseen[[int(t) for t in listed]] = False
+        labelled[:, unseen] = False
+    return labelled

@@ -1,0 +1,329 @@
+"""Training data of cines: prepared once into a memory-mapped frame store, then drawn frame by frame."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import Dataset
+from monai.transforms import Compose
+from torch.utils.data import Sampler
+
+from .atomic import atomic_path
+from .transforms import PackCined
+
+__all__ = ["CineFrameDataset", "EpochBatchSampler", "describe_transform", "file_hash"]
+
+logger = logging.getLogger(__name__)
+
+STORE_VERSION = 1
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, or of all files of a folder in the order of their names.
+
+    Args:
+        path: file or folder.
+
+    Returns:
+        Hexadecimal digest of the content; names do not enter.
+
+    Raises:
+        FileNotFoundError: when there is no such file or folder.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with open(file, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_transform(transform, depth: int = 6):
+    """What a transform does, as JSON-able data: class and plain settings, recursively.
+
+    Args:
+        transform: any object.
+        depth: levels to descend.
+
+    Returns:
+        Numbers, strings, lists and dictionaries.
+    """
+    if transform is None or isinstance(transform, (bool, int, float, str)):
+        return transform
+    if isinstance(transform, (list, tuple, set)):
+        return [describe_transform(x, depth - 1) for x in transform]
+    if isinstance(transform, dict):
+        return {str(k): describe_transform(v, depth - 1) for k, v in sorted(transform.items(), key=str)}
+    kind = transform if isinstance(transform, type) else type(transform)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if depth <= 0 or not hasattr(transform, "__dict__") or isinstance(transform, type):
+        return name
+    return [name, describe_transform({k: v for k, v in vars(transform).items() if k != "R"}, depth - 1)]
+
+
+class CineFrameDataset(Dataset):
+    """Frames of cines for training, or whole cines for validation.
+
+    The transforms up to and including :class:`PackCined` do not depend on chance: their result is written once per
+    case into ``cache_dir`` (8-bit frames and 16-bit masks, memory-mapped, named by the hash of the case's content and
+    of the transforms) and found again by later runs. The transforms after it run on each sample.
+
+    What a sample contains depends only on (``seed``, epoch, index), not on the process that makes it or on what was
+    drawn before, so that an interrupted training continues with the same data. The epoch travels with the index:
+    :class:`EpochBatchSampler` gives pairs (epoch, index).
+
+    Args:
+        data: cases: dictionaries with ``image`` and ``label`` paths and what the datalist says about them.
+        transform: ``Compose`` with one :class:`PackCined` in it.
+        cache_dir: folder of the frame store.
+        clip: frames per sample; None gives the whole cine of a case.
+        frames_per_case: samples per case and epoch, drawn anew each epoch; None uses every labelled frame.
+        sizes: pairs (first epoch, frame size) handed to the random geometry as ``data["size"]``.
+        max_frames: with ``clip=None``, at most this many frames of a cine, evenly spaced.
+        seed: seed of all draws.
+        workers: processes that prepare cases; 0 prepares them in this one.
+        progress: show a progress bar while preparing.
+
+    Raises:
+        ValueError: when there is no case, or ``transform`` has no :class:`PackCined`.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict],
+        transform: Compose,
+        cache_dir: str | os.PathLike,
+        clip: int | None = 1,
+        frames_per_case: int | None = None,
+        sizes: Sequence[Sequence[int]] = (),
+        max_frames: int | None = None,
+        seed: int = 0,
+        workers: int = 0,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(data=list(data), transform=transform)
+        if not self.data:
+            raise ValueError("there are no cases in this part of the datalist")
+        steps = list(transform.transforms) if isinstance(transform, Compose) else [transform]
+        cut = next((i for i, step in enumerate(steps) if isinstance(step, PackCined)), None)
+        if cut is None:
+            raise ValueError("the transform of a CineFrameDataset needs one PackCined, where the frame store begins")
+        self.fixed = Compose(steps[: cut + 1])
+        self.varying = Compose(steps[cut + 1 :])
+        self.cache_dir = Path(cache_dir)
+        self.clip = clip
+        self.frames_per_case = frames_per_case
+        self.sizes = sorted((int(epoch), int(size)) for epoch, size in sizes)
+        self.max_frames = max_frames
+        self.seed = int(seed)
+        recipe = json.dumps([STORE_VERSION, describe_transform(self.fixed)], sort_keys=True)
+        self._recipe = hashlib.sha256(recipe.encode()).hexdigest()
+        self.keys, self.content = zip(*(self._key(item) for item in self.data))
+        self._prepare(workers, progress)
+        self.info = [json.loads(self._path(key, "json").read_text()) for key in self.keys]
+        self.samples = self._list_samples()
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 over the contents of all cases, in any order."""
+        return hashlib.sha256("".join(sorted(self.content)).encode()).hexdigest()
+
+    def _key(self, item: dict) -> tuple[str, str]:
+        parts = {k: file_hash(item[k]) for k in ("image", "label") if item.get(k) is not None}
+        parts.update({k: item[k] for k in ("labelled_structures", "labelled_frames") if k in item})
+        content = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256((content + self._recipe).encode()).hexdigest()[:32], content
+
+    def _path(self, key: str, kind: str) -> Path:
+        return self.cache_dir / key[:2] / f"{key}.{kind}"
+
+    def _prepare(self, workers: int, progress: bool) -> None:
+        missing = {key: item for key, item in zip(self.keys, self.data) if not self._path(key, "json").is_file()}
+        if not missing:
+            return
+        rank, world = _rank()
+        # Every rank starts with its own share; by the time it reaches the others' they mostly exist.
+        todo = sorted(missing.items(), key=lambda pair: (int(pair[0], 16) - rank) % world)
+        bar = _progress(len(todo), progress and rank == 0)
+        if workers > 0 and len(todo) > 1:
+            # Forking a process in which torch already runs threads may dead-lock: start clean ones.
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+                jobs = [pool.submit(_write_case, self.fixed, item, self.cache_dir, key) for key, item in todo]
+                for job in as_completed(jobs):
+                    job.result()
+                    bar.update()
+        else:
+            for key, item in todo:
+                _write_case(self.fixed, item, self.cache_dir, key)
+                bar.update()
+        bar.close()
+
+    def _list_samples(self) -> list[tuple[int, int]]:
+        """(case, frame) for every usable frame, or (case, number of the draw)."""
+        if self.clip is None:
+            return [(case, 0) for case in range(len(self.info))]
+        samples = []
+        for case, info in enumerate(self.info):
+            usable = self._usable(info)
+            if not len(usable):
+                logger.warning("case %s has no labelled frame and is left out", info["patient_id"])
+                continue
+            samples += [(case, n) for n in (range(self.frames_per_case) if self.frames_per_case else usable)]
+        if not samples:
+            raise ValueError("no case of this part of the datalist has a labelled frame")
+        return samples
+
+    @staticmethod
+    def _usable(info: dict) -> np.ndarray:
+        """Frames in which anything is labelled."""
+        if info["labelled"] is None:
+            return np.arange(0)
+        return np.flatnonzero(np.asarray(info["labelled"], bool).any(0))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def size_at(self, epoch: int) -> int | None:
+        """Frame size of an epoch (counted from 1), None when no schedule is given."""
+        reached = [size for first, size in self.sizes if first <= max(epoch, 1)]
+        return reached[-1] if reached else (self.sizes[0][1] if self.sizes else None)
+
+    def __getitem__(self, index):
+        """One sample.
+
+        Args:
+            index: number of the sample, or a pair (epoch, number).
+
+        Returns:
+            What the last transform gives; :class:`UnpackCined` gives ``image`` (1, H, W, T) and ``label`` (S, H, W, T).
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        epoch, number = (int(index[0]), int(index[1])) if isinstance(index, (tuple, list)) else (0, int(index))
+        case, n = self.samples[number]
+        info = self.info[case]
+        frames = np.load(self._path(self.keys[case], "image.npy"), mmap_mode="r")
+        labelled = None if info["labelled"] is None else np.asarray(info["labelled"], bool)
+        chosen = self._choose(info, epoch, case, n, len(frames))
+        sample = {"image": np.ascontiguousarray(frames[chosen])}
+        if labelled is not None:
+            masks = np.load(self._path(self.keys[case], "label.npy"), mmap_mode="r")
+            sample |= {"label": np.ascontiguousarray(masks[chosen]), "labelled": labelled[:, chosen]}
+        if self.clip is None:
+            sample |= {"patient_id": info["patient_id"], "case": case}
+        if self.sizes:
+            sample["size"] = self.size_at(epoch)
+        self.varying.set_random_state(seed=_mix(self.seed, epoch, number))
+        sample = self.varying(sample)
+        sample.pop("size", None)
+        return sample
+
+    def _choose(self, info: dict, epoch: int, case: int, n: int, count: int) -> np.ndarray:
+        """Frame numbers of a sample."""
+        if self.clip is None:
+            chosen = np.arange(count)
+            if self.max_frames and count > self.max_frames:
+                pool = self._usable(info) if info["labelled"] is not None else chosen
+                pool = pool if len(pool) else chosen
+                chosen = pool[np.unique(np.linspace(0, len(pool) - 1, self.max_frames).round().astype(int))]
+            return chosen
+        middle = n
+        if self.frames_per_case:
+            usable = self._usable(info)
+            # All draws of a case in an epoch come from one shuffled order, so that they differ while they can.
+            order = np.random.default_rng([self.seed, epoch, case, 1]).permutation(len(usable))
+            middle = usable[order[n % len(usable)]]
+        first = middle - (self.clip - 1) // 2
+        return np.clip(np.arange(first, first + self.clip), 0, count - 1)
+
+
+class EpochBatchSampler(Sampler):
+    """Batches whose order depends only on the seed and the epoch, so that a training can stop and go on anywhere.
+
+    Under ``torch.distributed`` each process gets its own part of every batch's neighbourhood.
+
+    Args:
+        dataset: anything with a length.
+        batch_size: samples per batch and process.
+        shuffle: draw a new order each epoch.
+        seed: seed of the order.
+    """
+
+    def __init__(self, dataset, batch_size: int, shuffle: bool = True, seed: int = 0) -> None:
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = int(seed)
+        self.epoch = 1
+        self.skip = 0
+
+    def set_position(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch (counted from 1) and how many batches of it to leave out in the next pass."""
+        self.epoch = int(epoch)
+        self.skip = int(skip)
+
+    def __len__(self) -> int:
+        share = len(self.dataset) // _rank()[1]
+        # The last incomplete batch is dropped, unless it is the only one.
+        return max(1, share // self.batch_size)
+
+    def __iter__(self):
+        rank, world = _rank()
+        count = len(self.dataset)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(count) if self.shuffle else np.arange(count)
+        order = np.resize(order, max(count, world))[rank::world]
+        skip, self.skip = self.skip, 0
+        for batch in range(skip, len(self)):
+            numbers = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(self.epoch, int(n)) for n in numbers]
+
+
+def _mix(*numbers: int) -> int:
+    """One 31-bit seed from several numbers; neighbouring numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
+
+
+def _rank() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _progress(total: int, show: bool):
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="preparing cines", unit="cine", disable=not show, delay=2)
+
+
+def _write_case(fixed: Callable, item: dict, cache_dir: Path, key: str) -> None:
+    """Prepare one case; the small description is written last and marks the case as complete."""
+    folder = cache_dir / key[:2]
+    if (folder / f"{key}.json").is_file():
+        return
+    packed = fixed(dict(item))
+    for name in ("image", "label"):
+        if packed.get(name) is not None:
+            with atomic_path(folder / f"{key}.{name}.npy") as path, open(path, "wb") as stream:
+                np.save(stream, np.asarray(packed[name]))
+    labelled = packed.get("labelled")
+    info = {
+        "patient_id": str(item.get("patient_id") or key[:12]),
+        "labelled": None if labelled is None else np.asarray(labelled).astype(int).tolist(),
+    }
+    with atomic_path(folder / f"{key}.json") as path:
+        path.write_text(json.dumps(info))

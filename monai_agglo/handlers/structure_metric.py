@@ -1,0 +1,93 @@
+"""The key metric of validation: mean Dice over structures, with every structure's own Dice beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+
+from monai_agglo.metrics import StructureScores
+from monai_agglo.swallow import TARGET_NAMES
+
+__all__ = ["StructureMetric"]
+
+
+class StructureMetric(Metric):
+    """Mean Dice over structures, NaN-free: absent structures have no Dice and are left out.
+
+    Reads the evaluator's decollated output: dictionaries with ``pred`` (S, H, W, T; a structure is present above
+    ``threshold``) and ``label``, and ``patient_id`` from its batch. Beside its own value it writes ``dice/<structure>``
+    for every structure that occurs and ``false_positive_area_pct`` into ``engine.state.metrics``, and the whole report
+    into ``engine.state.metric_details``. Under ``torch.distributed`` the cines of all processes are gathered.
+
+    Args:
+        threshold: a structure is predicted where ``pred`` exceeds this: 0 for logits, 0.5 for probabilities or masks.
+        surface: also compute HD95.
+        names: structures in channel order.
+    """
+
+    def __init__(self, threshold: float = 0.5, surface: bool = False, names: Sequence[str] = TARGET_NAMES) -> None:
+        self.threshold = threshold
+        self.surface = surface
+        self.names = list(names)
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.scores = StructureScores(self.names, self.surface)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Score the cines of one batch."""
+        cases = engine.state.batch
+        self.update(
+            [{**output, "patient_id": case.get("patient_id", "")} for case, output in zip(cases, engine.state.output)]
+        )
+
+    def update(self, output: Sequence[dict]) -> None:
+        """Score cines.
+
+        Args:
+            output: dictionaries with ``pred``, ``label`` and ``patient_id``.
+        """
+        for item in output:
+            pred = torch.as_tensor(item["pred"]) > self.threshold
+            label = torch.as_tensor(item["label"])
+            self.scores.add(str(item.get("patient_id", "")), pred.cpu().numpy(), label.cpu().numpy().astype(np.uint8))
+
+    def compute(self) -> float:
+        """Gather and average.
+
+        Returns:
+            Mean Dice, 0 when no structure occurs.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            gathered: list = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, self.scores.rows)
+            self.scores.rows = [row for rows in gathered for row in rows]
+        self.report = self.scores.report()
+        return float(self.report["mean_dice"] or 0.0)
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Write the results into the engine's state."""
+        engine.state.metrics[name] = self.compute()
+        for structure, row in self.report["per_structure"].items():
+            if row["dice"] is not None:
+                engine.state.metrics[f"dice/{structure}"] = row["dice"]
+        if self.report["false_positive_area_pct"] is not None:
+            engine.state.metrics["false_positive_area_pct"] = self.report["false_positive_area_pct"]
+        engine.state.metric_details[name] = self.report
+
+    def attach(self, engine: Engine, name: str, usage=None) -> None:
+        """Attach to an evaluator's epoch.
+
+        Args:
+            engine: the evaluator.
+            name: name of the metric.
+            usage: not used; validation is one epoch.
+        """
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.reset())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)

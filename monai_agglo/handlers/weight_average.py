@@ -1,0 +1,85 @@
+"""Exponential moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+__all__ = ["AttachHandler", "WeightAverage"]
+
+
+class AttachHandler:
+    """Puts an object that is defined elsewhere in a config among the handlers.
+
+    ``train#handlers`` must be a list of dictionaries, so a plain reference to the object cannot stand there.
+
+    Args:
+        handler: object with ``attach(engine)``.
+    """
+
+    def __init__(self, handler) -> None:
+        self.handler = handler
+
+    def attach(self, engine: Engine) -> None:
+        """Attach the object."""
+        self.handler.attach(engine)
+
+
+class WeightAverage:
+    """Keeps an averaged copy of a network, which generalises better than its last step.
+
+    Running statistics of normalisation layers are averaged like the weights.
+
+    Args:
+        network: network in training; a ``DistributedDataParallel`` wrapper is looked through.
+        decay: weight of the past, 0..1. During the first steps it is smaller, so that the start is soon forgotten.
+        enabled: False makes :attr:`averaged` the network itself.
+
+    Attributes:
+        averaged: the copy, in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.999, enabled: bool = True) -> None:
+        self.source = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+        self.decay = float(decay)
+        self.enabled = bool(enabled)
+        self.steps = 0
+        self.averaged = copy.deepcopy(self.source).requires_grad_(False) if self.enabled else self.source
+        if self.enabled:
+            # Training-only behaviour (half-size logits) must not show in validation or in saved weights.
+            self.averaged.eval()
+
+    def attach(self, engine: Engine) -> None:
+        """Follow a trainer."""
+        if self.enabled:
+            engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
+
+    def start(self, engine: Engine) -> None:
+        """Take over weights that were loaded before the first step."""
+        if self.steps == 0:
+            self.averaged.load_state_dict(self.source.state_dict())
+
+    @torch.no_grad()
+    def update(self, engine: Engine) -> None:
+        """Move the average towards the network."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        mine, theirs = self.averaged.state_dict(), self.source.state_dict()
+        moving = [name for name in mine if mine[name].is_floating_point()]
+        torch._foreach_lerp_([mine[name] for name in moving], [theirs[name] for name in moving], 1 - decay)
+        for name in mine.keys() - set(moving):
+            mine[name].copy_(theirs[name])
+
+    def state_dict(self) -> dict:
+        """State for a checkpoint."""
+        return {"steps": self.steps, "averaged": self.averaged.state_dict() if self.enabled else {}}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take over the state of a checkpoint."""
+        self.steps = int(state["steps"])
+        if self.enabled:
+            self.averaged.load_state_dict(state["averaged"])

@@ -1,0 +1,3 @@
+from .cine_inferer import AutocastInferer, CineInferer
+
+__all__ = ["AutocastInferer", "CineInferer"]

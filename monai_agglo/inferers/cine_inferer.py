@@ -1,0 +1,131 @@
+"""Inferers for cines: reduced precision anywhere, and any number of frames in bounded memory."""
+
+from __future__ import annotations
+
+import torch
+from monai.inferers import Inferer
+
+__all__ = ["AutocastInferer", "CineInferer"]
+
+DTYPES = {"auto": "auto", "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in features)
+
+
+def _autocast(inputs: torch.Tensor, dtype):
+    if dtype == "auto":
+        dtype = torch.bfloat16 if _fast_bfloat16(inputs.device) else None
+    return torch.autocast(inputs.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def _dtype(name: str):
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
+    return DTYPES[name]
+
+
+class AutocastInferer(Inferer):
+    """Calls the network under autocast, on CPU as well as on GPU, for training.
+
+    MONAI's trainer autocasts on CUDA only. bfloat16 needs no loss scaling.
+
+    Args:
+        dtype: ``bfloat16``, ``float16``, ``float32`` (no autocast), or ``auto``: bfloat16 where the
+            hardware computes in it.
+    """
+
+    def __init__(self, dtype: str = "auto") -> None:
+        super().__init__()
+        self.dtype = _dtype(dtype)
+
+    def __call__(self, inputs: torch.Tensor, network, *args, **kwargs) -> torch.Tensor:
+        """Run.
+
+        Args:
+            inputs: input of the network.
+            network: the network.
+            args: further arguments of the network.
+            kwargs: further arguments of the network.
+
+        Returns:
+            float32 output of the network.
+        """
+        plain = inputs.as_subclass(torch.Tensor)
+        with _autocast(plain, self.dtype):
+            output = network(plain, *args, **kwargs)
+        return output.float()
+
+
+class CineInferer(Inferer):
+    """Runs a network over a cine in windows of frames.
+
+    With ``threshold`` the result of each window is turned into a mask at once, so that memory holds one byte per
+    structure and pixel instead of the logits of the whole cine.
+
+    Args:
+        window: frames per call of the network.
+        threshold: probability above which a structure is present; None returns the logits.
+        context: frames on both sides of a window that the network sees but whose result is dropped; only a network
+            with a temporal shift needs them.
+        dtype: autocast type, see :class:`AutocastInferer`.
+        progress: show a progress bar when the run takes more than two seconds.
+    """
+
+    def __init__(
+        self,
+        window: int = 8,
+        threshold: float | None = None,
+        context: int = 0,
+        dtype: str = "float32",
+        progress: bool = False,
+    ) -> None:
+        super().__init__()
+        if window < 1 or context < 0:
+            raise ValueError(f"window must be at least 1 and context at least 0, not {window} and {context}")
+        self.window = window
+        self.threshold = threshold
+        self.context = context
+        self.dtype = _dtype(dtype)
+        self.progress = progress
+
+    def __call__(self, inputs: torch.Tensor, network, *args, **kwargs) -> torch.Tensor:
+        """Run.
+
+        Args:
+            inputs: (B, 1, H, W, T); it may lie on another device than the network's parameters.
+            network: network from (B, 1, H, W, t) to logits (B, S, H, W, t).
+            args: further arguments of the network.
+            kwargs: further arguments of the network.
+
+        Returns:
+            (B, S, H, W, T): float32 logits, or uint8 masks of 0 and 1 with ``threshold``. Metadata of the input stays.
+        """
+        from tqdm import tqdm
+
+        plain = inputs.as_subclass(torch.Tensor)
+        frames = plain.shape[-1]
+        result: torch.Tensor | None = None
+        # A logit above this is a probability above the threshold: saves the sigmoid of every pixel.
+        cut = None if self.threshold is None else float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
+        starts = range(0, frames, self.window)
+        for start in tqdm(starts, desc="segmenting", unit="window", disable=not self.progress, delay=2):
+            stop = min(start + self.window, frames)
+            first, last = max(0, start - self.context), min(frames, stop + self.context)
+            with _autocast(plain, self.dtype):
+                logits = network(plain[..., first:last], *args, **kwargs)
+            logits = logits[..., start - first : stop - first]
+            part = logits.float() if cut is None else (logits > cut).to(torch.uint8)
+            if result is None:
+                result = torch.empty((*part.shape[:-1], frames), dtype=part.dtype, device=part.device)
+            result[..., start:stop] = part
+        if hasattr(inputs, "meta"):
+            from monai.data import MetaTensor
+
+            return MetaTensor(result, meta=inputs.meta, applied_operations=inputs.applied_operations)
+        return result
