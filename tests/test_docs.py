@@ -1,0 +1,119 @@
+"""Every command that the documentation shows is run by a test, and every link leads somewhere.
+
+A fenced ``bash`` block is split into commands. Each must match one row of ``COVERED``, which names the test that
+runs it (or the same with smaller numbers); commands of ours are parsed as well, so that a renamed option is found.
+"""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_agglo import __main__ as cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bundles/*/docs/*.md")])
+HERE = "test_docs.py::test_command_runs"
+INSTALL = "test_environment.py::test_installation_steps_are_the_script_s_and_in_its_order"
+
+COVERED = (
+    # scripts/test.sh is what runs these tests, scripts/_install.sh its first part
+    (r"(\w+=\S+ )*bash scripts/(test|demo)\.sh.*", "test_environment.py::test_script_installs_in_the_same_order"),
+    (r"python3 -m venv \.venv|source \.venv/bin/activate", INSTALL),
+    (r"(SAM2_BUILD_CUDA=0 )?pip (install|wheel) .*", INSTALL),
+    (r"python -m monai_agglo (--help|structures|doctor)", HERE),
+    (r"python -m monai_agglo results.*", "bundle/test_results.py::test_publish_writes_metadata_and_tables"),
+)
+
+
+def commands_of(page):
+    """Commands of a page's bash blocks, one string each, without comments and continuations."""
+    found = []
+    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True, posix=False)
+            found += [part.strip() for part in " ".join(words).split(" && ") if part.strip()]
+    return found
+
+
+COMMANDS = [(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in commands_of(page)]
+
+
+def test_there_are_commands():
+    assert ("README.md", "bash scripts/demo.sh") in COMMANDS and ("README.md", "bash scripts/test.sh") in COMMANDS
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_command_is_covered(page, command):
+    tests = [test for pattern, test in COVERED if re.fullmatch(pattern, command)]
+    assert tests, f"{page}: name the test that runs this: {command}"
+
+
+@pytest.mark.parametrize(("pattern", "test"), COVERED)
+def test_covering_test_exists_and_is_needed(pattern, test):
+    file, name = test.split("::")
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert name in functions, f"no test {name} in tests/{file}"
+    assert any(re.fullmatch(pattern, command) for _, command in COMMANDS), f"no page shows {pattern}"
+
+
+OURS = [(page, command) for page, command in COMMANDS if command.startswith("python -m monai_agglo")]
+
+
+@pytest.mark.parametrize(("page", "command"), OURS)
+def test_our_commands_parse(page, command, capsys):
+    """Unknown commands and options end with exit code 2; --help ends with 0."""
+    try:
+        cli.build_parser().parse_args(shlex.split(command)[3:])
+    except SystemExit as exit_:
+        assert not exit_.code, f"{page}: {command}: {capsys.readouterr().err}"
+
+
+QUICK = sorted({command for _, command in OURS if any(re.fullmatch(p, command) and t == HERE for p, t in COVERED)})
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_command_runs(command, tmp_path):
+    result = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+BUNDLE_RUNS = [(page, command) for page, command in COMMANDS if "monai.bundle run" in command]
+
+
+@pytest.mark.parametrize(("page", "command"), BUNDLE_RUNS)
+def test_bundle_runs_name_what_exists(page, command):
+    """Config files are there, and every override is an id of the config."""
+    from monai_agglo.bundle.config_check import load_parser
+
+    words = shlex.split(command[command.index("monai.bundle run") :])[2:]
+    options = dict(zip(words[::2], words[1::2]))
+    files = ast.literal_eval(value) if (value := options.pop("--config_file")).startswith("[") else [value]
+    parser = load_parser([ROOT / file for file in files], ROOT / "bundles" / "vfss_seg")
+    unknown = [name for name in options if name.removeprefix("--") not in parser]
+    assert not unknown, f"{page}: {files} has no {unknown}"
+
+
+def test_every_cli_command_is_documented():
+    shown = {shlex.split(command)[3] for _, command in OURS}
+    assert cli.COMMANDS.keys() <= shown, "a command that no page shows"
+
+
+LINKS = [
+    (page.relative_to(ROOT).as_posix(), link)
+    for page in PAGES
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|<img[^>]*src=\"([^\"]+)\"", page.read_text(encoding="utf-8"))
+    for link in link
+    if link and "://" not in link
+]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_links_lead_somewhere(page, link):
+    assert (ROOT / page).parent.joinpath(link).exists()
