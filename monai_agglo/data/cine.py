@@ -87,10 +87,10 @@ class Cine:
             stack = np.empty((len(wanted), rows, cols), self.dtype)
         except MemoryError:
             raise fail(self._source.shown, f"{len(wanted)} frames take {size >> 20} MB, more than there is") from None
+        self._source.fill(wanted, stack)
         finder = RepeatFinder(bool(self.meta["lossy"]))
-        for position, frame in enumerate(self._source.frames(wanted)):
-            stack[position] = frame
-            finder.add(stack[position])
+        for frame in stack:
+            finder.add(frame)
         self._note_repeats(finder, wanted)
         # Frames lie one after the other in memory, so a frame is contiguous; the axes are still rows, columns, frames.
         return stack.transpose(1, 2, 0)

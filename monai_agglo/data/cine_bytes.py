@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _BLOCK = 1 << 20
 
@@ -78,6 +78,18 @@ class InflatingFile:
         while self._position < target and self.read(min(_BLOCK, target - self._position)):
             pass
         return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Inflate into a writable buffer of bytes; returns how many there were."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            block = self.read(min(_BLOCK, len(view) - done))
+            if not block:
+                break
+            view[done : done + len(block)] = block
+            done += len(block)
+        return done
 
     def read(self, count: int) -> bytes:
         """Inflate up to ``count`` bytes; fewer only at the end.

@@ -71,18 +71,32 @@ def decode_native(data: bytes, form: PixelFormat) -> np.ndarray:
         form: its pixel format.
 
     Returns:
-        (rows, cols), or (rows, cols, 3); 4:2:2 gives its luminance, (rows, cols).
+        (rows, cols), or (rows, cols, 3); YBR gives its luminance, (rows, cols).
     """
     if len(data) < form.frame_bytes:
         raise DamagedFrameError(f"{len(data)} bytes where a frame takes {form.frame_bytes}")
-    samples = np.frombuffer(data, form.word.newbyteorder("<"), form.frame_bytes // form.word.itemsize)
+    samples = np.frombuffer(bytearray(data[: form.frame_bytes]), form.word.newbyteorder("<"))
+    return arrange_native(samples.astype(form.word, copy=False), form)
+
+
+def arrange_native(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
+    """Give a frame's samples their axes.
+
+    Args:
+        samples: all samples of a frame in the order of the file, in this machine's byte order.
+        form: its pixel format.
+
+    Returns:
+        (rows, cols), or (rows, cols, 3); YBR gives its luminance, (rows, cols).
+    """
+    samples = samples.view(form.word)
     if form.subsampled:
         return samples.reshape(-1, 4)[:, :2].reshape(form.rows, form.cols)
     if form.samples == 1:
         return samples.reshape(form.rows, form.cols)
     if form.planar:
-        return samples.reshape(3, form.rows, form.cols).transpose(1, 2, 0)
-    return samples.reshape(form.rows, form.cols, 3)
+        return _luminance(samples.reshape(3, form.rows, form.cols).transpose(1, 2, 0), form)
+    return _luminance(samples.reshape(form.rows, form.cols, 3), form)
 
 
 def decode_rle(data: bytes, form: PixelFormat) -> np.ndarray:
@@ -92,12 +106,12 @@ def decode_rle(data: bytes, form: PixelFormat) -> np.ndarray:
     if len(data) < 64 or struct.unpack("<L", data[:4])[0] != form.samples * form.allocated // 8:
         raise DamagedFrameError("the RLE header has another number of segments than the image")
     size = form.rows * form.cols * form.samples * form.word.itemsize
-    decoded = imagecodecs.dicomrle_decode(data, form.word.newbyteorder("<"), out=size)
+    decoded = imagecodecs.dicomrle_decode(data, form.word.newbyteorder("<"), out=bytearray(size))
     if len(decoded) != size:
         raise DamagedFrameError(f"{len(decoded)} bytes decoded where a frame takes {size}")
-    samples = np.frombuffer(decoded, form.word.newbyteorder("<"))
+    samples = np.frombuffer(decoded, form.word.newbyteorder("<")).astype(form.word, copy=False)
     planes = samples.reshape(form.samples, form.rows, form.cols)
-    return planes[0] if form.samples == 1 else planes.transpose(1, 2, 0)
+    return planes[0] if form.samples == 1 else _luminance(planes.transpose(1, 2, 0), form)
 
 
 def decode_jpeg(data: bytes, form: PixelFormat) -> np.ndarray:
@@ -114,7 +128,7 @@ def decode_jpeg(data: bytes, form: PixelFormat) -> np.ndarray:
     space = "YCBCR" if luminance else "RGB"
     if frame.lossless:  # nothing is converted there: the first component of YBR is the luminance
         decoded = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
-        return decoded[..., 0] if form.photometric.startswith("YBR_FULL") else decoded
+        return _luminance(decoded, form)
     return imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace="GRAYSCALE" if luminance else "RGB")
 
 
@@ -260,4 +274,5 @@ def _same_size(rows: int, cols: int, form: PixelFormat) -> None:
 
 def _luminance(decoded: np.ndarray, form: PixelFormat) -> np.ndarray:
     """Untransformed YBR components: the first is the luminance. YBR_RCT and YBR_ICT come out of the decoder as RGB."""
-    return decoded[..., 0] if decoded.ndim == 3 and form.photometric.startswith("YBR_FULL") else decoded
+    raw = form.photometric.startswith(("YBR_FULL", "YBR_PARTIAL"))
+    return decoded[..., 0] if decoded.ndim == 3 and raw else decoded

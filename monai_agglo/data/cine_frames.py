@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .cine_decode import SYNTAXES, DamagedFrameError, PixelFormat
+from .cine_decode import SYNTAXES, DamagedFrameError, PixelFormat, arrange_native
 from .cine_errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
 from .cine_fragments import group_frames, read_spans
 from .cine_grey import COLOUR, MONOCHROME, GreyMap
@@ -42,6 +43,19 @@ class FrameSource:
             CineReadError: a frame is damaged or missing.
         """
         raise NotImplementedError
+
+    def fill(self, wanted: Sequence[int], stack: np.ndarray) -> None:
+        """Decode frames into an array.
+
+        Args:
+            wanted: ascending frame numbers.
+            stack: (len(wanted), H, W) of :attr:`dtype`, C order; overwritten.
+
+        Raises:
+            CineReadError: a frame is damaged or missing.
+        """
+        for position, frame in enumerate(self.frames(wanted)):
+            stack[position] = frame
 
 
 def pixel_format(header: DicomHeader, shown: object) -> tuple[PixelFormat, int]:
@@ -134,32 +148,44 @@ class NativeFrames(FrameSource):
             raise fail(self.shown, f"NumberOfFrames says {count} but the pixel data hold {declared // size}")
 
     def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
-        form, header = self._form, self._header
-        size, decode = form.frame_bytes, SYNTAXES[header.syntax].decode
-        assert decode is not None
-        swapped_bytes = header.big_endian and form.allocated == 8 and header.vr == "OW"
-        with header.open() as file:
+        form = self._form
+        with self._header.open() as file:
             for index in wanted:
-                start = index * size
-                lead = start & 1 if swapped_bytes else 0
-                length = size + lead
-                if swapped_bytes:
-                    length += length & 1
-                try:
-                    file.seek(header.offset + start - lead)
-                    data = file.read(length)
-                except (OSError, zlib.error):
-                    raise fail(self.shown, f"frame {index + 1} is damaged") from None
-                if swapped_bytes:  # 8-bit samples in big endian 16-bit words
-                    data = np.frombuffer(data[: len(data) & ~1], "u2").byteswap().tobytes() + data[len(data) & ~1 :]
-                    data = data[lead : lead + size]
-                elif header.big_endian and form.allocated > 8:
-                    data = np.frombuffer(data, form.word).byteswap().tobytes()
-                try:
-                    samples = decode(data, form)
-                except DamagedFrameError as error:
-                    raise fail(self.shown, f"frame {index + 1} of {self.shape[2]} is cut off: {error}") from None
-                yield self._grey(samples, index)
+                data = np.empty(form.frame_bytes, np.uint8)
+                self._read(file, index, data)
+                yield self._grey(arrange_native(data, form), index)
+
+    def fill(self, wanted: Sequence[int], stack: np.ndarray) -> None:
+        if not self._grey.in_place:
+            super().fill(wanted, stack)
+            return
+        with self._header.open() as file:  # without a buffer in between
+            for index, frame in zip(wanted, stack):
+                self._read(file, index, frame.reshape(-1).view(np.uint8))
+                self._grey(frame.view(self._form.word), index)
+
+    def _read(self, file: Any, index: int, data: np.ndarray) -> None:
+        """Read one frame's bytes into ``data``, in the byte order of this machine."""
+        form, header = self._form, self._header
+        size = form.frame_bytes
+        start, stop = header.offset + index * size, header.offset + (index + 1) * size
+        try:
+            if header.big_endian and form.allocated == 8 and header.vr == "OW":  # bytes swapped within 16-bit words
+                lead = (start - header.offset) & 1
+                file.seek(start - lead)
+                words = file.read(stop - start + lead + ((stop - header.offset) & 1))
+                words = np.frombuffer(words + b"\0" * (len(words) & 1), "u2").byteswap().view(np.uint8)[lead:]
+                count = min(size, len(words))
+                data[:count] = words[:count]
+            else:
+                file.seek(start)
+                count = file.readinto(data)
+        except (OSError, zlib.error):
+            raise fail(self.shown, f"frame {index + 1} of {self.shape[2]} is damaged") from None
+        if count < size:
+            raise fail(self.shown, f"the file is cut off in frame {index + 1} of {self.shape[2]}")
+        if form.allocated > 8 and header.big_endian != (sys.byteorder == "big"):
+            data.view(form.word).byteswap(inplace=True)
 
 
 class EncapsulatedFrames(FrameSource):

@@ -38,11 +38,30 @@ def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
     return np.rint(grey).astype(rgb.dtype)
 
 
-def stored_bits(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
-    """Drop what lies outside the stored bits and restore the sign.
+_ranges: dict[int, np.ndarray] = {}
+
+
+def full_range(bits: int) -> np.ndarray:
+    """The table that stretches broadcast luminance (16 to 235 of 8 bits) to the full range.
 
     Args:
-        samples: decoded samples, of the storage word or narrower.
+        bits: bits per sample, 8 to 16.
+
+    Returns:
+        (2**bits,) uint8, or uint16 for more than 8 bits.
+    """
+    if bits not in _ranges:
+        top, scale = (1 << bits) - 1, 1 << (bits - 8)
+        values = (np.arange(top + 1) - 16 * scale) * (top / (219 * scale))
+        _ranges[bits] = np.rint(np.clip(values, 0, top)).astype(np.uint8 if bits <= 8 else np.uint16)
+    return _ranges[bits]
+
+
+def stored_bits(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
+    """Drop what lies outside the stored bits and restore the sign, in place where the samples are as wide as the word.
+
+    Args:
+        samples: decoded samples, of the storage word or narrower; may be changed.
         form: the pixel format.
 
     Returns:
@@ -53,12 +72,17 @@ def stored_bits(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
         samples = samples.astype(kind, copy=False).view(f"u{kind.itemsize}").astype(form.word)
     spare = form.high_bit + 1 - form.stored
     if spare > 0:
-        samples = samples >> spare
+        samples >>= spare
     unused = form.allocated - form.stored
     if not form.signed:
-        return samples & form.word.type((1 << form.stored) - 1) if unused else samples
+        if unused:
+            samples &= form.word.type((1 << form.stored) - 1)
+        return samples
     signed = samples.view(f"i{form.word.itemsize}")
-    return (signed << unused) >> unused if unused else signed
+    if unused:
+        signed <<= unused
+        signed >>= unused
+    return signed
 
 
 class GreyMap:
@@ -97,6 +121,11 @@ class GreyMap:
             return self.palette.dtype
         return np.dtype(f"{'i' if self.form.signed else 'u'}{self.form.word.itemsize}")
 
+    @property
+    def in_place(self) -> bool:
+        """Whether grey values take the place of samples of the storage word's size."""
+        return self.form.photometric in MONOCHROME and not self.float
+
     def __call__(self, samples: np.ndarray, frame: int) -> np.ndarray:
         """Grey values of one frame.
 
@@ -105,12 +134,14 @@ class GreyMap:
             frame: its number, for the transforms of an Enhanced object.
 
         Returns:
-            (H, W) of :attr:`dtype`.
+            (H, W) of :attr:`dtype`; the memory of ``samples`` where :attr:`in_place`.
         """
         form = self.form
         if form.photometric not in MONOCHROME and self.palette is None:
             samples = stored_bits(samples, form)
-            return rgb_to_grey(samples) if samples.ndim == 3 else samples
+            if form.photometric.startswith("YBR_PARTIAL") and samples.ndim == 2 and form.stored >= 8:
+                return full_range(form.stored)[samples]
+            return rgb_to_grey(samples) if samples.ndim == 3 else np.ascontiguousarray(samples)
         grey = stored_bits(samples, form)
         if self.palette is not None:
             index = np.clip(grey.astype(np.int64) - self.palette_first, 0, len(self.palette) - 1)
@@ -122,8 +153,9 @@ class GreyMap:
     def _invert(self, grey: np.ndarray) -> np.ndarray:
         # Within n stored bits, both for unsigned and for two's complement values, max + min - v is a bitwise not.
         if self.form.signed:
-            return ~grey
-        return grey ^ self.form.word.type((1 << self.form.stored) - 1)
+            return np.invert(grey, out=grey)
+        grey ^= self.form.word.type((1 << self.form.stored) - 1)
+        return grey
 
     def _transform(self, grey: np.ndarray, frame: int) -> np.ndarray:
         rescale, voi = self._options

@@ -56,9 +56,9 @@ def view_of(dataset: Dataset) -> str | None:
     if position in ("AP", "PA"):
         return "ap"
     codes = {text(item, "CodeValue") for item in items(dataset, "ViewCodeSequence")}
-    if codes & {"R-10236", "R-10232", "399260004", "399198007", "399173006", "R-10238"}:
+    if codes & {"399067008", "399173006", "399198007", "R-102CD", "R-10236", "R-10232"}:
         return "lateral"
-    if codes & {"R-10206", "R-10214", "399348003", "272479007", "272460009"}:
+    if codes & {"399348003", "272479007", "399033003", "R-10206", "R-40888", "R-10202"}:
         return "ap"
     orientation = value(dataset, "PatientOrientation")
     if orientation is not None and not isinstance(orientation, str) and len(orientation) == 2:

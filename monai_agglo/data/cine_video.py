@@ -17,7 +17,7 @@ from .cine_decode import PixelFormat, Syntax
 from .cine_errors import MAX_FRAME_PIXELS, CineReadError, check_size, fail
 from .cine_fragments import Span, list_fragments
 from .cine_frames import FrameSource
-from .cine_grey import rgb_to_grey
+from .cine_grey import full_range, rgb_to_grey
 from .cine_header import DicomHeader
 from .cine_spacing import UNKNOWN_SPACING
 from .cine_timing import NO_TIMING, Timing, ascending, constant_times
@@ -338,15 +338,4 @@ def frame_to_grey(frame: Any) -> np.ndarray:
     if name.startswith("p0"):  # 10 to 16 bits kept in the high bits
         luminance = luminance >> (16 - bits)
     limited = int(frame.color_range) == 1 or (int(frame.color_range) == 0 and not grey_only and "yuvj" not in name)
-    return _full_range(bits)[luminance] if limited else luminance.astype(word.newbyteorder("="))
-
-
-_tables: dict[int, np.ndarray] = {}
-
-
-def _full_range(bits: int) -> np.ndarray:
-    if bits not in _tables:
-        top, scale = (1 << bits) - 1, 1 << (bits - 8)
-        values = (np.arange(top + 1) - 16 * scale) * (top / (219 * scale))
-        _tables[bits] = np.rint(np.clip(values, 0, top)).astype(np.uint8 if bits <= 8 else np.uint16)
-    return _tables[bits]
+    return full_range(bits)[luminance] if limited else luminance.astype(word.newbyteorder("="))
