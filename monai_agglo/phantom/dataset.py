@@ -143,7 +143,7 @@ def make_dataset(
         raise ValueError(f"frames is the number of frames per study, at least 1, not {frames}")
     syntax = transfer_syntax_uid(transfer_syntax if compress else "none")
     rows, cols = (size, size) if isinstance(size, int) else size
-    overrides = {"rows": int(rows), "cols": int(cols), **overrides}
+    overrides = {"rows": int(rows), "cols": int(cols), "view": "lateral", **overrides}
     split_of = split_patients(patients, seed, splits)
     specs = [patient_specs(seed, patient, studies, **overrides) for patient in range(patients)]
     parameters = {
@@ -153,14 +153,15 @@ def make_dataset(
         "frames": frames,
         "studies": studies,
         "transfer_syntax": syntax,
-        "overrides": _jsonable(overrides),
+        "overrides": json.loads(json.dumps(overrides, default=_plain)),
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # two processes of one training job may ask for the same data at the same time: the second waits, then finds it
     with FileLock(folder / ".phantom.lock"):
         _claim(folder, parameters, overwrite)
-        tasks, items = [], {name: [] for name in SPLITS}
+        tasks: list[dict[str, Any]] = []
+        items: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
         for split, patient in zip(split_of, specs):
             for number, spec in enumerate(patient, 1):
                 name = f"{spec.patient_id}/study-{number}"
@@ -283,10 +284,9 @@ def _bytes_of(task: dict[str, Any]) -> float:
     return count * pixels * (ratio * (1 if spec["bits_stored"] <= 8 else 2) + 0.06)
 
 
-def _jsonable(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    return json.loads(json.dumps(value, default=lambda v: asdict(v) if is_dataclass(v) else v.item()))
+def _plain(value: Any) -> Any:
+    """What JSON cannot hold: swallow specs and numpy numbers."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value.item()
 
 
 def _write_json(path: Path, content: Any) -> None:

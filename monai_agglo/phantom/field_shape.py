@@ -34,20 +34,21 @@ class FieldShape:
         mask = np.asarray(mask, bool)
         if mask.all() or not mask.any():
             return None
-        height, width = mask.shape
         rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
-        box = (top, bottom, left, right)
-        circle = _circle_of_arcs(mask, box)
-        if circle is None:
+        box = (int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1)
+        centre = _circle_of_arcs(mask, box)
+        if centre is None:
             return cls(rectangle=box)
-        # sides at which the circle alone would reach beyond the box are sides of a rectangle
-        row, column, radius = circle
-        down = max(0, row - radius), min(height, row + radius + 1)
-        across = max(0, column - radius), min(width, column + radius + 1)
-        natural = (*down, *across)
-        cut = any(abs(a - b) > 2 for a, b in zip(box, natural))
-        return cls(circle=circle, rectangle=box if cut else None)
+        # edge pixels lie up to one pixel inside the circle: the radius that fits best
+        circles = [cls(circle=(*centre[:2], centre[2] + step)) for step in np.arange(0, 1.01, 0.25)]
+        circle = max(circles, key=lambda shape: shape.overlap(mask))
+        both = cls(circle=circle.circle, rectangle=box)
+        return both if both.overlap(mask) > circle.overlap(mask) + 0.003 else circle
+
+    def overlap(self, mask: np.ndarray) -> float:
+        """Intersection over union with a mask, 0..1."""
+        own = self.mask(mask.shape)
+        return float(np.count_nonzero(own & mask) / np.count_nonzero(own | mask))
 
     def mask(self, shape: tuple[int, int]) -> np.ndarray:
         """The field as a mask.
@@ -83,5 +84,4 @@ def _circle_of_arcs(mask: np.ndarray, box: tuple[int, int, int, int]) -> tuple[f
         return None
     system = np.stack([2 * y, 2 * x, np.ones_like(y)], 1)
     row, column, constant = np.linalg.lstsq(system, y**2 + x**2, rcond=None)[0]
-    # edge pixels lie up to one pixel inside the circle
-    return float(row), float(column), float(np.sqrt(max(constant + row**2 + column**2, 0.0))) + 0.3
+    return float(row), float(column), float(np.sqrt(max(constant + row**2 + column**2, 0.0)))

@@ -2,8 +2,8 @@
 
 Each worker is a fresh interpreter. multiprocessing's spawn would import the caller's main module in every worker: under
 ``python -m monai.bundle`` that is all of MONAI, which takes longer than the work, and a script without
-``if __name__ == "__main__"`` would start itself again. Tasks are lines of JSON. A worker ends when its input does, which
-it does as well when the caller is killed.
+``if __name__ == "__main__"`` would start itself again. Tasks are lines of JSON. A worker ends when its input
+does, also when the caller is killed.
 """
 
 from __future__ import annotations
@@ -101,6 +101,8 @@ class _Worker:
             encoding="utf-8",
             env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
         )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.tasks, self.answers = self.process.stdin, self.process.stdout
 
     def serve(self, waiting: queue.SimpleQueue, finished: queue.SimpleQueue) -> None:
         """Run tasks until none waits; runs in a thread of the caller."""
@@ -110,9 +112,9 @@ class _Worker:
             except queue.Empty:
                 return
             try:
-                self.process.stdin.write(json.dumps(task) + "\n")
-                self.process.stdin.flush()
-                answer = self.process.stdout.readline()
+                self.tasks.write(json.dumps(task) + "\n")
+                self.tasks.flush()
+                answer = self.answers.readline()
             except (OSError, ValueError):  # its pipes are closed
                 answer = ""
             if not answer:
@@ -123,13 +125,13 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process; a task that is still running is cut off, which its own clean-up must bear."""
-        self.process.stdin.close()
+        self.tasks.close()
         try:
             self.process.wait(0.5)
         except subprocess.TimeoutExpired:
             self.process.terminate()
             self.process.wait()
-        self.process.stdout.close()
+        self.answers.close()
 
 
 def work(target: str) -> None:

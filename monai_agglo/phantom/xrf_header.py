@@ -40,7 +40,7 @@ def synthetic_uid(*parts: object) -> str:
 
 def xrf_header(
     spec: PhantomSpec,
-    times_ms: Sequence[float],
+    times_ms: Sequence[float] | np.ndarray,
     field: FieldShape | None = None,
     *,
     version: str,
