@@ -31,15 +31,24 @@ def phantom(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--frames", type=int, help="frames per study, spread over the swallow (default: all)")
     parser.add_argument("--size", type=int, default=512, help="rows and columns in pixels (default: 512)")
     parser.add_argument("--view", choices=("lateral", "ap"), default="lateral", help="projection (default: lateral)")
+    parser.add_argument("--studies", type=int, default=1, help="with --patients: studies per patient (default: 1)")
+    parser.add_argument("--processes", type=int, help="with --patients: processes (default: one per processor)")
+    parser.add_argument("--overwrite", action="store_true", help="with --patients: replace a set made otherwise")
+    parser.add_argument(
+        "--syntax", choices=("jpegls", "rle", "none"), default="jpegls", help="lossless compression (default: jpegls)"
+    )
 
     def run(args: argparse.Namespace) -> None:
         from monai_agglo import phantom as package
 
         if args.patients is None:
             spec = package.PhantomSpec.sample(args.seed, rows=args.size, cols=args.size, view=args.view)
-            print(*package.write_study(spec, args.folder, frames=args.frames, progress=True), sep="\n")
+            options = {"frames": args.frames, "transfer_syntax": args.syntax, "progress": True}
+            print(*package.write_study(spec, args.folder, **options), sep="\n")
         else:
-            print(package.make_dataset(args.folder, args.patients, args.seed, args.frames, args.size, view=args.view))
+            options = {"studies": args.studies, "transfer_syntax": args.syntax, "overwrite": args.overwrite}
+            where = (args.folder, args.patients, args.seed, args.frames, args.size, args.processes)
+            print(package.make_dataset(*where, view=args.view, **options))
 
     return run
 
