@@ -84,6 +84,26 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def datalist(parser: argparse.ArgumentParser) -> Run:
+    """Make a data set's datalist.json: pair cines with masks and split by patient."""
+    parser.add_argument("folder", help="folder with cines and masks, searched with its sub-folders")
+    parser.add_argument(
+        "--splits", type=float, nargs=3, default=(0.7, 0.15, 0.15), metavar=("TRAINING", "VALIDATION", "TEST"),
+        help="fractions of patients (default: 0.7 0.15 0.15)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="decides which patients go where (default: 0)")
+    parser.add_argument("--structures", nargs="+", metavar="NAME", help="what was labelled (default: every structure)")
+    parser.add_argument("--drawn-frames", action="store_true", help="only frames with something drawn are labelled")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import apps
+
+        options = {name: getattr(args, name) for name in ("splits", "seed", "structures", "drawn_frames")}
+        print(apps.make_datalist(args.folder, **options, progress=True))
+
+    return run
+
+
 def info(parser: argparse.ArgumentParser) -> Run:
     """Say what a cine is: size, frame times, spacing, polarity, repeated frames; decodes every frame."""
     parser.add_argument("source", help="the cine: a file, or a folder of single-frame DICOM instances")
@@ -142,7 +162,7 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    function.__name__: function for function in (phantom, predict, info, doctor, results, structures)
+    function.__name__: function for function in (phantom, predict, datalist, info, doctor, results, structures)
 }
 
 

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "datalist": ("DatalistReport", "make_datalist"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
 }
