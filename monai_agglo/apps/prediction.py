@@ -160,10 +160,9 @@ def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) ->
     results = []
 
     def folder_of(cine: Cine) -> Path:
-        name = cine.meta["pseudonym"]
-        copies = (f"{name}-{n}" for n in range(2, len(cases) + 2))
-        while name in used:  # copies of one instance
-            name = next(copies)
+        own = cine.meta["pseudonym"]
+        copies = (f"{own}-{n}" for n in range(2, len(cases) + 2))  # of one instance, or files that share a UID
+        name = next(name for name in (own, *copies) if name not in used)
         used.add(name)
         return check_output(target / name, overwrite)
 
@@ -249,7 +248,7 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
         repeated = finder.result()
         meta.update(repeated_frames=repeated, effective_fps=effective_fps(times, repeated))
         record = cine_record(meta, cine.shape, store.areas, segmenter, check, views)
-        record["warnings"] = cine_warnings(record, check)
+        record["warnings"] = cine_warnings(record, check) + [case.note] * bool(case.note)
         _contact_sheet(work / "contact_sheet.png", cine, store, record, views, window, title)
         store.write_nifti(work / "masks.nii.gz", meta["affine"], "monai-agglo masks: rows, columns, frames, structures")
         record["seconds"] = round(time.monotonic() - started, 2)
@@ -292,5 +291,6 @@ def _contact_sheet(
         window=window,
         title=title,
         lines=cine_lines(record),
+        warnings=record["warnings"],
         notes=[f"not lateral? {views[i].reason}" if views and not views[i].lateral else "" for i in picked],
     )

@@ -137,10 +137,10 @@ def cine_warnings(record: dict[str, Any], check: ViewCheck | None) -> list[str]:
 
 
 def cine_lines(record: dict[str, Any]) -> list[str]:
-    """The head of the contact sheet: what was read, what was found, and the warnings.
+    """The head of the contact sheet: what was read and what was found.
 
     Args:
-        record: from :func:`cine_record`, with its warnings.
+        record: from :func:`cine_record`.
 
     Returns:
         Short lines.
@@ -159,4 +159,4 @@ def cine_lines(record: dict[str, Any]) -> list[str]:
         lines.append(f"Looks like lateral VFSS (score {view['score']:.2f}){facing}")
     model = record["model"]
     lines.append(f"Model: {model['bundle']} {model['version'] or ''}, weights {model['weights_sha256'][:12]}")
-    return lines + record["warnings"]
+    return lines

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_agglo.apps.outputs import RESULT_FILES, is_result
+from monai_agglo.data import CineReadError, open_cine
 from monai_agglo.data.cine_dicom import group_cines
 from monai_agglo.data.cine_header import is_dicom
 
@@ -19,6 +20,10 @@ SUFFIXES = (
 """Files other than DICOM that are tried in a folder; DICOM is told from the content."""
 
 
+STILLS = 50
+"""A series with more instances than this is a cine that lost its order, not a handful of stills."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One cine to segment.
@@ -26,10 +31,12 @@ class Case:
     Args:
         shown: the file, or the folder of its instances, as the user knows it; for the terminal only.
         paths: its file, or the instances of its series.
+        note: what a reader of the result should know about how it was found; empty when nothing.
     """
 
     shown: str
     paths: tuple[Path, ...]
+    note: str = ""
 
 
 def find_cases(source: str | os.PathLike, leave_out: Path | None = None) -> list[Case]:
@@ -73,12 +80,27 @@ def find_cases(source: str | os.PathLike, leave_out: Path | None = None) -> list
     for headers in group_cines(dicom, source):
         files = tuple(Path(header.path) for header in headers)
         grouped.update(files)
-        shown = str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} instances)"
-        cases.append(Case(shown, files))
+        cases += _series(files) if len(files) > 1 else [Case(str(files[0]), files)]
     cases += [Case(str(file), (file,)) for file in dicom if file not in grouped and file.name != "DICOMDIR"]
     if not cases:
         raise ValueError(f"{source}: there is no DICOM file, video, NIfTI, NRRD, PNG or JPEG in this folder")
     return sorted(cases, key=lambda case: case.paths)
+
+
+def _series(files: tuple[Path, ...]) -> list[Case]:
+    """One case for a series of single frames; stills of different size, or without any order, are a case each."""
+    try:
+        open_cine(list(files))
+    except CineReadError:
+        try:
+            open_cine(files[0])
+        except CineReadError:
+            pass  # not the order but the kind is the fault: one sentence is enough
+        else:
+            if len(files) <= STILLS:
+                note = f"Its series of {len(files)} instances does not make one cine: each is taken as a still."
+                return [Case(str(file), (file,), note) for file in files]
+    return [Case(f"{files[0].parent} ({len(files)} instances)", files)]
 
 
 def _is_dicom(file: Path) -> bool:

@@ -86,6 +86,7 @@ def write_contact_sheet(
     window: tuple[float, float] | None = None,
     title: str = "",
     lines: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     notes: Sequence[str] | None = None,
     columns: int | None = None,
     cell: int = 380,
@@ -103,7 +104,8 @@ def write_contact_sheet(
         present: names of structures found anywhere in the cine; found in the shown frames when None.
         window: grey levels shown as black and white; from the first frame when None.
         title: heading.
-        lines: further lines under the heading: what was found and assumed.
+        lines: further lines under the heading: what was read and found.
+        warnings: lines after these, in amber.
         notes: n warnings, one per frame, empty where there is none.
         columns: frames per row; chosen from n when None.
         cell: longer side of a frame on the sheet, in pixels (a single frame is shown larger, beside the plain frame).
@@ -137,18 +139,20 @@ def write_contact_sheet(
         cells.append(_cell(picture, frame_caption(number, total, time_ms), note, letters))
     tallest = max(len(c) for c in cells)
     cells = [np.pad(c, ((0, tallest - len(c)), (0, 0), (0, 0)), constant_values=PAPER[0]) for c in cells]
-    columns = columns or min(len(cells), max(1, round((len(cells) * 1.4 * rows_ / columns_) ** 0.5)))
+    columns = (
+        2 if count == 1 else columns or min(len(cells), max(1, round((len(cells) * 1.4 * rows_ / columns_) ** 0.5)))
+    )
     cells += [np.full_like(cells[0], PAPER[0])] * (-len(cells) % columns)
     grid = np.concatenate([np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)])
     if grid.shape[1] < 640:
         grid = np.pad(grid, ((0, 0), (0, 640 - grid.shape[1]), (0, 0)), constant_values=PAPER[0])
     width = grid.shape[1]
     head = text_block([title] if title else [], width, round(letters * 1.4), 12)
-    body = text_block([(line, INK) for line in lines], width, letters, 12)
+    body = text_block([*((line, INK) for line in lines), *((line, WARN) for line in warnings)], width, letters, 12)
     sheet = [head, body, grid, legend(structures, width, letters + 1, present, 12)]
     sheet.append(text_block([(DISCLAIMER, FAINT)], width, letters, 12))
     with atomic_path(path) as partial:
-        Image.fromarray(np.concatenate(sheet)).save(partial, format="PNG", optimize=True)
+        Image.fromarray(np.concatenate(sheet)).save(partial, format="PNG", compress_level=4)
 
 
 def _cell(picture: np.ndarray, caption: str, note: str, letters: int) -> np.ndarray:
