@@ -111,14 +111,14 @@ class RandFluoroscopyd(Randomizable, MapTransform):
         """Tone curve for 8-bit values: gamma, a sigmoid, contrast, brightness, clipping of both ends."""
         x = np.arange(256, dtype=np.float32) / 255
         if self._chance(0.7):
-            x = x ** np.float32(np.exp(self.R.normal(0, 0.35) * self.strength))
+            x = x ** np.float32(np.exp(np.clip(self.R.normal(0, 0.33), -0.8, 0.7) * self.strength))
         if self._chance(0.25):
             middle, slope = self.R.uniform(0.3, 0.7), self.R.uniform(3, 9)
             curve = 1 / (1 + np.exp(-slope * (x - middle)))
             x = ((curve - curve[0]) / (curve[-1] - curve[0])).astype(np.float32)
         if self._chance(0.7):
-            contrast = np.exp(self.R.normal(0, 0.25) * self.strength)
-            x = (x - 0.5) * contrast + 0.5 + self.R.normal(0, 0.1) * self.strength
+            contrast = np.exp(np.clip(self.R.normal(0, 0.25), -0.6, 0.5) * self.strength)
+            x = (x - 0.5) * contrast + 0.5 + np.clip(self.R.normal(0, 0.08), -0.15, 0.2) * self.strength
         if self._chance(0.2):
             low, high = self.R.uniform(0, 0.25), self.R.uniform(0.7, 1.0)
             x = (x - low) / (high - low)
