@@ -9,7 +9,7 @@ import numpy as np
 
 from ..swallow.structures import NAMES
 from .lateral import LateralPatient
-from .motion import State, SwallowCourse, state_at
+from .motion import SwallowCourse, SwallowState, state_at
 from .spec import ATLAS_MM_PER_UNIT, PhantomSpec
 from .xray import XraySystem
 
@@ -48,7 +48,7 @@ class PhantomStudy:
         rng = np.random.default_rng([spec.seed, 9])
         self._sway = rng.normal(0, 1, (3, 3)) * np.array([[2.5], [2.0], [0.5]])
         self._sway_phase = rng.uniform(0, 2 * np.pi, (3, 3))
-        reference, _ = self.patient.attenuation(State(hyoid=np.zeros(2)), (0.0, 0.0, 0.0))
+        reference, _ = self.patient.attenuation(SwallowState(hyoid=np.zeros(2)), (0.0, 0.0, 0.0))
         self.system = XraySystem(spec, reference)
         self._former: tuple[int, np.ndarray] | None = None
         self._events: list[dict[str, int | None]] | None = None
@@ -77,11 +77,11 @@ class PhantomStudy:
         """Time of a pulse, s."""
         return pulse / self.spec.frame_rate
 
-    def state(self, pulse: int) -> State:
+    def state(self, pulse: int) -> SwallowState:
         """Anatomical state at a pulse."""
         return state_at(self.pulse_time_s(pulse), self.courses, self.spec.jaw_opening_deg)
 
-    def sway(self, pulse: int, state: State | None = None) -> tuple[float, float, float]:
+    def sway(self, pulse: int, state: SwallowState | None = None) -> tuple[float, float, float]:
         """Rigid motion of the patient at a pulse: right, down (atlas units), rotation (degrees)."""
         t = self.pulse_time_s(pulse)
         rates = np.array([0.35, 0.9, 1.7])
