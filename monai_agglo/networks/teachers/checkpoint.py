@@ -221,17 +221,14 @@ def _torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        what = re.search(
-            r"GLOBAL ([\w.]+)|function ([\w.]+)|[Uu]nsupported (?:global|class|operand)[: ]+([\w.]+)", str(error)
-        )
-        if "weights_only" not in str(error).lower() and "Weights only" not in str(error):
+        what = re.search(r"(?:GLOBAL|unrecognized function) ([\w.]+)", str(error))
+        if what is None:
             raise CheckpointError(f"{path} is no checkpoint, or a truncated one: download it again") from error
-        name = next((g for g in what.groups() if g), "an object") if what else "an object"
         raise CheckpointError(
-            f"{path} is refused: reading it means unpickling {name}, which can run any code. Ask for a file that holds "
-            "tensors only (safetensors, or torch.save of a state dict)"
+            f"{path} is refused: reading it means unpickling {what[1]}, which can run any code. Ask for a file that "
+            "holds tensors only (safetensors, or torch.save of a state dict)"
         ) from error
-    except (EOFError, RuntimeError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (EOFError, RuntimeError, OSError, ValueError, LookupError, TypeError) as error:
         if "TorchScript" in str(error):
             raise CheckpointError(f"{path} is refused: it is a TorchScript program, wanted is a state dict") from error
         reason = " ".join(str(error).split())[:120]

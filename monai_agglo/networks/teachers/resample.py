@@ -42,7 +42,9 @@ def resize_grey(images: torch.Tensor, size: tuple[int, int], method: str) -> tor
     exact = images.to(torch.float32 if images.device.type == "mps" else torch.float64)
     rows = _matrix(method, images.shape[-2], size[0]).to(exact)
     columns = _matrix(method, images.shape[-1], size[1]).to(exact)
-    if method.startswith("pil_"):  # Pillow rounds after each of its two passes, and skips a pass that changes nothing
+    # Pillow rounds after each of its two passes, columns first (newer releases sometimes swap them), and skips a pass
+    # that changes nothing.
+    if method.startswith("pil_"):
         across = exact if images.shape[-1] == size[1] else _round_half_up(exact @ columns.T)
         result = across if images.shape[-2] == size[0] else _round_half_up(rows @ across)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from .checkpoint import Layout
@@ -59,4 +61,6 @@ def sam_vit_b(image_size: int = 1024) -> nn.Module:
     """
     import timm
 
-    return timm.create_model("samvit_base_patch16", img_size=image_size)
+    # SAM was trained with this eps; timm's own default for this model is 1e-5.
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    return timm.create_model("samvit_base_patch16", img_size=image_size, num_classes=0, global_pool="", norm_layer=norm)
