@@ -142,7 +142,7 @@ def results(parser: argparse.ArgumentParser) -> Run:
         from monai_agglo.bundle import publish
 
         changed = publish(".", check=args.check)
-        print(*changed or ["nothing differs"], sep="\n")
+        print("\n".join(map(str, changed)) or "nothing differs")
         return int(args.check and bool(changed))
 
     return run

@@ -100,9 +100,13 @@ class ViewCheck:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             features = stored["features"]
-            columns = [[float(features[name][key]) for name in FEATURES] for key in ("mean", "scale", "weight")]
+            mean, scale, weight = (
+                tuple(float(features[name][key]) for name in FEATURES) for key in ("mean", "scale", "weight")
+            )
             rule = cls(
-                *(tuple(column) for column in columns),
+                mean,
+                scale,
+                weight,
                 float(stored["bias"]),
                 float(stored["threshold"]),
                 stored.get("provenance", {}),

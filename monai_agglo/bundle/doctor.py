@@ -78,9 +78,9 @@ def doctor(bundle: str | os.PathLike[str] = "vfss_seg", schema: str | os.PathLik
     Raises:
         FileNotFoundError: when there is no such bundle.
     """
+    folder = find_bundle(bundle)  # before MONAI is imported, which takes seconds
     from monai.bundle import ConfigParser
 
-    folder = find_bundle(bundle)
     checks = [*_machine(), *_codecs(), *_origin(folder), *_files(folder)]
     try:
         meta = ConfigParser.load_config_file(folder / "configs" / "metadata.json")

@@ -113,7 +113,7 @@ class RandCineGeometryd(Randomizable, MapTransform):
         label = None if labels is None else np.empty((len(frames), size, size), np.uint16)
         for t in range(len(frames)):
             image[t] = self._warp(_shrink(frames[t], zoom), frames[t].shape, matrix, maps, size, True, mode, fill)
-            if label is not None:
+            if label is not None and labels is not None:
                 label[t] = self._warp(labels[t], labels[t].shape, matrix, maps, size, False, cv2.BORDER_CONSTANT, 0)
         d[self.image_key] = image
         if label is not None:

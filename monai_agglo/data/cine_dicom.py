@@ -145,7 +145,7 @@ def order_instances(headers: Sequence[DicomHeader], shown: object) -> list[Dicom
     for key in (lambda header: number(header.dataset, "InstanceNumber"), lambda header: instance_time(header.dataset)):
         keys = [key(header) for header in instances]
         if None not in keys and len(set(keys)) == len(keys):
-            return [header for _, header in sorted(zip(keys, instances), key=lambda pair: pair[0])]
+            return [header for _, header in sorted(zip(keys, instances), key=lambda pair: pair[0])]  # type: ignore[arg-type,return-value]
     raise fail(
         shown, "its instances have neither distinct InstanceNumbers nor distinct acquisition times to order them by"
     )

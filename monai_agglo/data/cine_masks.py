@@ -188,7 +188,7 @@ class LoadCineMasksd(MapTransform):
         """
         d = dict(data)
         image = d.get(self.image_key)
-        shape = tuple(image.shape[-3:]) if hasattr(image, "shape") else None
+        shape = tuple(image.shape[-3:]) if image is not None and hasattr(image, "shape") else None
         for key in self.keys:
             if d.get(key) is None:
                 if self.allow_missing_keys:

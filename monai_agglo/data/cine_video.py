@@ -7,7 +7,7 @@ claims to be a play list cannot make it open another file or an address.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -113,7 +113,7 @@ class VideoFrames(FrameSource):
             raise fail(self.shown, f"the video cannot be opened ({type(error).__name__})") from None
         return file, container, stream
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> Generator[Any, None, None]:
         """Decoded frames; damage ends in one sentence."""
         file, container, stream = self._open()
         number = 0

@@ -36,7 +36,8 @@ class MaskStore:
         self._spans: list[list[tuple[int, int]]] = []
         self._areas: list[np.ndarray] = []
         self._end = 0
-        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY, dir=folder)  # noqa: SIM115
+        place = None if folder is None else os.fspath(folder)
+        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY, dir=place)  # noqa: SIM115
 
     def __len__(self) -> int:
         """Number of frames."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ SHOWN_FPS = 15.0
 """Rate at which a cine without any stated timing is shown."""
 LONGEST_S = 2.0
 """A gap between two frames longer than this is shown as this; the caption keeps the true time."""
-ENCODERS = (
+ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
     ("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
     ("libopenh264", {}),
     ("h264", {}),
@@ -105,7 +106,9 @@ class OverlayVideo:
         self.count = 0
         self._ticks = _ticks(total or (len(times_ms) if times_ms is not None else 0), times_ms, fps)
         self._lengths: dict[int, int] = {}
-        self._container = self._stream = self._footer = None
+        self._container: Any = None
+        self._stream: Any = None
+        self._footer: np.ndarray | None = None
 
     def add(self, frame: np.ndarray, masks: np.ndarray, note: str = "") -> None:
         """Append a frame.
@@ -145,8 +148,8 @@ class OverlayVideo:
         if self._footer is None:
             words = [(" · ".join(filter(None, [self.title, DISCLAIMER])), FAINT)]
             self._footer = np.concatenate([legend(structures, width, size), text_block(words, width, size)])
-        known = self.times_ms is not None and self.count < len(self.times_ms)
-        time_ms = float(self.times_ms[self.count]) if known else None
+        times = self.times_ms
+        time_ms = float(times[self.count]) if times is not None and self.count < len(times) else None
         line = frame_caption(self.count, self.total, time_ms, note)
         caption = text_block([(line, WARN if note else INK)], width, size)[: round(size * 1.4) + 8]
         picture = np.concatenate([picture, caption, self._footer])

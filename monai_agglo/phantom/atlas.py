@@ -6,6 +6,7 @@ Positions and sizes of the labelled structures start from the mask statistics of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ def vertebra_outline(level: int, rng: np.random.Generator, osteophytes: float, a
     centre, down, back = _frame(level)
     young = 1 - 0.12 * float(age < 14)
 
-    def place(points: list[tuple[float, float]]) -> np.ndarray:
+    def place(points: Sequence[tuple[float, float]]) -> np.ndarray:
         p = np.array(points) * young * rng.normal(1, 0.03, 2) + rng.normal(0, 0.8, (len(points), 2))
         return centre + p[:, :1] * back + p[:, 1:] * down
 
@@ -84,6 +85,9 @@ def vertebra_outline(level: int, rng: np.random.Generator, osteophytes: float, a
         lateral_mass = [(6, -19), (46, -22), (56, 0), (46, 21), (8, 18)]
         arch = [(44, -12), (72, -13), (92, -16), (106, -12), (111, 2), (103, 14), (84, 9), (60, 9), (44, 12)]
         return [smooth_closed(place(p)) for p in (ring, lateral_mass, arch)]
+    body: list[tuple[float, float]]
+    pillar: list[tuple[float, float]]
+    spinous: list[tuple[float, float]]
     if level == 1:
         body = [
             (-20, -20),

@@ -279,11 +279,11 @@ class PhantomSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"unknown phantom parameters: {', '.join(unknown)}")
-        data = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        data["swallows"] = tuple(
-            SwallowSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in dict(s).items()})
-            for s in values.get("swallows", ())
-        )
+        data: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        swallows: list[dict[str, Any]] = [
+            {k: tuple(v) if isinstance(v, list) else v for k, v in dict(s).items()} for s in values.get("swallows", ())
+        ]
+        data["swallows"] = tuple(SwallowSpec(**swallow) for swallow in swallows)
         return cls(**data)
 
     def replace(self, **changes: Any) -> PhantomSpec:
