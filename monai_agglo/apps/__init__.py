@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "calibrate_view": ("calibrate_view_check",),
     "datalist": ("DatalistReport", "make_datalist"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
