@@ -202,8 +202,9 @@ def _schema(folder: Path, schema: str | os.PathLike[str]) -> Iterator[Check]:
 
 
 def _versions(meta: dict[str, Any]) -> Iterator[Check]:
-    stated = {"monai": meta["monai_version"], "torch": meta["pytorch_version"], "numpy": meta["numpy_version"]}
-    stated.update(meta["required_packages_version"])
+    keys = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+    stated = {name: meta[key] for name, key in keys.items() if key in meta}
+    stated.update(meta.get("required_packages_version", {}))
     absent = [name for name in stated if _installed(name) is None]
     if absent:
         yield Check("versions", "fail", f"the bundle needs {', '.join(absent)}: pip install {' '.join(absent)}")
