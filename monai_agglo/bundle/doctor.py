@@ -215,7 +215,7 @@ def _versions(meta: dict[str, Any]) -> Iterator[Check]:
     ]
     if differ:
         yield Check("versions", "warn", f"other than the bundle was made with: {', '.join(differ)}")
-    elif not absent:
+    elif stated and not absent:
         yield Check("versions", "ok", "as the bundle was made with")
 
 
