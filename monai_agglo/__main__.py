@@ -148,6 +148,24 @@ def results(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def calibrate_view(parser: argparse.ArgumentParser) -> Run:
+    """Fit a bundle's check for lateral views, after training it anew; writes configs/view_check.json in the bundle."""
+    parser.add_argument("lateral", help="data set folder with a datalist.json and masks: lateral views only")
+    parser.add_argument("other", nargs="+", help="files or folders of anything else (frontal views, chest films...)")
+    parser.add_argument("--bundle", help="bundle folder (default: the vfss_seg bundle that came with the package)")
+    parser.add_argument("--part", default="validation", help="part of the datalist (default: validation)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1... (default: a GPU when there is one)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import apps
+
+        options = {"part": args.part, "device": args.device, "progress": True}
+        rule = apps.calibrate_view_check(args.lateral, args.other, args.bundle, **options)
+        print(json.dumps(rule.provenance, indent=2))
+
+    return run
+
+
 def structures(parser: argparse.ArgumentParser) -> Run:
     """List the structures: id, name, code, colour and priority."""
 
@@ -162,7 +180,8 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    function.__name__: function for function in (phantom, predict, datalist, info, doctor, results, structures)
+    function.__name__: function
+    for function in (phantom, predict, datalist, info, doctor, results, calibrate_view, structures)
 }
 
 

@@ -112,9 +112,9 @@ class ViewCheck:
                 stored.get("provenance", {}),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path.name} of the bundle is damaged ({error!r}): run calibrate-view again") from None
+            raise ValueError(f"{path.name} of the bundle is damaged ({error!r}): run calibrate_view again") from None
         if set(features) != set(FEATURES) or min(rule.scale) <= 0 or min(rule.weight) < 0:
-            raise ValueError(f"{path.name} of the bundle was made for other features: run calibrate-view again")
+            raise ValueError(f"{path.name} of the bundle was made for other features: run calibrate_view again")
         return rule
 
     def to_json(self) -> dict[str, Any]:
