@@ -1,5 +1,6 @@
 """The command line: quick help, one sentence for bad input, the right exit codes."""
 
+import json
 import re
 import subprocess
 import sys
@@ -129,3 +130,25 @@ def test_doctor_on_the_shipped_bundle(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "warn"}
     assert any("fit the network" in line for line in lines)
+
+
+def test_phantom_study(tmp_path, capsys):
+    options = ["--seed", "7", "--view", "ap", "--frames", "3", "--size", "96", "--syntax", "rle"]
+    assert cli.main(["phantom", str(tmp_path / "one"), *options]) == 0
+    written = capsys.readouterr().out.split()
+    assert [path.rsplit("/", 1)[-1] for path in written] == ["cine.dcm", "masks.nii.gz", "truth.json"]
+    assert cli.main(["info", written[0], "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["shape"] == [96, 96, 3] and facts["modality"] == "RF"
+
+
+def test_phantom_data_set(tmp_path, capsys):
+    options = ["--patients", "2", "--seed", "1", "--frames", "2", "--size", "64", "--processes", "1"]
+    assert cli.main(["phantom", str(tmp_path), *options]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "datalist.json")
+    content = json.loads((tmp_path / "datalist.json").read_text(encoding="utf-8"))
+    cases = [item for part in ("training", "validation", "test") for item in content[part]]
+    assert len({item["patient_id"] for item in cases}) == 2
+    assert all((tmp_path / item[key]).is_file() for item in cases for key in ("image", "label"))
+    assert cli.main(["phantom", str(tmp_path), "--patients", "2", "--seed", "2"]) == 2
+    one_sentence(capsys.readouterr())

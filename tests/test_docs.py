@@ -26,7 +26,14 @@ COVERED = (
     (r"python3 -m venv \.venv|source \.venv/bin/activate", INSTALL),
     (r"(SAM2_BUILD_CUDA=0 )?pip (install|wheel) .*", INSTALL),
     (r"python -m monai_agglo (--help|structures|doctor)", HERE),
+    (r"python -m monai_agglo doctor DIR --schema SCHEMA", "bundle/test_doctor.py::test_schema"),
     (r"python -m monai_agglo results.*", "bundle/test_results.py::test_publish_writes_metadata_and_tables"),
+    (r"python -m monai_agglo info FILE", "apps/test_info.py::test_lines_for_a_person"),
+    (r"python -m monai_agglo datalist \w+", "apps/test_datalist.py::test_command"),
+    (r"python -m monai_agglo datalist \w+ --structures .*", "apps/test_datalist.py::test_partial_labels"),
+    (r"python -m monai_agglo phantom \w+ --patients .*", "test_cli.py::test_phantom_data_set"),
+    (r"python -m monai_agglo phantom \w+ --seed .*", "test_cli.py::test_phantom_study"),
+    (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
 )
 
 
