@@ -33,6 +33,10 @@ COVERED = (
     (r"python -m monai_agglo datalist \w+ --structures .*", "apps/test_datalist.py::test_partial_labels"),
     (r"python -m monai_agglo phantom \w+ --patients .*", "test_cli.py::test_phantom_data_set"),
     (r"python -m monai_agglo phantom \w+ --seed .*", "test_cli.py::test_phantom_study"),
+    (
+        r"python -m monai_agglo calibrate_view .*",
+        "apps/test_view_check.py::test_calibration_writes_a_rule_with_its_origin",
+    ),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
 )
 
