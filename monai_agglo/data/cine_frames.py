@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .cine_decode import SYNTAXES, DamagedFrameError, PixelFormat, arrange_native
+from .cine_decode import SYNTAXES, DamagedFrameError, PixelFormat, arrange_native, decode_native
 from .cine_errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
 from .cine_fragments import group_frames, read_spans
 from .cine_grey import COLOUR, MONOCHROME, GreyMap
@@ -203,6 +203,10 @@ class EncapsulatedFrames(FrameSource):
         super().__init__(shown, (form.rows, form.cols, count), grey.dtype)
         self._header, self._form, self._grey = header, form, grey
         self._spans = group_frames(header, count, shown)
+        if SYNTAXES[header.syntax].decode is decode_native:
+            held = sum(length for spans in self._spans for _, length in spans) // form.frame_bytes
+            if held != count:
+                raise fail(shown, f"NumberOfFrames says {count} but the pixel data hold {held}")
 
     def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         form, syntax = self._form, SYNTAXES[self._header.syntax]

@@ -17,8 +17,8 @@ class Spacing:
     Args:
         mm: (row, column) distance of pixel centres in the patient in millimetres, None when it is not known.
         source: the tags that it comes from.
-        nominal: (row, column) spacing that viewers use; equals ``mm`` where that is known, else the spacing at the
-            detector or the digitiser, else (1, 1).
+        nominal: (row, column) spacing of the affine; equals ``mm`` where that is known, else the one that ITK gives
+            (at the detector or the digitiser, or 1).
     """
 
     mm: tuple[float, float] | None
@@ -66,13 +66,13 @@ def dicom_spacing(dataset: Dataset) -> Spacing:
         if factor is not None:
             mm = (imager[0] / factor, imager[1] / factor)
             return Spacing(mm, f"ImagerPixelSpacing / {name}", mm)
-        return Spacing(None, "ImagerPixelSpacing (at the detector, magnification unknown)", imager)
+        return Spacing(None, "ImagerPixelSpacing (at the detector, magnification unknown)", itk_spacing(dataset))
     region = _ultrasound(dataset)
     if region:
         return Spacing(region, "SequenceOfUltrasoundRegions", region)
     scanned = _pair(dataset, "NominalScannedPixelSpacing")
     if scanned:
-        return Spacing(None, "NominalScannedPixelSpacing (of the film, not the patient)", scanned)
+        return Spacing(None, "NominalScannedPixelSpacing (of the film, not the patient)", itk_spacing(dataset))
     return UNKNOWN_SPACING
 
 
@@ -151,12 +151,14 @@ def itk_spacing(dataset: Dataset) -> tuple[float, float]:
         dataset: the parsed header.
 
     Returns:
-        ImagerPixelSpacing for X-ray classes and PixelSpacing or NominalScannedPixelSpacing for single secondary
-        captures, (1, 1) for everything else.
+        ImagerPixelSpacing for X-ray classes, PixelSpacing for ultrasound, PixelSpacing or NominalScannedPixelSpacing
+        for single secondary captures, (1, 1) for everything else.
     """
     uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
     if uid == "7":
         return _pair(dataset, "PixelSpacing") or _pair(dataset, "NominalScannedPixelSpacing") or (1.0, 1.0)
+    if uid in ("3", "3.1", "6", "6.1"):
+        return _pair(dataset, "PixelSpacing") or (1.0, 1.0)
     if uid in ("12.1", "12.2", "1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1"):
         return _pair(dataset, "ImagerPixelSpacing") or (1.0, 1.0)
     return (1.0, 1.0)

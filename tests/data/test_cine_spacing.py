@@ -1,0 +1,147 @@
+"""Pixel size in the patient, and masks that lie on the pixels of the cine that ITK opens."""
+
+import numpy as np
+import pytest
+from dicom_factory import SOP, moving_disc, write_cine
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from monai_agglo.data import open_cine
+from monai_agglo.data.cine_spacing import dicom_spacing
+
+
+def header(**tags):
+    dataset = Dataset()
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+IMAGER = {"ImagerPixelSpacing": [0.4, 0.5]}
+MAGNIFIED = {"EstimatedRadiographicMagnificationFactor": "1.25"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "mm"),
+    [
+        ({"PixelSpacing": [0.3, 0.2]}, (0.3, 0.2)),
+        ({"PixelSpacing": [0.3, 0.2], **IMAGER}, (0.3, 0.2)),
+        ({"PixelSpacing": [0.3, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL", **IMAGER, **MAGNIFIED}, (0.3, 0.2)),
+        ({"PixelSpacing": [0.4, 0.5], **IMAGER}, None),
+        ({"PixelSpacing": [0.4, 0.5], "PixelSpacingCalibrationType": "GEOMETRY", **IMAGER}, (0.4, 0.5)),
+        ({"PixelSpacing": [0.4, 0.5], **IMAGER, **MAGNIFIED}, (0.32, 0.4)),
+        ({**IMAGER, **MAGNIFIED}, (0.32, 0.4)),
+        ({**IMAGER, "DistanceSourceToDetector": "1200", "DistanceSourceToPatient": "960"}, (0.32, 0.4)),
+        ({**IMAGER, "EstimatedRadiographicMagnificationFactor": "0"}, None),
+        (IMAGER, None),
+        ({"NominalScannedPixelSpacing": [0.1, 0.1]}, None),
+        ({}, None),
+        ({"PixelSpacing": [0, 0.2]}, None),
+        ({"PixelSpacing": [-0.3, 0.2]}, None),
+    ],
+)
+def test_rules(tags, mm):
+    spacing = dicom_spacing(header(**tags))
+    assert spacing.mm == (mm if mm is None else pytest.approx(mm))
+    assert spacing.known == (mm is not None)
+    if mm:
+        assert spacing.nominal == spacing.mm
+
+
+def test_ultrasound_regions():
+    def region(**tags):
+        return header(PhysicalUnitsXDirection=3, PhysicalUnitsYDirection=3, **tags)
+
+    one = header(SequenceOfUltrasoundRegions=Items([region(PhysicalDeltaX=0.02, PhysicalDeltaY=0.03)]))
+    assert dicom_spacing(one).mm == pytest.approx((0.3, 0.2))
+    two = header(SequenceOfUltrasoundRegions=Items([
+        region(PhysicalDeltaX=0.02, PhysicalDeltaY=0.03), region(PhysicalDeltaX=0.1, PhysicalDeltaY=0.1)
+    ]))  # fmt: skip
+    assert dicom_spacing(two).mm is None
+
+
+def test_meta_of_the_file(tmp_path):
+    tags = {**IMAGER, **MAGNIFIED}
+    meta = open_cine(write_cine(tmp_path / "a.dcm", moving_disc(), tags=tags)).meta
+    assert meta["spacing_mm"] == pytest.approx((0.32, 0.4)) and meta["spacing_known"]
+    assert "Magnification" in meta["spacing_source"]
+    meta = open_cine(write_cine(tmp_path / "b.dcm", moving_disc(), tags=IMAGER)).meta
+    assert meta["spacing_mm"] is None and not meta["spacing_known"]
+    assert "detector" in meta["spacing_source"]
+
+
+RIGHT = [  # classes and tags for which ITK's own spacing is right
+    ("XRF", IMAGER), ("XA", IMAGER), ("XRF", {}), ("SC", {"PixelSpacing": [0.3, 0.2]}), ("MFSC8", {}), ("US", {}),
+    ("SC", {"NominalScannedPixelSpacing": [0.1, 0.2]}), ("DX", IMAGER),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "tags"), RIGHT)
+def test_pixels_lie_where_itk_puts_them(tmp_path, kind, tags):
+    sitk = pytest.importorskip("SimpleITK")
+    frames = moving_disc(frames=1 if kind in ("SC", "DX") else 5)
+    row, col, time = 10, 20, frames.shape[0] - 1
+    frames[:] //= 2
+    frames[time, row, col] = 255
+    single = {"NumberOfFrames": None, "FrameTime": None, "FrameIncrementPointer": None}
+    path = write_cine(tmp_path / "a.dcm", frames, kind=kind, tags={**tags, **(single if len(frames) == 1 else {})})
+    image = sitk.ReadImage(str(path))
+    assert sitk.GetArrayFromImage(image)[time, row, col] == 255
+    physical = np.array(image.TransformIndexToPhysicalPoint((col, row, 0)))
+    cine = open_cine(path)
+    assert cine.read()[row, col, time] == 255
+    ours = cine.meta["affine"] @ [row, col, 0, 1]
+    np.testing.assert_allclose(ours[:3] * [-1, -1, 1], physical, atol=1e-6)  # RAS to LPS
+    # the frame axis counts frames: ITK puts FrameTime there, in milliseconds
+    np.testing.assert_array_equal(cine.meta["affine"][:3, 2], [0, 0, 1])
+
+
+@pytest.mark.parametrize(("kind", "tags"), RIGHT)
+def test_a_mask_saved_with_our_affine_lies_on_the_pixels(tmp_path, kind, tags):
+    sitk = pytest.importorskip("SimpleITK")
+    import nibabel
+
+    frames = moving_disc(frames=1 if kind in ("SC", "DX") else 5)
+    single = {"NumberOfFrames": None, "FrameTime": None, "FrameIncrementPointer": None}
+    path = write_cine(tmp_path / "a.dcm", frames, kind=kind, tags={**tags, **(single if len(frames) == 1 else {})})
+    cine = open_cine(path)
+    array = cine.read()
+    mask = (array < 100).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(mask, cine.meta["affine"]), tmp_path / "mask.nii.gz")
+    image, overlay = sitk.ReadImage(str(path)), sitk.ReadImage(str(tmp_path / "mask.nii.gz"))
+    frame = 0
+    for row, col in np.argwhere(mask[:, :, frame])[::17].tolist():
+        point = image.TransformIndexToPhysicalPoint((col, row, frame))
+        index = overlay.TransformPhysicalPointToIndex(point)
+        assert overlay[index] == 1
+        assert sitk.GetArrayViewFromImage(image)[frame, row, col] < 100
+    # pixel by pixel over the whole frame: resampled onto the cine, the mask is the thresholded cine
+    if len(frames) == 1:
+        image = sitk.Extract(image, [*image.GetSize()[:2], 1])
+    plane = sitk.Resample(overlay, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(plane)[0], mask[:, :, 0])
+
+
+def test_itk_spacing_option_follows_itk_where_it_ignores_calibration(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    tags = {"PixelSpacing": [0.3, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL", **IMAGER}
+    path = write_cine(tmp_path / "a.dcm", moving_disc(), tags=tags)
+    calibrated, itk = open_cine(path).meta, open_cine(path, itk_spacing=True).meta
+    assert calibrated["spacing_mm"] == itk["spacing_mm"] == (0.3, 0.2)
+    assert np.linalg.norm(calibrated["affine"][:3, :2], axis=0) == pytest.approx([0.3, 0.2])
+    spacing = sitk.ReadImage(str(path)).GetSpacing()
+    assert np.linalg.norm(itk["affine"][:3, :2], axis=0) == pytest.approx([spacing[1], spacing[0]])
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in SOP if kind not in ("CT", "NM", "Video", "EnhancedXA", "EnhancedXRF")]
+)
+def test_itk_spacing_agrees_with_itk_for_every_class(tmp_path, kind):
+    sitk = pytest.importorskip("SimpleITK")
+    tags = {"PixelSpacing": [0.3, 0.2], **IMAGER, "NominalScannedPixelSpacing": [0.1, 0.15]}
+    frames = moving_disc(frames=2)
+    rgb = np.repeat(frames[..., None], 3, axis=-1)
+    path = write_cine(tmp_path / "a.dcm", rgb if kind == "MFSCRGB" else frames, kind=kind, tags=tags)
+    affine = open_cine(path, itk_spacing=True).meta["affine"]
+    spacing = sitk.ReadImage(str(path)).GetSpacing()
+    assert np.linalg.norm(affine[:3, :2], axis=0) == pytest.approx([spacing[1], spacing[0]])
