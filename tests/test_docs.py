@@ -18,6 +18,7 @@ from monai_agglo import __main__ as cli
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bundles/*/docs/*.md")])
 HERE = "test_docs.py::test_command_runs"
+VIEW = "apps/test_view_check.py::test_calibration_writes_a_rule_with_its_origin"
 INSTALL = "test_environment.py::test_installation_steps_are_the_script_s_and_in_its_order"
 
 COVERED = (
@@ -35,7 +36,7 @@ COVERED = (
     (r"python -m monai_agglo phantom \w+ --seed .*", "test_cli.py::test_phantom_study"),
     (
         r"python -m monai_agglo calibrate_view .*",
-        "apps/test_view_check.py::test_calibration_writes_a_rule_with_its_origin",
+        VIEW,
     ),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
 )
