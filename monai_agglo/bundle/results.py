@@ -61,11 +61,12 @@ def eval_metrics(report: dict[str, Any]) -> dict[str, Any]:
         report: the evaluation's report.
 
     Returns:
-        ``mean_dice``, one ``dice_<structure>`` per structure, and what they were measured on.
+        ``mean_dice``, one ``dice_<structure>`` per structure, ``false_positive_area_pct``, and what they were measured on.
     """
     metrics: dict[str, Any] = {"mean_dice": report["mean_dice"]}
     metrics.update({f"dice_{name}": row["dice"] for name, row in report["per_structure"].items()})
-    metrics.update({key: report[key] for key in ("data", "patients", "seed", "dice_is")})
+    metrics["false_positive_area_pct"] = report.get("false_positive_area_pct")
+    metrics.update({key: report.get(key) for key in ("data", "patients", "seed", "dice_is", "weights_sha256")})
     return metrics
 
 
@@ -73,17 +74,23 @@ def table(report: dict[str, Any]) -> str:
     """The report as a Markdown table with its origin under it.
 
     Args:
-        report: the evaluation's report; Dice as fractions, HD95 in pixels.
+        report: the evaluation's report; Dice as fractions, HD95 in pixels, false-positive area in per cent of the frame.
 
     Returns:
         Markdown text without a final newline.
     """
     titles = {structure.name: structure.title for structure in STRUCTURES}
-    lines = ["| structure | Dice | HD95 (px) | frames |", "|---|---|---|---|"]
+    false = "false_positive_area_pct"
+    lines = ["| structure | Dice | HD95 (px) | frames with it | drawn where it is absent (% of the frame) |"]
+    lines.append("|---|---|---|---|---|")
     for name, row in report["per_structure"].items():
-        lines.append(f"| {titles[name]} | {_number(row['dice'], 3)} | {_number(row['hd95_px'], 1)} | {row['frames']} |")
-    lines.append(f"| **mean** | **{_number(report['mean_dice'], 3)}** | | |")
-    origin = f"{report['data']}, {report['patients']} patients, seed {report['seed']}. Dice: {report['dice_is']}."
+        figures = (
+            f"{_number(row['dice'], 3)} | {_number(row['hd95_px'], 1)} | {row['frames']} | {_number(row.get(false), 3)}"
+        )
+        lines.append(f"| {titles[name]} | {figures} |")
+    lines.append(f"| **mean** | **{_number(report['mean_dice'], 3)}** | | | **{_number(report.get(false), 3)}** |")
+    seed = "" if report["seed"] is None else f", seed {report['seed']}"
+    origin = f"Data: {report['data']}, {report['patients']} patients{seed}. Dice: {report['dice_is']}."
     return "\n".join([*lines, "", origin, "", f"Measured by `{report['command']}`."])
 
 

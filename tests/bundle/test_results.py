@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from monai_agglo.bundle import publish
+from monai_agglo.bundle.doctor import sha256
 from monai_agglo.bundle.results import begin_mark, end_mark
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ REPORT = {
     "mean_dice": 0.8126,
     "dice_is": "mean over patients",
     "per_structure": {
-        "bolus": {"dice": 0.9, "hd95_px": 2.04, "frames": 31},
+        "bolus": {"dice": 0.9, "hd95_px": 2.04, "frames": 31, "false_positive_area_pct": 0.0126},
         "c1": {"dice": None, "hd95_px": None, "frames": 0},
     },
     "command": "python -m x",
@@ -40,6 +41,11 @@ def test_the_project_s_own_figures_are_the_report_s():
     assert publish(ROOT, check=True) == [], "run: python -m monai_agglo results"
 
 
+def test_the_figures_are_those_of_the_shipped_weights():
+    report = json.loads((ROOT / "docs" / "results" / "vfss_seg.json").read_text(encoding="utf-8"))
+    assert report["weights_sha256"] == sha256(ROOT / "bundles" / "vfss_seg" / "models" / "model.pt")
+
+
 def test_check_writes_nothing(clone):
     before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
     assert len(publish(clone, check=True)) == 3
@@ -55,9 +61,9 @@ def test_publish_writes_metadata_and_tables(clone):
     assert metadata["eval_metrics"]["dice_bolus"] == 0.9
     assert metadata["eval_metrics"]["dice_c1"] is None
     text = (clone / "README.md").read_text()
-    assert "| Bolus | 0.900 | 2.0 | 31 |" in text
-    assert "| C1 vertebra | - | - | 0 |" in text
-    assert "| **mean** | **0.813** | | |" in text
+    assert "| Bolus | 0.900 | 2.0 | 31 | 0.013 |" in text
+    assert "| C1 vertebra | - | - | 0 | - |" in text
+    assert "| **mean** | **0.813** | | | **-** |" in text
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
 
 
