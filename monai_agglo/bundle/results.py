@@ -61,7 +61,7 @@ def eval_metrics(report: dict[str, Any]) -> dict[str, Any]:
         report: the evaluation's report.
 
     Returns:
-        ``mean_dice``, one ``dice_<structure>`` per structure, ``false_positive_area_pct``, and what they were measured on.
+        ``mean_dice``, ``dice_<structure>`` for each, ``false_positive_area_pct``, and what they were measured on.
     """
     metrics: dict[str, Any] = {"mean_dice": report["mean_dice"]}
     metrics.update({f"dice_{name}": row["dice"] for name, row in report["per_structure"].items()})
@@ -74,7 +74,7 @@ def table(report: dict[str, Any]) -> str:
     """The report as a Markdown table with its origin under it.
 
     Args:
-        report: the evaluation's report; Dice as fractions, HD95 in pixels, false-positive area in per cent of the frame.
+        report: the evaluation's report; Dice as fractions, HD95 in pixels, false-positive area in % of the frame.
 
     Returns:
         Markdown text without a final newline.
