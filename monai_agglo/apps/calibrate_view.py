@@ -16,7 +16,10 @@ from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import find_cases
 from monai_agglo.apps.view_check import FILE, ViewCheck, fit_view_check
 from monai_agglo.apps.view_features import view_features
-from monai_agglo.data import Cine, CineReadError, load_datalist, open_cine, read_cine_masks
+from monai_agglo.data import Cine, CineReadError, load_datalist, open_cine, pack_masks, read_cine_masks, unpack_masks
+from monai_agglo.data.augment_fluoroscopy import RandFluoroscopyd
+from monai_agglo.data.augment_geometry import RandCineGeometryd
+from monai_agglo.data.drawing import to_grey8
 from monai_agglo.swallow import index_of
 
 __all__ = ["calibrate_view_check"]
@@ -53,9 +56,10 @@ def calibrate_view_check(
 ) -> ViewCheck:
     """Fit the rule and store it in the bundle as ``configs/view_check.json``.
 
-    Every lateral frame is used whole, and once more cut to a random part in which at least three of C2 to C6 are seen,
-    so that a partial field of view does not count against a frame. The stored report comes from four-fold cross-
-    validation by patient and by picture, the stored rule from all of them.
+    Every lateral frame is used whole, cut to a random part, and worn: turned, scaled, and changed in tone, sharpness,
+    noise and field as in training. At least three of C2 to C6 stay in view each time, so that neither a partial field
+    nor a poor picture counts against a frame. Other pictures are used as they are, and worn. The stored report comes
+    from four-fold cross-validation by patient and by picture, the stored rule from all of them.
 
     Args:
         lateral: folder of a data set with a ``datalist.json`` and masks, lateral views only.
@@ -76,15 +80,13 @@ def calibrate_view_check(
         ValueError: when the data set or the pictures cannot be read, or there are too few.
     """
     segmenter = Segmenter(bundle, device)
-    rng = np.random.default_rng(seed)
+    wear = _Wear(seed, segmenter.size)
     yes: list[np.ndarray] = []
     patients: list[str] = []
     for item in _bar(load_datalist(lateral, part), progress, "lateral"):
-        for frame, cut in _lateral_frames(item, frames, rng):
-            for picture in (frame, cut):
-                if picture is not None:
-                    yes.append(_features(segmenter, picture))
-                    patients.append(str(item.get("patient_id", item["image"])))
+        for picture in _lateral_pictures(item, frames, wear):
+            yes.append(_features(segmenter, picture))
+            patients.append(str(item.get("patient_id", item["image"])))
     no: list[np.ndarray] = []
     pictures: list[str] = []
     counts: dict[str, int] = {}
@@ -94,7 +96,12 @@ def calibrate_view_check(
         for case in _bar(chosen, progress, Path(source).name):
             try:
                 cine = open_cine(case.paths[0] if len(case.paths) == 1 else list(case.paths), any_modality=True)
-                found = [_features(segmenter, frame) for _, frame in _spread(cine, frames)]
+                found = [
+                    _features(segmenter, picture)
+                    for _, frame in _spread(cine, frames)
+                    for picture in (frame, wear(frame, None))
+                    if picture is not None
+                ]
             except CineReadError as error:
                 logger.info("passed over: %s", error)
                 continue
@@ -136,27 +143,53 @@ def _spread(cine: Cine, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
     yield from zip(numbers, cine.frames(numbers))
 
 
-def _lateral_frames(
-    item: dict[str, Any], wanted: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Frames of a labelled cine, each with a random part of it that still shows a neck."""
+def _lateral_pictures(item: dict[str, Any], wanted: int, wear: _Wear) -> Iterator[np.ndarray]:
+    """Frames of a labelled cine: whole, in part, and worn, as far as a neck stays in view."""
     cine = open_cine(item["image"])
-    masks = read_cine_masks(item["label"], cine.shape) if item.get("label") else None
+    masks = read_cine_masks(item["label"], cine.shape)
     for index, frame in _spread(cine, wanted):
-        yield frame, None if masks is None else _part(frame, masks[..., index], rng)
+        yield frame
+        for picture in (wear.part(frame, masks[..., index]), wear(frame, masks[..., index])):
+            if picture is not None:
+                yield picture
 
 
-def _part(frame: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """A random window of 55 to 90 % of each side in which at least three of C2 to C6 lie nearly whole."""
-    whole = masks[list(SEEN)].sum(axis=(1, 2))
-    for _ in range(20):
-        size = [round(side * rng.uniform(0.55, 0.9)) for side in frame.shape]
-        top, left = (int(rng.integers(0, side - part + 1)) for side, part in zip(frame.shape, size))
-        window = (slice(top, top + size[0]), slice(left, left + size[1]))
-        inside = masks[(list(SEEN), *window)].sum(axis=(1, 2))
-        if np.sum((whole > 0) & (inside >= 0.8 * whole)) >= 3:
-            return frame[window]
-    return None
+class _Wear:
+    """Random harm to a picture that a reader would still recognise."""
+
+    def __init__(self, seed: int, size: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.geometry, self.tone = RandCineGeometryd(size=size), RandFluoroscopyd()
+        self.geometry.set_random_state(seed=seed)
+        self.tone.set_random_state(seed=seed)
+
+    def __call__(self, frame: np.ndarray, masks: np.ndarray | None) -> np.ndarray | None:
+        """The frame (H, W), worn; None when its neck (masks (S, H, W), if given) does not stay in view."""
+        packed = {"image": to_grey8(frame)[None]}
+        if masks is not None:
+            packed["label"] = pack_masks(masks)[None]
+        for _ in range(5):
+            moved = self.geometry(dict(packed))
+            if masks is None or self._in_view(unpack_masks(moved["label"][0], len(masks))):
+                return np.asarray(self.tone(moved)["image"])[0]
+        return None
+
+    def part(self, frame: np.ndarray, masks: np.ndarray) -> np.ndarray | None:
+        """A random window of 55 to 90 % of each side; None when the neck does not stay in view."""
+        for _ in range(20):
+            size = [round(side * self.rng.uniform(0.55, 0.9)) for side in frame.shape]
+            top, left = (int(self.rng.integers(0, side - part + 1)) for side, part in zip(frame.shape, size))
+            window = (slice(top, top + size[0]), slice(left, left + size[1]))
+            if self._in_view(masks[(slice(None), *window)]):
+                return frame[window]
+        return None
+
+    @staticmethod
+    def _in_view(masks: np.ndarray) -> bool:
+        """Whether three of C2 to C6 are there and clear of the edge."""
+        column = masks[list(SEEN)] != 0
+        edge = column[:, [0, -1]].any(axis=(1, 2)) | column[:, :, [0, -1]].any(axis=(1, 2))
+        return bool(np.sum(column.any(axis=(1, 2)) & ~edge) >= 3)
 
 
 def _cross_validate(yes: np.ndarray, patients: list[str], no: np.ndarray, pictures: list[str]) -> dict[str, Any]:

@@ -90,6 +90,11 @@ class Segmenter:
         self.network = self._network(parser)
         self.metadata = json.loads((self.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
 
+    @property
+    def size(self) -> int:
+        """Longer side of the frames as the network sees them; 512 where the bundle takes them as they come."""
+        return next((step.size for step in self._steps if isinstance(step, FitFramesd) and step.size), 512)
+
     def identity(self) -> dict[str, Any]:
         """What stands in every record: bundle name and version, and the SHA-256 of the weights."""
         return {

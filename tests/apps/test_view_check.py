@@ -172,9 +172,11 @@ def calibrated(tmp_path, random_bundle):
         cases.append({"image": f"{i}.dcm", "label": f"{i}.nii.gz", "patient_id": f"p{i}"})
     (tmp_path / "set" / "datalist.json").write_text(json.dumps({"training": [], "validation": cases}))
     (tmp_path / "other").mkdir()
-    for i in range(30):
+    for i in range(15):
         Image.fromarray(rng.integers(0, 255, (50, 60), dtype=np.uint8)).save(tmp_path / "other" / f"{i}.png")
-    return bundle, calibrate_view_check(tmp_path / "set", [tmp_path / "other"], bundle, described={"why": "test"})
+    return bundle, calibrate_view_check(
+        tmp_path / "set", [tmp_path / "other"], bundle, frames=3, described={"why": "test"}
+    )
 
 
 def test_calibration_writes_a_rule_with_its_origin(calibrated):
@@ -182,7 +184,7 @@ def test_calibration_writes_a_rule_with_its_origin(calibrated):
     stored = json.loads((bundle / "configs" / "view_check.json").read_text())
     origin = stored["provenance"]
     assert origin["lateral"]["patients"] == 5 and origin["lateral"]["frames"] >= 30
-    assert origin["other"] == {"frames": 30, "pictures": 30, "frames_per_source": {"other": 30}}
+    assert origin["other"] == {"frames": 30, "pictures": 15, "frames_per_source": {"other": 30}}
     assert origin["why"] == "test" and origin["cross_validation"]["folds"] == 4
     assert 0 <= origin["cross_validation"]["other_frames_flagged_pct"] <= 100
     assert list(stored["features"]) == list(FEATURES) and stored["threshold"] == pytest.approx(rule.threshold, abs=1e-6)
