@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .cine_errors import check_size, fail
+from .cine_errors import MAX_FRAME_PIXELS, check_size, fail
 from .cine_frames import FrameSource
 from .cine_grey import rgb_to_grey
 from .cine_spacing import UNKNOWN_SPACING
@@ -44,6 +44,8 @@ class StillFrame(FrameSource):
                 with Image.open(path, formats=[kind]) as image:
                     width, height = image.size
                     mode, frames = image.mode, getattr(image, "n_frames", 1)
+        except Image.DecompressionBombError:
+            raise fail(shown, f"the picture has more than the {MAX_FRAME_PIXELS} pixels a frame may have") from None
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
             raise fail(shown, f"the picture is damaged ({type(error).__name__})") from None
         if frames != 1 and kind == "TIFF":

@@ -115,7 +115,7 @@ def plant(extra=None):
     keep = {"PhotometricInterpretation", "SOPClassUID", "TransferSyntaxUID", "Modality", "NumberOfFrames", "FrameTime"}
     tags = {}
     for tag, entry in DicomDictionary.items():
-        vr, vm, _, retired, keyword = entry
+        vr, keyword = entry[0], entry[4]
         group = tag >> 16
         if not keyword or keyword in keep or group in (0x0002, 0x7FE0) or group == 0 or keyword.startswith("Item"):
             continue
