@@ -15,6 +15,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from monai_agglo import __version__
 
@@ -120,16 +121,44 @@ def info(parser: argparse.ArgumentParser) -> Run:
 
 
 def doctor(parser: argparse.ArgumentParser) -> Run:
-    """Check the installation and a bundle: versions, files, configs, weights, device; exit code 1 if one fails."""
+    """Check the installation and a bundle, or with --teacher a teacher; exit code 1 if one answer is fail."""
     parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
     parser.add_argument("--schema", help="MONAI's metadata schema file, to check the metadata against")
+    parser.add_argument("--teacher", metavar="NAME", help="a teacher's name, or module:Class of one just written")
+    parser.add_argument("--weights", help="with --teacher: its checkpoint (default: where weights are kept)")
+    parser.add_argument(
+        "--random-weights", action="store_true", help="with --teacher: try the plumbing without weights"
+    )
 
     def run(args: argparse.Namespace) -> int:
-        from monai_agglo.bundle import doctor as examine
+        if args.teacher:
+            from monai_agglo.bundle.doctor_teacher import doctor_teacher
 
-        checks = examine(args.bundle, args.schema)
+            checks = doctor_teacher(args.teacher, args.weights, args.random_weights)
+        else:
+            from monai_agglo.bundle import doctor as examine
+
+            checks = examine(args.bundle, args.schema)
         print(*checks, sep="\n")
         return int(any(check.status == "fail" for check in checks))
+
+    return run
+
+
+def weights(parser: argparse.ArgumentParser) -> Run:
+    """List the teachers with their licences and whether their weights are here, or get the weights of one."""
+    parser.add_argument("teacher", nargs="?", help="get this one's weights (default: list all, download nothing)")
+    parser.add_argument("--folder", type=Path, help="folder of weights (default: AGGLO_WEIGHTS, else the user's cache)")
+    parser.add_argument("--file", help="which of the published files (default: the preferred one)")
+    parser.add_argument("--model-pt", type=Path, metavar="PATH", help="also write a bundle's models/model.pt")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import apps
+
+        if args.teacher is None:
+            print(apps.weights_table([args.folder] if args.folder else None))
+        else:
+            print(apps.get_and_fill(args.teacher, args.folder, args.file, args.model_pt))
 
     return run
 
@@ -181,7 +210,7 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
-    for function in (phantom, predict, datalist, info, doctor, results, calibrate_view, structures)
+    for function in (phantom, predict, datalist, info, doctor, weights, results, calibrate_view, structures)
 }
 
 

@@ -7,6 +7,7 @@ _MODULES = {
     "datalist": ("DatalistReport", "make_datalist"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
+    "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
