@@ -63,7 +63,8 @@ class FitFramesd(MapTransform, InvertibleTransform):
 
     def _to(self, tensor: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
         if tuple(tensor.shape[1:3]) == (rows, cols):
-            return tensor
+            # A tensor of its own: what is recorded on it later must not appear on the caller's.
+            return tensor.view_as(tensor)
         plain = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
         resized = torch.from_numpy(_resize(plain.cpu().numpy(), rows, cols, not plain.is_floating_point()))
         resized = resized.to(plain.device)
@@ -124,7 +125,7 @@ def exposed_range(values: np.ndarray, low: float = 0.5, high: float = 99.5) -> t
     """Robust intensity range of the exposed field.
 
     A shutter or saturated exposure is a large area at one end of the range; such an area (more than 2 % of the pixels
-    within 1 % of the end) does not count.
+    within 1 % of the end) does not count. A few defective pixels (less than 0.02 %) do not move the ends.
 
     Args:
         values: intensities of any shape.
@@ -138,7 +139,9 @@ def exposed_range(values: np.ndarray, low: float = 0.5, high: float = 99.5) -> t
     values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     if values.size == 0:
         return 0.0, 0.0
-    least, most = float(values.min()), float(values.max())
+    least, most = (float(x) for x in np.percentile(values, [0.02, 99.98]))
+    if most <= least:
+        least, most = float(values.min()), float(values.max())
     margin = 0.01 * (most - least)
     keep = np.ones(values.shape, bool)
     for end in (values <= least + margin, values >= most - margin):
