@@ -1,6 +1,16 @@
+from .cines import ensure_cine, readable_cines
 from .dataset import ensure_dataset
 from .doctor import Check, doctor
 from .locate import bundle_folders, find_bundle
 from .results import publish
 
-__all__ = ["Check", "bundle_folders", "doctor", "ensure_dataset", "find_bundle", "publish"]
+__all__ = [
+    "Check",
+    "bundle_folders",
+    "doctor",
+    "ensure_cine",
+    "ensure_dataset",
+    "find_bundle",
+    "publish",
+    "readable_cines",
+]

@@ -14,12 +14,14 @@ _MODULES = {
     "cine_masks": ("LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"),
     "cine_reader": ("CineDicomReader", "CineReader", "CineVideoReader"),
     "contact_sheet": ("write_contact_sheet",),
-    "datalist": ("load_datalist",),
+    "datalist": ("describe_datalist", "load_datalist"),
+    "flatten_structures": ("FlattenStructuresd",),
     "frame_dataset": ("CineFrameDataset", "EpochBatchSampler"),
     "identity": ("pseudonym",),
     "mask_store": ("MaskStore",),
     "overlay": ("draw_overlay", "write_overlay_video"),
     "pseudonymize": ("PseudonymizeMetad",),
+    "save_overlay": ("SaveOverlayd",),
     "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

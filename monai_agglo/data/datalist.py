@@ -6,7 +6,9 @@ import json
 import os
 from pathlib import Path
 
-__all__ = ["load_datalist"]
+from monai_agglo.swallow import index_of
+
+__all__ = ["describe_datalist", "load_datalist"]
 
 
 def load_datalist(dataset_dir: str | os.PathLike, part: str = "training", optional: bool = False) -> list[dict]:
@@ -21,8 +23,8 @@ def load_datalist(dataset_dir: str | os.PathLike, part: str = "training", option
         Cases with absolute ``image`` and ``label`` paths, ``patient_id`` and whatever else the list says.
 
     Raises:
-        ValueError: when the list is missing or damaged, the part is empty, a patient is in two parts, or a file that
-            it names does not exist.
+        ValueError: when the list is missing or damaged, the part is empty, a patient is in two parts, a structure is
+            unknown, or a file that it names does not exist or lies outside the list's folder.
     """
     path = Path(dataset_dir)
     path = path / "datalist.json" if path.is_dir() else path
@@ -49,7 +51,52 @@ def load_datalist(dataset_dir: str | os.PathLike, part: str = "training", option
                 if key == "image":
                     raise ValueError(f"{path}: a case under {part!r} has no image")
                 continue
-            item[key] = str((path.parent / item[key]).resolve())
-            if not os.path.exists(item[key]):
-                raise ValueError(f"{path} names {item[key]}, which does not exist")
+            item[key] = _inside(path, item[key])
+        _check_labelled(path, item)
     return items
+
+
+def _inside(path: Path, name) -> str:
+    """Absolute path of a file that the list names; a link in the folder may lead anywhere, a name may not."""
+    if not isinstance(name, str):
+        raise ValueError(f"{path}: {name!r} is no file name")
+    file = Path(os.path.normpath(path.parent.absolute() / name))
+    if not file.is_relative_to(os.path.normpath(path.parent.absolute())):
+        raise ValueError(
+            f"{path} names {name}, which lies outside its folder; link it into the folder or copy it there"
+        )
+    if not file.exists():
+        raise ValueError(f"{path} names {file}, which does not exist")
+    return str(file.resolve())
+
+
+def _check_labelled(path: Path, item: dict) -> None:
+    """Refuse what a case says about partial labels before an hour is spent on preparing the others."""
+    names, frames = item.get("labelled_structures"), item.get("labelled_frames")
+    try:
+        if names is not None:
+            if isinstance(names, str):
+                raise ValueError(f"labelled_structures is a list of names, not {names!r}")
+            for name in names:
+                index_of(name)
+        if frames is not None and not all(isinstance(t, int) and t >= 0 for t in frames):
+            raise ValueError(f"labelled_frames is a list of frame numbers from 0, not {frames}")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {Path(item['image']).name}: {error}") from error
+
+
+def describe_datalist(dataset_dir: str | os.PathLike, part: str = "test") -> str:
+    """Say in a few words what a data set is, without any path or patient.
+
+    Args:
+        dataset_dir: folder with a ``datalist.json``, or the file itself.
+        part: the part that is used.
+
+    Returns:
+        The datalist's own name and release, and the part.
+    """
+    path = Path(dataset_dir)
+    path = path / "datalist.json" if path.is_dir() else path
+    content = json.loads(path.read_text(encoding="utf-8"))
+    name = " ".join(str(content[key]) for key in ("name", "release") if content.get(key)) or "unnamed data set"
+    return f"{name}, {part} part"

@@ -22,11 +22,24 @@ class PseudonymizeMetad(MapTransform):
         drop: metadata entries to remove as well; per-frame lists (``"frame_times_ms"``, ``"repeated_frames"``) cannot
             be batched when cines differ in length.
         allow_missing_keys: pass over keys that are not in the data.
+        name_key: key of the data whose value, where there is one, is the name to give instead (a pseudonym that has
+            been numbered because several files share it).
     """
 
-    def __init__(self, keys: KeysCollection, drop: Sequence[str] = (), allow_missing_keys: bool = False) -> None:
+    # Of the class: the frame store names its files by a transform's own attributes, and most have no such key.
+    name_key: str | None = None
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        drop: Sequence[str] = (),
+        allow_missing_keys: bool = False,
+        name_key: str | None = None,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.drop = tuple(drop)
+        if name_key is not None:
+            self.name_key = name_key
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         """Change the metadata of each image.
@@ -46,7 +59,10 @@ class PseudonymizeMetad(MapTransform):
                 image.as_tensor(), meta=dict(image.meta), applied_operations=image.applied_operations
             )
             name = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ)
-            if name is not None:
+            given = result.get(self.name_key)
+            if given is not None:
+                image.meta[ImageMetaKey.FILENAME_OR_OBJ] = str(given)
+            elif name is not None:
                 image.meta[ImageMetaKey.FILENAME_OR_OBJ] = image.meta.get("pseudonym") or pseudonym(str(name), "path")
             for entry in self.drop:
                 image.meta.pop(entry, None)

@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import torch
+
 __all__ = ["git_revision", "provenance", "run_name"]
 
 
@@ -50,7 +52,6 @@ def provenance(train=None, validate=None, network=None, **settings) -> dict:
         Flat dictionary of strings and numbers. No path and no patient is in it.
     """
     import monai
-    import torch
 
     record = {
         "git_revision": git_revision(),
@@ -78,11 +79,13 @@ def run_name(output_dir: str | os.PathLike, resume: bool = False, prefix: str = 
     Args:
         output_dir: folder of the run; the name is kept in ``run_name.txt`` there.
         resume: take the kept name.
-        prefix: how the name begins.
+        prefix: how the name begins. All that the processes beyond the first of a distributed run get.
 
     Returns:
         The name.
     """
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        return prefix  # only the first process tracks, and only it may keep a name
     kept = Path(output_dir) / "run_name.txt"
     if resume and kept.is_file():
         return kept.read_text().strip()

@@ -43,19 +43,24 @@ class StructureMetric(Metric):
         """Score the cines of one batch."""
         cases = engine.state.batch
         self.update(
-            [{**output, "patient_id": case.get("patient_id", "")} for case, output in zip(cases, engine.state.output)]
+            [
+                {**output, "patient_id": case.get("patient_id", ""), "case": case.get("case")}
+                for case, output in zip(cases, engine.state.output)
+            ]
         )
 
     def update(self, output: Sequence[dict]) -> None:
         """Score cines.
 
         Args:
-            output: dictionaries with ``pred``, ``label`` and ``patient_id``.
+            output: dictionaries with ``pred``, ``label`` and ``patient_id``, and ``case``, the cine's number in the
+                data set, where it is known.
         """
         for item in output:
             pred = torch.as_tensor(item["pred"]) > self.threshold
             label = torch.as_tensor(item["label"])
             self.scores.add(str(item.get("patient_id", "")), pred.cpu().numpy(), label.cpu().numpy().astype(np.uint8))
+            self.scores.rows[-1]["case"] = None if item.get("case") is None else int(item["case"])
 
     def compute(self) -> float:
         """Gather and average.
@@ -66,7 +71,10 @@ class StructureMetric(Metric):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             gathered: list = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(gathered, self.scores.rows)
-            self.scores.rows = [row for rows in gathered for row in rows]
+            # A sampler that gives all processes the same number of cines hands some out twice: they count once.
+            rows = {(n, i) if row["case"] is None else row["case"]: row
+                    for n, part in enumerate(gathered) for i, row in enumerate(part)}  # fmt: skip
+            self.scores.rows = list(rows.values())
         self.report = self.scores.report()
         return float(self.report["mean_dice"] or 0.0)
 

@@ -57,6 +57,7 @@ class WeightAverage:
         if self.enabled:
             engine.add_event_handler(Events.EPOCH_STARTED, self.start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.share)
 
     def start(self, engine: Engine) -> None:
         """Take over weights that were loaded before the first step."""
@@ -73,6 +74,12 @@ class WeightAverage:
         torch._foreach_lerp_([mine[name] for name in moving], [theirs[name] for name in moving], 1 - decay)
         for name in mine.keys() - set(moving):
             mine[name].copy_(theirs[name])
+
+    def share(self, engine: Engine) -> None:
+        """Give all processes the first one's average, which is the one that is saved: running statistics differ."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for value in self.averaged.state_dict().values():
+                torch.distributed.broadcast(value, 0)
 
     def state_dict(self) -> dict:
         """State for a checkpoint."""

@@ -1,0 +1,115 @@
+"""The evaluation's figures as a file, from which every table takes its numbers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from monai_agglo.data.atomic import atomic_path
+from monai_agglo.data.frame_store import file_hash
+
+from .resumable_checkpoint import _rank
+
+__all__ = ["EvaluationReport", "command_line"]
+
+logger = logging.getLogger(__name__)
+
+DIGITS = 5
+
+
+class EvaluationReport:
+    """Writes the report of a :class:`StructureMetric` as JSON when an evaluation ends (by the first process only).
+
+    The file holds ``data``, ``seed``, ``patients``, ``mean_dice``, ``dice_is``, ``per_structure`` (Dice as a fraction,
+    HD95 in pixels, frames with the structure, frames in which it was missed, and the area predicted on frames without
+    it in per cent of the frame), ``false_positive_area_pct`` (their mean), ``weights_sha256`` and ``command``.
+
+    Args:
+        path: the JSON file; it appears when it is whole.
+        data: what was evaluated, in words.
+        seed: seed of the data; None when they are not made from one.
+        weights: the weights that were evaluated, for their hash.
+        command: how to do it again; the command line of this process when it is MONAI's, when None.
+        metric: name of the metric in the evaluator.
+        details: further entries.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        data: str,
+        seed: int | None = None,
+        weights: str | os.PathLike | None = None,
+        command: str | None = None,
+        metric: str = "val_mean_dice",
+        details: dict | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.data = data
+        self.seed = seed
+        self.weights = weights
+        self.command = command
+        self.metric = metric
+        self.details = dict(details or {})
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def write(self, engine: Engine) -> None:
+        """Write the file."""
+        if _rank() > 0:
+            return
+        scores = engine.state.metric_details[self.metric]
+        report = {
+            "data": self.data,
+            "seed": self.seed,
+            "patients": scores["patients"],
+            "mean_dice": scores["mean_dice"],
+            "dice_is": scores["dice_is"],
+            "false_positive_area_pct": scores["false_positive_area_pct"],
+            "per_structure": scores["per_structure"],
+            "weights_sha256": None if self.weights is None else file_hash(self.weights),
+            **self.details,
+            "command": self.command or command_line(),
+        }
+        with atomic_path(self.path) as partial:
+            partial.write_text(json.dumps(_rounded(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        dice = "none" if scores["mean_dice"] is None else f"{scores['mean_dice']:.4f}"
+        logger.info("mean Dice %s over %d patients; report in %s", dice, scores["patients"], self.path)
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def command_line() -> str:
+    """The command of this process as a person would type it.
+
+    Returns:
+        ``python -m monai.bundle ...`` (after ``torchrun`` where that started it); the name of the program without its
+        folder for any other.
+    """
+    program, *arguments = sys.argv or [""]
+    parts = Path(program).parts
+    if parts[-3:] == ("monai", "bundle", "__main__.py"):
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        torchrun = f"torchrun --standalone --nproc_per_node={world}"
+        start = f"{torchrun if world > 1 else 'python'} -m monai.bundle"
+    else:
+        start = Path(program).name
+    return " ".join([start, *map(_quoted, arguments)])
+
+
+def _quoted(argument: str) -> str:
+    """Quoted for a shell; lists, which hold single quotes, in double ones, as everybody writes them."""
+    plain = not set(argument) & set('"$`\\!')
+    return f'"{argument}"' if "'" in argument and plain else shlex.quote(argument)

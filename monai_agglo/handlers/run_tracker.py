@@ -1,0 +1,45 @@
+"""MLflow tracking that a resumed training continues."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine
+from monai.handlers import MLFlowHandler
+
+__all__ = ["RunTracker"]
+
+
+class RunTracker(MLFlowHandler):
+    """MONAI's MLflow handler with one rule more: one run name is one run.
+
+    MONAI's own goes on with an unfinished run of its name, fails when a parameter of it has changed since (such as
+    the git revision), and opens a second run beside a finished one. This one continues the run of its name whatever
+    its state, and keeps the parameters with which it began. Give a ``run_name`` that no other run has
+    (:func:`monai_agglo.handlers.run_name`).
+
+    Args:
+        tracking_uri: as MLflow takes it; a SQLite file here.
+        options: see :class:`monai.handlers.MLFlowHandler`.
+    """
+
+    def __init__(self, tracking_uri: str | None = None, **options) -> None:
+        super().__init__(tracking_uri, **options)
+
+    def start(self, engine: Engine) -> None:
+        """Open the run, or open it again."""
+        self._set_experiment()
+        if self.cur_run is None and self.run_name:
+            # experiments hold any number of runs: let the server look, by name
+            name = self.run_name.replace("'", "")
+            query = f"attributes.run_name = '{name}'"
+            found = list(self.client.search_runs([self.experiment.experiment_id], filter_string=query))
+            if found:
+                run_id = found[0].info.run_id
+                if found[0].info.status != "RUNNING":
+                    self.client.update_run(run_id, status="RUNNING")
+                self.cur_run = self.client.get_run(run_id)
+        parameters = self.experiment_param
+        if parameters:
+            self.experiment_param = dict(parameters)
+            self._delete_exist_param_in_dict(self.experiment_param)
+        super().start(engine)
+        self.experiment_param = parameters
