@@ -1,0 +1,316 @@
+"""The teacher-feature cache: the teachers run once per frame, training reads what they gave.
+
+Build it with :func:`build_feature_cache`, read it with :class:`FeatureCache` or :class:`FeatureCacheDataset`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from monai_agglo.networks.teachers import Teacher
+
+from .feature_cache_errors import FeatureCacheError
+from .feature_cache_frames import FrameKey, frame_hash, get_frame, index_frames
+from .feature_cache_store import Block, Record, read_json
+from .feature_cache_teacher import TeacherStore, check_version
+from .feature_cache_view import stored_mask
+
+__all__ = ["LEAST_COSINE", "FeatureCache", "TeacherStatistics"]
+
+logger = logging.getLogger(__name__)
+
+LEAST_COSINE = 0.999
+
+
+class TeacherStatistics(NamedTuple):
+    """What target normalisation needs, over all cells that show at least half a cell of frame.
+
+    Attributes:
+        count: cells.
+        mean: (k,) float64.
+        covariance: (k, k) float64.
+    """
+
+    count: int
+    mean: torch.Tensor
+    covariance: torch.Tensor
+
+
+class FeatureCache:
+    """Teacher features by (frame hash, teacher name).
+
+    ``cache[frame_hash(frame), "medsam"]`` is a float32 tensor (k, h, w): the stored view of what the teacher gives for
+    that frame. Reading is memory-mapped, safe in any number of processes, and an object can be sent to others.
+
+    Args:
+        path: folder of the cache.
+        stores: by teacher name; see :meth:`open`.
+    """
+
+    def __init__(self, path: Path, stores: dict[str, TeacherStore]) -> None:
+        self.path = path
+        self._stores = stores
+        self._codecs = {name: store.codec() for name, store in stores.items()}
+        self._places: dict[str, dict[str, tuple[Block, int]]] = {}
+        self._geometry: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = {}
+        for name, store in stores.items():
+            places = self._places[name] = {}
+            for _, block in store.finished():
+                block.check()
+                places.update({frame: (block, index) for index, frame in enumerate(block.frames)})
+            if not places:
+                raise FeatureCacheError(
+                    f"{path} holds no features of {name} yet: run the same build again to finish it"
+                )
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike,
+        teachers: Sequence[Teacher | str] | None = None,
+        verify: int = 4,
+        frames: Sequence[Any] | None = None,
+        seed: int | None = None,
+    ) -> FeatureCache:
+        """Open a cache.
+
+        Args:
+            path: its folder.
+            teachers: which ones to read, by name or live; all when None. The weights and preprocessing of a live
+                teacher must be those of the cache.
+            verify: how many random entries are encoded again by each live teacher and compared (cosine above 0.999);
+                needs ``frames``. 0 compares none.
+            frames: where the frames came from, see :func:`~.feature_cache_frames.get_frame`.
+            seed: of the choice of entries; another choice every time when None.
+
+        Returns:
+            The cache.
+
+        Raises:
+            FeatureCacheError: if it is absent, unfinished, cut off, of another version, made with other weights or
+                preprocessing, or if an entry differs from the live teacher.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise FeatureCacheError(f"there is no feature cache {path}: build one with build_feature_cache")
+        listing = read_json(folder / "cache.json")
+        check_version(listing, folder / "cache.json")
+        names = [t if isinstance(t, str) else t.spec.name for t in teachers or listing["teachers"]]
+        stores = {}
+        for name in names:
+            if name not in listing["teachers"]:
+                known = ", ".join(sorted(listing["teachers"]))
+                raise FeatureCacheError(f"{path} has no features of {name} (it has {known}): build them first")
+            stores[name] = TeacherStore(folder / listing["teachers"][name])
+        cache = cls(folder, stores)
+        live = [teacher for teacher in teachers or () if isinstance(teacher, Teacher)]
+        for teacher in live:
+            cache.match(teacher)
+        if live and verify and frames is not None:
+            cache.verify(frames, live, verify, seed)
+        return cache
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers."""
+        return tuple(self._stores)
+
+    def __len__(self) -> int:
+        """Frames that every teacher has."""
+        return len(self.hashes())
+
+    def __contains__(self, entry: tuple[str, str]) -> bool:
+        return entry[0] in self._places.get(entry[1], ())
+
+    def hashes(self) -> list[str]:
+        """Content hashes of the frames that every teacher has, in the order of the first teacher's blocks."""
+        first, *others = self._places.values()
+        return [frame for frame in first if all(frame in places for places in others)]
+
+    def __getitem__(self, entry: tuple[str, str]) -> torch.Tensor:
+        """The stored view of one frame: (k, h, w) float32.
+
+        Raises:
+            KeyError: if there is no such entry.
+        """
+        codes, scale = self.read(*entry)
+        return self.decode(entry[1], codes[None], None if scale is None else scale[None])[0]
+
+    def read(self, frame: str, teacher: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What is stored, undecoded: a quarter of the bytes to move to a GPU, see :meth:`decode`.
+
+        Args:
+            frame: content hash.
+            teacher: name.
+
+        Returns:
+            Codes (k, h, w) int8 or float16, and for int8 the scales (h, w) float16.
+
+        Raises:
+            KeyError: if there is no such entry.
+        """
+        record = self._record(frame, teacher)
+        return torch.from_numpy(record.codes.copy()), (
+            None if record.scale is None else torch.from_numpy(record.scale.copy())
+        )
+
+    def decode(self, teacher: str, codes: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+        """A batch of what :meth:`read` gives, on any device, to the stored view.
+
+        Args:
+            teacher: name.
+            codes: (B, k, h, w).
+            scale: (B, h, w), None for fp16.
+
+        Returns:
+            (B, k, h, w) float32.
+        """
+        codec = self._codecs[teacher]
+        if codec.centre.device != codes.device:
+            codec = self._codecs[teacher] = codec.to(codes.device)
+        return codec.unpack(codes, scale)
+
+    def expand(self, teacher: str, features: torch.Tensor) -> torch.Tensor:
+        """The stored view (..., k, h, w) in the teacher's own channels (..., C, h, w), as far as they were kept."""
+        return self._codecs[teacher].expand(features)
+
+    def geometry(self, frame: str, teacher: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where a stored map lies in its frame.
+
+        Returns:
+            The (3, 3) affine from grid (row, column, 1) to frame (row, column, 1) in pixels, and the (h, w) share of
+            each cell that shows the frame, in [0, 1].
+        """
+        store = self._stores[teacher]
+        place = (teacher, store.sizes[frame])
+        if place not in self._geometry:
+            self._geometry[place] = stored_mask(store.sizes[frame], store.shape[1], store.identity["teacher"])
+        return self._geometry[place]
+
+    def shape(self, teacher: str) -> tuple[int, int, int]:
+        """Channels, rows and columns of a teacher's stored view."""
+        return self._stores[teacher].shape
+
+    def statistics(self, teacher: str) -> TeacherStatistics:
+        """Count, mean and covariance over all stored frames, for target normalisation."""
+        moments = self._stores[teacher].statistics
+        return TeacherStatistics(moments.count, moments.mean, moments.covariance())
+
+    def describe(self, teacher: str) -> dict[str, Any]:
+        """What is known of a teacher's part, as plain JSON: data sheet, hashes, view, precision, shape, frames, least
+        cosine per cell to the live view, and variance retained by the principal components over all frames."""
+        store = self._stores[teacher]
+        facts = {k: v for k, v in store.header.items() if k in ("frames", "cosine_min", "retained_variance", "count")}
+        codec = self._codecs[teacher]
+        return {
+            **store.identity,
+            **facts,
+            "components": None if codec.basis is None else store.shape[0],
+            "calibration_frames": codec.frames,
+            "bytes": sum(block.bytes for _, block in store.finished()),
+        }
+
+    def match(self, teacher: Teacher) -> None:
+        """Refuse a teacher with other weights or preprocessing than the cache was made with.
+
+        Raises:
+            FeatureCacheError: with both hashes.
+        """
+        identity = self._stores[teacher.spec.name].identity
+        for what, now in (
+            ("weights", teacher.weights_hash()),
+            ("preprocessing", teacher.spec.preprocessing_hash()),
+        ):
+            then = identity[f"{what}_hash"]
+            if then != now:
+                raise FeatureCacheError(
+                    f"{self.path} holds features of {teacher.spec.name} with other {what} ({then}) than the teacher "
+                    f"given ({now}): build the cache with this teacher, the old features stay apart"
+                )
+
+    def verify(
+        self, frames: Sequence[Any], teachers: Sequence[Teacher], count: int = 4, seed: int | None = None
+    ) -> dict[str, float]:
+        """Encode random frames again and compare with what is stored.
+
+        Args:
+            frames: where the frames came from; only some are read.
+            teachers: live.
+            count: frames to compare.
+            seed: of the choice.
+
+        Returns:
+            Least cosine per cell found of each teacher, in the stored view.
+
+        Raises:
+            FeatureCacheError: if one is not above 0.999, or a record is damaged.
+        """
+        rng = np.random.default_rng(seed)
+        found = {teacher.spec.name: 1.0 for teacher in teachers}
+        left = count
+        for number in rng.permutation(len(frames)):
+            if not left:
+                break
+            frame = get_frame(frames, int(number))
+            key = frame_hash(frame)
+            if not all((key, name) in self for name in found):
+                continue  # left out as unusable, or not of this cache
+            left -= 1
+            for teacher in teachers:
+                name = teacher.spec.name
+                self._record(key, name, verify=True)
+                cosine = float(cosines(self[key, name], self.live(teacher, frame), self.geometry(key, name)[1]).min())
+                found[name] = min(found[name], cosine)
+                if not cosine > LEAST_COSINE:
+                    raise FeatureCacheError(
+                        f"{self.path}: stored features of {name} differ from the live teacher (cosine {cosine:.4f} for "
+                        f"frame {key}): delete {self._stores[name].folder} and build it again"
+                    )
+        if left == count:
+            raise FeatureCacheError(f"none of the frames given is in {self.path}: give the frames it was built from")
+        return found
+
+    def live(self, teacher: Teacher, frame: torch.Tensor) -> torch.Tensor:
+        """What the teacher gives now for one (1, H, W) frame, in the stored view: (k, h, w) on the CPU."""
+        view, device = self._stores[teacher.spec.name].view, next(teacher.parameters()).device
+        pooled = view.pool(teacher(frame[None].to(device)).features, teacher.spec)
+        return self._codecs[teacher.spec.name].to("cpu").project(pooled.cpu())[0]
+
+    def check(self) -> Iterator[str]:
+        """Read every record and compare with its checksum.
+
+        Yields:
+            One sentence per damaged record.
+        """
+        for places in self._places.values():
+            for block, index in places.values():
+                try:
+                    block.read(index, verify=True)
+                except FeatureCacheError as error:
+                    yield str(error)
+
+    def index(self, frames: Sequence[Any], progress: bool = False) -> list[FrameKey | None]:
+        """Hash every frame of a source, see :func:`~.feature_cache_frames.index_frames`."""
+        return index_frames(frames, self.path, "skip", progress)
+
+    def _record(self, frame: str, teacher: str, verify: bool = False) -> Record:
+        try:
+            block, index = self._places[teacher][frame]
+        except KeyError:
+            raise KeyError(f"{self.path} has no features of {teacher} for frame {frame}") from None
+        return block.read(index, verify)
+
+
+def cosines(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Cosine per cell of two maps (k, h, w), where the mask (h, w) is at least one half; never empty."""
+    found = F.cosine_similarity(one.flatten(1), other.flatten(1), dim=0)
+    inside = mask.flatten() >= 0.5
+    return found[inside] if inside.any() else found

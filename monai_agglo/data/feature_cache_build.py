@@ -1,0 +1,215 @@
+"""Building a feature cache: by any number of processes and ranks at once, and again after any interruption.
+
+Nobody is in charge. Every process looks for a block that is neither finished nor locked, fills it, and returns when
+there is none left; locks are freed by the system when a process ends, in whatever way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from tqdm import tqdm
+
+from monai_agglo.networks.teachers import Teacher, create_teacher
+
+from .feature_cache import FeatureCache
+from .feature_cache_errors import FeatureCacheError
+from .feature_cache_frames import get_frame, index_frames
+from .feature_cache_store import read_json
+from .feature_cache_teacher import VERSION, TeacherStore, check_version, write_json
+from .feature_cache_view import COMPACT, PRECISIONS, FeatureCodec, FeatureView
+from .feature_cache_work import Progress, encode_pooled, fill_blocks, open_blocks
+
+__all__ = ["build_feature_cache"]
+
+logger = logging.getLogger(__name__)
+
+ROOM = 1.02
+"""Free disk asked for before the start, as a multiple of what will be written: some is for statistics and indices."""
+
+
+def build_feature_cache(
+    frames: Sequence[Any],
+    teachers: Sequence[Teacher | str],
+    path: str | os.PathLike,
+    *,
+    precision: str = "int8",
+    view: FeatureView = COMPACT,
+    processes: int = 1,
+    batch_size: int | None = None,
+    device: str | torch.device | None = None,
+    frames_per_block: int = 64,
+    calibration_frames: int = 64,
+    on_bad: str = "error",
+    verify: int = 4,
+    progress: bool = True,
+) -> FeatureCache:
+    """Run the teachers once over all frames and keep their features.
+
+    Call it again after an interruption, with more frames or with more teachers: only what is missing is made. Under
+    torchrun every rank calls it with the same arguments; so may processes that know nothing of each other, on one
+    computer or on several that share a file system with working locks. It returns when everything is there.
+
+    Args:
+        frames: anything with a length and items, see :func:`~.feature_cache_frames.get_frame`. With ``processes`` above
+            1 it is sent to other processes.
+        teachers: live, or names in the registry whose weights are on this computer.
+        path: folder of the cache; made when missing.
+        precision: ``int8`` or ``fp16``.
+        view: grid and channels that are stored.
+        processes: on this computer, for this call.
+        batch_size: frames per call of a teacher; 1 on a CPU and 16 on a GPU when None.
+        device: where the teachers run; the GPU of this rank, or the CPU, when None.
+        frames_per_block: frames per file; 64 to 256 MB each read well.
+        calibration_frames: frames, evenly spread, on which means and principal components are found.
+        on_bad: ``error`` stops at a frame of one colour, with NaN and so on; ``skip`` leaves such frames out.
+        verify: entries that are encoded again and compared at the end.
+        progress: show a progress bar with the time left, and the final size before it starts.
+
+    Returns:
+        The cache, opened.
+
+    Raises:
+        FeatureCacheError: for frames that cannot be used, a disk without room, or a damaged cache.
+    """
+    if precision not in PRECISIONS:
+        raise FeatureCacheError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if len(frames) == 0 or not teachers:
+        raise FeatureCacheError("a feature cache needs at least one frame and one teacher")
+    folder = Path(path)
+    rank, local, world = _ranks()
+    show = progress and rank == 0
+    live = [create_teacher(teacher) if isinstance(teacher, str) else teacher for teacher in teachers]
+    names = [teacher.spec.name for teacher in live]
+    if len(set(names)) < len(names):
+        raise FeatureCacheError(f"a teacher is given twice: {', '.join(names)}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "index.lock"):  # one rank reads all frames, the others find its index
+            keys = index_frames(frames, folder, on_bad, show)
+            stores = [TeacherStore.create(folder, teacher, view, precision) for teacher in live]
+            for store in stores:
+                store.add_frames([key for key in keys if key is not None], frames_per_block)
+    except OSError as error:
+        raise FeatureCacheError(f"cannot write to the cache folder {folder}: {error.strerror or error}") from error
+    where = {key.hash: number for number, key in reversed(list(enumerate(keys))) if key is not None}
+    _announce(folder, stores, live, where, show)
+    device = torch.device(
+        device or (f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu")
+    )
+    size = batch_size or (16 if device.type == "cuda" else 1)
+    for store, teacher in zip(stores, live):
+        _calibrate(store, teacher.to(device), frames, where, calibration_frames, show)
+    bar = Progress(stores, where, show)
+    if processes > 1:
+        _spawn(folder, frames, live, names, stores, where, size, device, processes, bar)
+    else:
+        fill_blocks(list(zip(stores, live)), frames, where, size, (rank, world), bar)
+    bar.close()
+    for store in stores:
+        store.finish(store.codec())
+    _list_stores(folder, stores)
+    return FeatureCache.open(folder, live, verify, frames)
+
+
+def _ranks() -> tuple[int, int, int]:
+    """Rank, rank on this computer, and number of ranks, from torchrun."""
+    rank, local, world = (os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+    return (int(rank), int(local or rank), int(world)) if rank.isdigit() and world.isdigit() else (0, 0, 1)
+
+
+def _announce(
+    folder: Path, stores: Sequence[TeacherStore], teachers: Sequence[Teacher], where: dict[str, int], show: bool
+) -> None:
+    """Say the final size before the start, and stop where it does not fit."""
+    missing = [block for store in stores for _, block in open_blocks(store, where)]
+    needed = sum(block.bytes for block in missing if not block.part.is_file())
+    each = sum(store.view.bytes(teacher.spec, store.precision) for store, teacher in zip(stores, teachers))
+    total = sum(block.bytes for store in stores for block in store.blocks)
+    free = shutil.disk_usage(folder).free
+    if show:
+        parts = ", ".join(f"{store.name} {'x'.join(map(str, store.shape))}" for store in stores)
+        tqdm.write(
+            f"feature cache {folder}: {len(where)} frames x {each / 1e6:.3f} MB ({parts}; {stores[0].precision}); "
+            f"{total / 1e9:.3f} GB when finished, {needed / 1e9:.3f} GB to write, {free / 1e9:.1f} GB free",
+            file=sys.stderr,
+        )
+    if needed * ROOM > free:
+        raise FeatureCacheError(
+            f"the disk of {folder} has {free / 1e9:.2f} GB free, the cache needs {needed * ROOM / 1e9:.2f} GB more: "
+            "make room, choose another folder, or store less with view=FeatureView(grid=16, channels=128)"
+        )
+
+
+def _calibrate(
+    store: TeacherStore, teacher: Teacher, frames: Sequence[Any], where: dict[str, int], count: int, show: bool
+) -> None:
+    """Find means and principal components, unless another process has."""
+    with store.lock():
+        if store.codec() is not None:
+            return
+        hashes = [frame for block in store.blocks for frame in block.frames if frame in where]
+        chosen = np.unique(np.linspace(0, len(hashes) - 1, min(count, len(hashes))).round().astype(int))
+
+        def maps() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            for number in tqdm(chosen, desc=f"calibrating {store.name}", unit="frame", disable=not show, delay=2):
+                frame = get_frame(frames, where[hashes[number]])
+                yield encode_pooled(store, teacher, frame[None])[0], store.mask(hashes[number])
+
+        components = store.view.components(teacher.spec)
+        store.write_codec(FeatureCodec.fit(maps(), components, store.precision))
+
+
+def _spawn(folder, frames, teachers, names, stores, where, batch_size, device, processes, bar) -> None:
+    """Fill the blocks in several processes; the first error ends them all."""
+    from torch import multiprocessing
+
+    told = multiprocessing.get_context("spawn").SimpleQueue()
+    folders = [store.folder for store in stores]
+    arguments = (folders, frames, teachers, where, batch_size, str(device), processes, told)
+    context = multiprocessing.spawn(_worker, arguments, nprocs=processes, join=False)
+    try:
+        while not context.join(timeout=0.5):
+            bar()
+    except (multiprocessing.ProcessRaisedException, multiprocessing.ProcessExitedException) as error:
+        if not told.empty():
+            raise FeatureCacheError(told.get()) from error
+        reason = str(error).strip().splitlines()[-1]
+        raise FeatureCacheError(
+            f"a process that fills {folder} has ended ({reason}): run the same build again, it goes on where it stopped"
+        ) from error
+
+
+def _worker(number, folders, frames, teachers, where, batch_size, device, processes, told) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    where_to = torch.device(device)
+    if where_to.type == "cuda":
+        where_to = torch.device("cuda", number % torch.cuda.device_count())
+    try:
+        pairs = [(TeacherStore(folder), teacher.to(where_to)) for folder, teacher in zip(folders, teachers)]
+        fill_blocks(pairs, frames, where, batch_size, (number, processes), lambda: None)
+    except FeatureCacheError as error:
+        told.put(str(error))
+        raise
+
+
+def _list_stores(folder: Path, stores: Sequence[TeacherStore]) -> None:
+    """Name the folder that holds each teacher's features now; older ones stay, but apart."""
+    with FileLock(folder / "index.lock"):
+        path = folder / "cache.json"
+        content: dict[str, Any] = {"format": "monai_agglo feature cache", "version": VERSION, "teachers": {}}
+        if path.is_file():
+            content = read_json(path)
+            check_version(content, path)
+        listed = {**content["teachers"], **{store.name: store.folder.name for store in stores}}
+        if listed != content["teachers"] or not path.is_file():
+            write_json(path, {**content, "teachers": listed})

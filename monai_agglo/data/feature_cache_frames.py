@@ -1,0 +1,142 @@
+"""Frames by their content: the hash that a cache is keyed by, and the index of a source of frames."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from monai_agglo.networks.teachers import FrameError
+from monai_agglo.networks.teachers.preprocess import check_frames
+
+from .atomic import atomic_path
+from .feature_cache_errors import FeatureCacheError
+
+__all__ = ["FrameKey", "frame_hash", "get_frame", "index_frames"]
+
+logger = logging.getLogger(__name__)
+
+
+class FrameKey(NamedTuple):
+    """A frame as a cache knows it.
+
+    Attributes:
+        hash: of its content, see :func:`frame_hash`.
+        rows: of the frame, in pixels.
+        columns: of the frame, in pixels.
+    """
+
+    hash: str
+    rows: int
+    columns: int
+
+
+def frame_hash(frame: torch.Tensor) -> str:
+    """The content hash of a frame: its size and its values to 16 bits, so that rounding elsewhere does not change it.
+
+    Args:
+        frame: (1, H, W) or (H, W), floating, in [0, 1].
+
+    Returns:
+        32 hexadecimal digits of a SHA-256.
+    """
+    values = np.asarray(frame.detach().cpu().float().clamp(0, 1)).reshape(frame.shape[-2:])
+    digest = hashlib.sha256(f"{values.shape[0]}x{values.shape[1]} uint16 ".encode())
+    digest.update(np.ascontiguousarray(np.round(values * np.float32(65535)).astype("<u2")))
+    return digest.hexdigest()[:32]
+
+
+def get_frame(source: Sequence[Any], index: int) -> torch.Tensor:
+    """One frame of a source.
+
+    Args:
+        source: items are (1, H, W) or (H, W) tensors or arrays, floating in [0, 1], or dictionaries with such an
+            ``image``.
+        index: of the frame.
+
+    Returns:
+        (1, H, W).
+
+    Raises:
+        FeatureCacheError: if the item is no such thing.
+    """
+    item = source[index]
+    item = item["image"] if isinstance(item, dict) and "image" in item else item
+    if isinstance(item, (torch.Tensor, np.ndarray)):
+        frame = torch.as_tensor(np.asarray(item))
+        frame = frame[None] if frame.ndim == 2 else frame
+        if frame.ndim == 3 and len(frame) == 1:
+            return frame
+    shape = tuple(getattr(item, "shape", ()))
+    raise FeatureCacheError(f"frame {index} must be a (1, H, W) tensor or array, got {type(item).__name__} {shape}")
+
+
+def index_frames(
+    source: Sequence[Any], folder: Path | None = None, on_bad: str = "error", progress: bool = False
+) -> list[FrameKey | None]:
+    """Hash and check every frame of a source.
+
+    A source with an attribute ``fingerprint`` (a string that changes when its frames do) is read once: the index is
+    kept in ``folder`` and found again by other processes, ranks and runs.
+
+    Args:
+        source: see :func:`get_frame`; it has a length.
+        folder: the cache; None keeps nothing.
+        on_bad: ``error`` stops at a frame that no teacher can use, ``skip`` leaves it out and says so.
+        progress: show a progress bar.
+
+    Returns:
+        One key per frame of the source, None where it was left out.
+
+    Raises:
+        FeatureCacheError: for a frame that cannot be used, or a source without any.
+    """
+    if on_bad not in ("error", "skip"):
+        raise FeatureCacheError(f"on_bad must be error or skip, not {on_bad!r}")
+    kept = _kept_index(source, folder)
+    if kept is not None and kept.is_file():
+        try:
+            found = [None if key is None else FrameKey(*key) for key in json.loads(kept.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError):
+            logger.warning("%s is damaged and is made again", kept)
+        else:
+            if None not in found or on_bad == "skip":
+                return found
+    from tqdm import tqdm
+
+    keys: list[FrameKey | None] = []
+    for index in tqdm(range(len(source)), desc="reading frames", unit="frame", disable=not progress, delay=2):
+        frame = get_frame(source, index)
+        try:
+            check_frames(frame[None])
+        except FrameError as error:
+            if on_bad == "error":
+                text = str(error).replace("frame(s) 0 of the batch", "it").replace("are of one", "is of one")
+                raise FeatureCacheError(
+                    f"frame {index} of the source cannot be used: {text} (on_bad='skip' leaves such frames out)"
+                ) from error
+            keys.append(None)
+            continue
+        keys.append(FrameKey(frame_hash(frame), *frame.shape[-2:]))
+    bad = keys.count(None)
+    if bad == len(keys):
+        raise FeatureCacheError("the source has no frame that can be used")
+    if bad:
+        logger.warning("%d of %d frames hold nothing to encode and are left out", bad, len(keys))
+    if kept is not None:
+        with atomic_path(kept) as partial:
+            partial.write_text(json.dumps(keys), encoding="utf-8")
+    return keys
+
+
+def _kept_index(source: Sequence[Any], folder: Path | None) -> Path | None:
+    fingerprint = getattr(source, "fingerprint", None)
+    if folder is None or not isinstance(fingerprint, str):
+        return None
+    return folder / "sources" / f"{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}.json"

@@ -1,0 +1,264 @@
+"""The part of a cache that belongs to one teacher, with one set of weights, preprocessing, view and precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from monai_agglo.networks.teachers import Teacher
+
+from .atomic import atomic_path
+from .feature_cache_errors import FeatureCacheError
+from .feature_cache_frames import FrameKey
+from .feature_cache_store import Block, full_disk, read_json
+from .feature_cache_view import FeatureCodec, FeatureView, Moments, stored_mask
+
+__all__ = ["VERSION", "TeacherStore", "check_version", "write_json"]
+
+VERSION = 1
+"""Of the files: raised when they change so that older code would misread them."""
+
+
+class TeacherStore:
+    """A folder of blocks with an identity (``teacher.json``), a codec, a plan of frames and a header of statistics.
+
+    Args:
+        folder: where it is.
+
+    Attributes:
+        identity: the teacher's data sheet and hashes, view, precision, shape and key.
+        blocks: by number, in the order of the plan.
+        sizes: rows and columns of each frame, by hash.
+        header: what is known of the finished blocks: numbers, frames, retained variance, least cosine; empty before.
+
+    Raises:
+        FeatureCacheError: if a file is missing, damaged or of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.identity = read_json(folder / "teacher.json")
+        check_version(self.identity, folder / "teacher.json")
+        self.name: str = self.identity["teacher"]["name"]
+        self.key: str = self.identity["key"]
+        self.precision: str = self.identity["precision"]
+        self.view = FeatureView(**self.identity["view"])
+        self.shape: tuple[int, int, int] = tuple(self.identity["shape"])
+        self.blocks: list[Block] = []
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.header: dict[str, Any] = {}
+        self.statistics = Moments()
+        self.read_plan()
+        self.read_header()
+
+    @staticmethod
+    def key_of(teacher: Teacher, view: FeatureView, precision: str) -> dict[str, Any]:
+        """What the stored features depend on, besides the frame."""
+        return {
+            "version": VERSION,
+            "name": teacher.spec.name,
+            "weights_hash": teacher.weights_hash(),
+            "preprocessing_hash": teacher.spec.preprocessing_hash(),
+            "view": asdict(view),
+            "precision": precision,
+        }
+
+    @classmethod
+    def create(cls, cache: Path, teacher: Teacher, view: FeatureView, precision: str) -> TeacherStore:
+        """Open the folder of this very teacher, view and precision; it is made when missing."""
+        what = cls.key_of(teacher, view, precision)
+        key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        folder = cache / f"{teacher.spec.name}-{key}"
+        if not (folder / "teacher.json").is_file():
+            identity = {
+                "format": "monai_agglo feature cache",
+                **what,
+                "key": key,
+                "shape": view.shape(teacher.spec),
+                "teacher": teacher.describe(),
+            }
+            write_json(folder / "teacher.json", identity)
+        return cls(folder)
+
+    def lock(self) -> FileLock:
+        """Held while the plan, the codec or the header changes."""
+        return FileLock(self.folder / "plan.lock")
+
+    def block_lock(self, number: int) -> FileLock:
+        """Held by the one process that fills a block; the system frees it when that process ends in any way."""
+        (self.folder / "locks").mkdir(exist_ok=True)
+        return FileLock(self.folder / "locks" / f"{number:06d}.lock")
+
+    def read_plan(self) -> None:
+        """Read which frames are to be, or have been, stored in which block."""
+        path = self.folder / "frames.json"
+        if not path.is_file():
+            return
+        try:
+            plan = [[FrameKey(*entry) for entry in block] for block in read_json(path)["blocks"]]
+        except (KeyError, TypeError) as error:
+            raise FeatureCacheError(f"{path} is damaged: build the cache again in another folder") from error
+        for number in range(len(self.blocks), len(plan)):
+            frames = [frame.hash for frame in plan[number]]
+            path = self.folder / "blocks" / f"{number:06d}.safetensors"
+            self.blocks.append(Block(path, frames, self.shape, self.precision, self.key))
+            self.sizes.update({frame.hash: (frame.rows, frame.columns) for frame in plan[number]})
+
+    def add_frames(self, frames: Iterable[FrameKey], frames_per_block: int) -> None:
+        """Plan blocks for the frames that are in none yet; each content once."""
+        with self.lock():
+            self.read_plan()
+            new = list({frame.hash: frame for frame in frames if frame.hash not in self.sizes}.values())
+            if new:
+                plan = [[FrameKey(f, *self.sizes[f]) for f in block.frames] for block in self.blocks]
+                plan += [new[i : i + frames_per_block] for i in range(0, len(new), frames_per_block)]
+                write_json(self.folder / "frames.json", {"version": VERSION, "blocks": plan})
+                self.read_plan()
+        (self.folder / "blocks").mkdir(exist_ok=True)
+
+    def mask(self, frame: str) -> torch.Tensor:
+        """(h, w) share of each stored cell that shows the frame."""
+        return stored_mask(self.sizes[frame], self.shape[1], self.identity["teacher"])[1]
+
+    def codec(self) -> FeatureCodec | None:
+        """The codec, None before it has been calibrated.
+
+        Raises:
+            FeatureCacheError: if it is damaged, or gone while there is something stored with it.
+        """
+        path = self.folder / "codec.safetensors"
+        remedy = f"what was stored with it cannot be read, delete the folder {self.folder} and run the same build again"
+        if not path.is_file():
+            if any(block.complete() or block.part.is_file() for block in self.blocks):
+                raise FeatureCacheError(f"{path} is missing: {remedy}")
+            return None
+        tensors, facts = _read_tensors(path, remedy)
+        return FeatureCodec(precision=self.precision, **facts, **tensors)
+
+    def write_codec(self, codec: FeatureCodec) -> None:
+        """Keep the codec."""
+        tensors = {name: value for name, value in vars(codec).items() if isinstance(value, torch.Tensor)}
+        _write_tensors(self.folder / "codec.safetensors", tensors, {"retained": codec.retained, "frames": codec.frames})
+
+    def write_statistics(self, number: int, block: Block, codec: FeatureCodec, stored: bool = True) -> None:
+        """Count a block's cells, as they are read back, before it gets its final name."""
+        moments, quality = Moments(), []
+        for index, frame in enumerate(block.frames):
+            record = block.stored(index) if stored else block.read(index, verify=True)
+            if record is None:
+                raise FeatureCacheError(f"{block.part} changed while it was being written: run the same build again")
+            codes, scale = torch.tensor(record.codes), None if record.scale is None else torch.tensor(record.scale)
+            moments.add(codec.unpack(codes[None], None if scale is None else scale[None])[0], self.mask(frame))
+            quality.append(torch.tensor(record.quality))
+        least, _, kept, energy = torch.stack(quality).double().T
+        cosines = {"cosine_min": float(least.min()), "energy_kept": float(kept.sum()), "energy": float(energy.sum())}
+        facts = {"count": moments.count, "frames": len(block.frames), **cosines}
+        _write_tensors(self._statistics_path(number), _tensors_of(moments), facts)
+
+    def finish(self, codec: FeatureCodec) -> None:
+        """Bring the header up to all finished blocks, each counted once."""
+        with self.lock():
+            self.read_plan()
+            self.read_header()
+            header = self.header or {"blocks": [], "frames": 0, "cosine_min": 1.0, "energy_kept": 0.0, "energy": 0.0}
+            done = [n for n, block in enumerate(self.blocks) if block.complete()]
+            for number in sorted(set(done) - set(header["blocks"])):
+                path = self._statistics_path(number)
+                if not path.is_file():
+                    self.write_statistics(number, self.blocks[number], codec, stored=False)
+                tensors, facts = _read_tensors(path)
+                self.statistics.merge(Moments(facts["count"], tensors.get("mean"), tensors.get("covariance")))
+                header["blocks"].append(number)
+                header["cosine_min"] = min(header["cosine_min"], facts["cosine_min"])
+                for name in ("frames", "energy_kept", "energy"):
+                    header[name] += facts[name]
+            header["count"] = self.statistics.count
+            header["retained_variance"] = header["energy_kept"] / max(header["energy"], 1e-30)
+            statistics = _tensors_of(self.statistics)
+            statistics["covariance"] = self.statistics.covariance()
+            _write_tensors(self.folder / "header.safetensors", statistics, {"version": VERSION, **header})
+            for number in done:
+                self._statistics_path(number).unlink(missing_ok=True)
+                (self.folder / "locks" / f"{number:06d}.lock").unlink(missing_ok=True)
+            self.header = header
+
+    def read_header(self) -> None:
+        """Read the statistics of the finished blocks, if there are any."""
+        path = self.folder / "header.safetensors"
+        if not path.is_file():
+            return
+        tensors, header = _read_tensors(path)
+        check_version(header, path)
+        self.header = header
+        scatter = tensors["covariance"] * max(1, header["count"] - 1)
+        self.statistics = Moments(header["count"], tensors["mean"], scatter)
+
+    def finished(self) -> Iterator[tuple[int, Block]]:
+        """The blocks that the header knows of."""
+        for number in self.header.get("blocks", ()):
+            yield number, self.blocks[number]
+
+    def _statistics_path(self, number: int) -> Path:
+        return self.folder / "statistics" / f"{number:06d}.safetensors"
+
+
+def check_version(content: dict[str, Any], path: Path) -> None:
+    """Refuse what other code has written.
+
+    Raises:
+        FeatureCacheError: with both versions.
+    """
+    if content.get("version") != VERSION:
+        raise FeatureCacheError(
+            f"{path} was written by another version of the cache ({content.get('version')}, this one reads {VERSION}): "
+            "build the cache again in another folder"
+        )
+
+
+def _tensors_of(moments: Moments) -> dict[str, torch.Tensor]:
+    """``covariance`` holds the scatter here, until it is divided by the count."""
+    return {} if not moments.count else {"mean": moments.mean, "covariance": moments.scatter}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that appears whole.
+
+    Raises:
+        FeatureCacheError: if the disk is full.
+    """
+    try:
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(content, indent=1 if len(content) > 3 else None), encoding="utf-8")
+    except OSError as error:
+        raise full_disk(error, path, 0) from error
+
+
+def _write_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    try:
+        with atomic_path(path) as partial:
+            contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, partial, metadata={"facts": json.dumps(facts)})
+    except OSError as error:
+        raise full_disk(error, path, size) from error
+    except SafetensorError as error:
+        raise FeatureCacheError(f"cannot write {path} ({size / 1e6:.1f} MB; is the disk full?): {error}") from error
+
+
+def _read_tensors(
+    path: Path, remedy: str = "delete this file and run the same build again"
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["facts"])  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise FeatureCacheError(f"{path} is cut off or damaged ({error}): {remedy}") from error

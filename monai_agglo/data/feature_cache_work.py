@@ -1,0 +1,166 @@
+"""The work of one process that builds a feature cache: blocks that nobody else fills, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import Timeout
+from tqdm import tqdm
+
+from monai_agglo.networks.teachers import Teacher
+
+from .feature_cache import cosines
+from .feature_cache_errors import FeatureCacheError
+from .feature_cache_frames import frame_hash, get_frame
+from .feature_cache_store import Block, Record
+from .feature_cache_teacher import TeacherStore
+from .feature_cache_view import FeatureCodec, stored_mask
+
+__all__ = ["Progress", "encode_pooled", "fill_blocks", "open_blocks"]
+
+
+def open_blocks(store: TeacherStore, where: dict[str, int]) -> list[tuple[int, Block]]:
+    """Blocks that are not finished and whose frames the source has."""
+    return [
+        (number, block)
+        for number, block in enumerate(store.blocks)
+        if not block.complete() and all(frame in where for frame in block.frames)
+    ]
+
+
+def encode_pooled(store: TeacherStore, teacher: Teacher, batch: torch.Tensor) -> torch.Tensor:
+    device = next(teacher.parameters()).device
+    pooled = store.view.pool(teacher(batch.to(device)).features, teacher.spec)
+    if not bool(pooled.isfinite().all()):
+        raise FeatureCacheError(f"teacher {store.name} gives NaN or infinite features: check its weights")
+    return pooled
+
+
+def fill_blocks(
+    pairs: Sequence[tuple[TeacherStore, Teacher]],
+    frames: Sequence[Any],
+    where: dict[str, int],
+    batch_size: int,
+    share: tuple[int, int],
+    bar: Callable[[], None],
+) -> None:
+    """Fill blocks until none is left, waiting for those that others are filling."""
+    jobs = sorted(
+        ((number, place) for place, (store, _) in enumerate(pairs) for number, _ in open_blocks(store, where)),
+    )
+    first = len(jobs) * share[0] // share[1]
+    jobs = jobs[first:] + jobs[:first]
+    source = _Recent(frames, where)
+    while jobs:
+        left = []
+        for number, place in jobs:
+            store, teacher = pairs[place]
+            block = store.blocks[number]
+            lock = store.block_lock(number)
+            try:
+                with lock.acquire(timeout=0):
+                    if not block.complete():
+                        _fill(store, teacher, number, block, source, batch_size, bar)
+            except Timeout:
+                left.append((number, place))
+            bar()
+        if len(left) == len(jobs):
+            time.sleep(0.2)
+        jobs = [(number, place) for number, place in left if not pairs[place][0].blocks[number].complete()]
+
+
+def _fill(
+    store: TeacherStore,
+    teacher: Teacher,
+    number: int,
+    block: Block,
+    source: _Recent,
+    batch_size: int,
+    bar: Callable[[], None],
+) -> None:
+    """Write the records of a block that are not there yet, count its cells, and give it its final name."""
+    codec = store.codec()
+    codec_there = codec.to(next(teacher.parameters()).device)
+    todo = np.flatnonzero(~block.prepare()).tolist()
+    while todo:
+        size = store.sizes[block.frames[todo[0]]]
+        batch = [index for index in todo if store.sizes[block.frames[index]] == size][:batch_size]
+        stack = torch.stack([source[block.frames[index]] for index in batch])
+        for index, record in zip(batch, _encode(store, teacher, codec_there, stack, size)):
+            block.write(index, record)
+        todo = [index for index in todo if index not in batch]
+        bar()
+    store.write_statistics(number, block, codec)
+    block.finish()
+
+
+def _encode(
+    store: TeacherStore, teacher: Teacher, codec: FeatureCodec, batch: torch.Tensor, size: tuple[int, int]
+) -> Iterator[Record]:
+    """Records of a batch of frames of one size, each with how well it says what the teacher said."""
+    pooled = encode_pooled(store, teacher, batch)
+    stored = codec.project(pooled)
+    codes, scale = codec.pack(stored)
+    back = codec.unpack(codes, scale)
+    mask = stored_mask(size, store.shape[1], store.identity["teacher"])[1].to(pooled.device)
+    inside = (mask >= 0.5).float()
+    for number in range(len(batch)):
+        cosine = cosines(back[number], stored[number], mask)
+        energy = kept = torch.ones((), device=pooled.device)
+        if codec.basis is not None:
+            energy = ((pooled[number] - codec.origin[:, None, None]).square().sum(0) * inside).sum()
+            kept = (stored[number].square().sum(0) * inside).sum()
+        yield Record(
+            codes[number].cpu().numpy(),
+            None if scale is None else scale[number].cpu().numpy(),
+            torch.stack([cosine.min(), cosine.mean(), kept, energy]).cpu().numpy(),
+        )
+
+
+class _Recent:
+    """Frames by hash; the last ones are kept, as one teacher after the other asks for the same block."""
+
+    def __init__(self, frames: Sequence[Any], where: dict[str, int], room: int = 128) -> None:
+        self.frames, self.where, self.room = frames, where, room
+        self.kept: dict[str, torch.Tensor] = {}
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        if key not in self.kept:
+            frame = get_frame(self.frames, self.where[key]).float()
+            if frame_hash(frame) != key:
+                raise FeatureCacheError(
+                    f"frame {self.where[key]} of the source is not what it was when the build began: frames must be "
+                    "the same every time they are read (no random augmentation)"
+                )
+            if len(self.kept) >= self.room:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[key] = frame
+        return self.kept[key]
+
+
+class Progress:
+    """A bar over what all processes together have written, looked up in the files at most once a second."""
+
+    def __init__(self, stores: Sequence[TeacherStore], where: dict[str, int], show: bool) -> None:
+        self.blocks = [block for store in stores for _, block in open_blocks(store, where)]
+        self.finished, self.last = 0, time.monotonic()
+        total = sum(len(block.frames) for block in self.blocks)
+        already = sum(int(block.done().sum()) for block in self.blocks) if show else 0
+        self.bar = tqdm(total=total, initial=already, desc="encoding", unit="map", disable=not show or not total)
+
+    def __call__(self, force: bool = False) -> None:
+        if self.bar.disable or (time.monotonic() - self.last < 1 and not force):
+            return
+        self.last = time.monotonic()
+        done = [block for block in self.blocks if block.complete()]
+        self.finished += sum(len(block.frames) for block in done)
+        self.blocks = [block for block in self.blocks if block not in done]
+        self.bar.update(self.finished + sum(int(block.done().sum()) for block in self.blocks) - self.bar.n)
+
+    def close(self) -> None:
+        self(force=True)
+        self.bar.close()
