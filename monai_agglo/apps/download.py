@@ -86,9 +86,8 @@ def download(
         except (OSError, EOFError) as error:
             size = part.stat().st_size if part.exists() else 0
             if attempt == tries:
-                raise DownloadError(
-                    f"{url} stopped after {size:,} bytes ({error}): run the command again to continue"
-                ) from error
+                what = f"stopped after {size:,} bytes" if size else "could not be reached"
+                raise DownloadError(f"{url} {what} ({error}): run the command again to continue") from error
             logger.info("connection lost after %d bytes, continuing", size)
     for kind, expected in (("sha256", sha256), ("md5", md5)):
         if expected and not (found := file_digest(part, kind)).startswith(expected):

@@ -148,7 +148,7 @@ def _place(output: TeacherFeatures, place: tuple[float, float]) -> Check:
     found = (affine @ torch.tensor([row, column, 1.0]))[:2]
     cells = float(((found - torch.tensor(place)) / affine.diagonal()[:2]).abs().max())
     text = f"a spot changed in the frame changes the features {cells:.1f} cells from it"
-    return _answer("place", cells <= 2, text, "affine and features disagree")
+    return _answer("place", cells <= 1.5, text, "affine and features disagree")
 
 
 def _mask(output: TeacherFeatures, frame: tuple[int, int]) -> Check:
