@@ -20,6 +20,13 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bundles
 HERE = "test_docs.py::test_command_runs"
 VIEW = "apps/test_view_check.py::test_calibration_writes_a_rule_with_its_origin"
 INSTALL = "test_environment.py::test_installation_steps_are_the_script_s_and_in_its_order"
+RUN = "python -m monai.bundle run --config_file bundles/vfss_seg/configs/"
+RUN_TWO = RUN.replace("bundles/", r"\"\['bundles/vfss_seg/configs/train.json','bundles/")
+TRAIN = "test_train_from_the_bundle_s_folder_on_partial_labels"
+RESUME = "test_killed_and_resumed_equals_uninterrupted"
+TWO = "bundles/test_evaluate.py::test_two_processes"
+EXAMPLE = "test_the_documented_example"
+COPY = "test_shipped_bundle_is_whole"
 
 COVERED = (
     # scripts/test.sh is what runs these tests, scripts/_install.sh its first part
@@ -38,6 +45,14 @@ COVERED = (
         r"python -m monai_agglo calibrate_view .*",
         VIEW,
     ),
+    (RUN + r"train.json( --(dataset_dir|output_dir|epochs) \w+)*", "bundles/test_vfss_seg.py::" + TRAIN),
+    (RUN + r"train.json --(resume|from_scratch) True", "bundles/test_resume.py::" + RESUME),
+    (RUN + r"inference.json --dataset_dir FILE --output_dir DIR", "bundles/test_vfss_seg.py::test_inference"),
+    (RUN_TWO + r"evaluate.json'\]\"", "bundles/test_evaluate.py::test_report_has_the_agreed_form"),
+    (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"multi_gpu_train.json'\]\"", TWO),
+    (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"evaluate.json','\S+/multi_gpu_evaluate.json'\]\"", TWO),
+    (r"python -m monai_agglo (weights|doctor --teacher) resnet18.*", "bundle/test_doctor_teacher.py::" + EXAMPLE),
+    (r"cp -R bundles/vfss_seg my_bundle|cp \S+/model.pt my_bundle/models/model.pt", "bundle/test_doctor.py::" + COPY),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
 )
 
