@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .motion import S_END, S_FAUCES, S_UES, State
+from .motion import S_END, S_FAUCES, S_UES, SwallowState
 from .shapes import clip_below, ellipse, polyline_at, ribbon, smooth_closed, smooth_open, smoothstep
 from .spec import ATLAS_MM_PER_UNIT
 
@@ -112,7 +112,7 @@ def _bolus_profile(tail: float, head: float) -> np.ndarray:
     return np.where(inside, np.minimum(front, back), 0.0)
 
 
-def soft_tissue(state: State, shape: np.ndarray) -> SoftTissue:
+def soft_tissue(state: SwallowState, shape: np.ndarray) -> SoftTissue:
     """Geometry of the soft tissue for one state.
 
     Args:

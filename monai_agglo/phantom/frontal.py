@@ -11,7 +11,7 @@ import numpy as np
 
 from ..swallow.structures import NAMES
 from .lateral import VISIBLE_BARIUM
-from .motion import S_END, S_HOLD, S_RAMUS, S_UES, State
+from .motion import S_END, S_HOLD, S_RAMUS, S_UES, SwallowState
 from .shapes import Canvas, _blur, clip_below, ellipse, ribbon, smooth_closed, smooth_open
 from .spec import PhantomSpec
 from .xray import attenuation_coefficients
@@ -132,7 +132,7 @@ class FrontalPatient:
         bone *= 1 + np.clip(0.2 * _blur(grain, 2 * self.scale) * 3, -0.5, 0.5)
         return tissue * np.float32(self.mu["tissue"]) + bone * np.float32(self.mu["bone"])
 
-    def attenuation(self, state: State, sway: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    def attenuation(self, state: SwallowState, sway: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
         """Optical depth (H, W) and masks (18, H, W) at one instant; see :class:`~.lateral.LateralPatient`."""
         canvas = self.canvas(sway)
         turn = canvas.to_pixels(np.array([[156.0, 156.0], [356.0, 156.0], [156.0, 356.0]]))
@@ -157,7 +157,7 @@ class FrontalPatient:
         masks[NAMES.index("pyriform_sinuses")] = canvas.mask(*pockets[2:])
         return total, masks
 
-    def _barium(self, canvas: Canvas, state: State, lift: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _barium(self, canvas: Canvas, state: SwallowState, lift: float) -> tuple[np.ndarray, list[np.ndarray]]:
         out = np.zeros(self.shape, np.float32)
         mu = self.mu["barium"] * state.barium_mu
         pockets = [ellipse((256 + side * 17, 334 + lift * 0.7), (14, 12)) for side in (-1, 1)]

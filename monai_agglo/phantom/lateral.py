@@ -9,7 +9,7 @@ from ..swallow.structures import NAMES
 from .airway import SoftTissue, soft_tissue
 from .atlas import SKIN, SPINE, Part, jaw_parts, shoulder_outline, skull_parts, vertebrae
 from .hardware import hardware_parts
-from .motion import State
+from .motion import SwallowState
 from .posture import Posture
 from .shapes import Canvas, _blur, smooth_closed
 from .spec import PhantomSpec
@@ -114,17 +114,17 @@ class LateralPatient:
             self._draw(canvas, out, part)
         return out
 
-    def _jaw_matrix(self, state: State, sway: tuple[float, float, float]) -> np.ndarray:
+    def _jaw_matrix(self, state: SwallowState, sway: tuple[float, float, float]) -> np.ndarray:
         points = np.array([[40.0, 380.0], [190.0, 330.0], [180.0, 230.0]])
         before = self.posture.camera(self.posture.patient(points))
         after = self.posture.camera(self.posture.patient(self.posture.open_jaw(points, state.jaw)), sway)
         return np.linalg.solve(np.hstack([before, np.ones((3, 1))]), after).T
 
-    def geometry(self, state: State) -> SoftTissue:
+    def geometry(self, state: SwallowState) -> SoftTissue:
         """The moving soft tissue (atlas units)."""
         return soft_tissue(state, self.detail)
 
-    def barium(self, canvas: Canvas, soft: SoftTissue, state: State) -> np.ndarray:
+    def barium(self, canvas: Canvas, soft: SoftTissue, state: SwallowState) -> np.ndarray:
         """Optical depth of contrast agent, float32 (H, W)."""
         out = np.zeros(self.shape, np.float32)
         mu = self.mu["barium"] * state.barium_mu
@@ -137,7 +137,7 @@ class LateralPatient:
                 canvas.stroke(out, coat, 1.0 + 2.2 * state.coating, 1.8 * state.coating * mu)
         return out
 
-    def attenuation(self, state: State, sway: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    def attenuation(self, state: SwallowState, sway: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
         """Optical depth of everything and the masks at one instant.
 
         Args:

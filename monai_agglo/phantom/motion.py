@@ -9,7 +9,7 @@ import numpy as np
 from .shapes import smoothstep
 from .spec import ATLAS_MM_PER_UNIT, SwallowSpec
 
-__all__ = ["S_END", "S_FAUCES", "S_HOLD", "S_RAMUS", "S_UES", "State", "SwallowCourse", "state_at"]
+__all__ = ["S_END", "S_FAUCES", "S_HOLD", "S_RAMUS", "S_UES", "SwallowState", "SwallowCourse", "state_at"]
 
 # Positions along the swallowing tube (0 = lips, 1.1 = lower edge of the drawn oesophagus); see ``airway.TUBE``.
 S_HOLD = (0.05, 0.27)
@@ -20,7 +20,7 @@ S_END = 1.1
 
 
 @dataclass
-class State:
+class SwallowState:
     """What moves, at one instant. Displacements are in atlas units (x to the back, y down)."""
 
     hyoid: np.ndarray
@@ -89,7 +89,7 @@ class SwallowCourse:
         )
 
 
-def state_at(t: float, courses: list[SwallowCourse], jaw_rest: float = 0.0) -> State:
+def state_at(t: float, courses: list[SwallowCourse], jaw_rest: float = 0.0) -> SwallowState:
     """The state of the anatomy at time ``t`` (s) for a sequence of swallows that do not overlap in time.
 
     Args:
@@ -97,7 +97,7 @@ def state_at(t: float, courses: list[SwallowCourse], jaw_rest: float = 0.0) -> S
         courses: in order of time.
         jaw_rest: jaw opening while nothing happens, degrees.
     """
-    state = State(hyoid=np.zeros(2), jaw=jaw_rest)
+    state = SwallowState(hyoid=np.zeros(2), jaw=jaw_rest)
     for k, c in enumerate(courses):
         s = c.spec
         last = k + 1 == len(courses)
