@@ -10,15 +10,15 @@ import numpy as np
 AFFINE = np.array([[0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 
-def write_tiny_dataset(folder: Path, cines: int = 5, size: int = 48, frames: int = 3, seed: int = 0) -> Path:
+def write_tiny_dataset(folder: Path, size: int = 48, frames: int = 3, seed: int = 0, counts=(3, 1, 3)) -> Path:
     """Write NIfTI cines (columns first, as ITK does) and masks (rows first, as we do) with a datalist.
 
     Args:
         folder: where to write.
-        cines: number of patients; the last two are validation and test.
         size: rows; there are 8 columns more.
         frames: frames per cine; the bolus is absent from the odd ones.
         seed: seed of everything.
+        counts: patients of training, validation and test.
 
     Returns:
         The folder.
@@ -28,7 +28,7 @@ def write_tiny_dataset(folder: Path, cines: int = 5, size: int = 48, frames: int
     rows, cols = size, size + 8
     y, x = np.mgrid[:rows, :cols]
     items = []
-    for case in range(cines):
+    for case in range(sum(counts)):
         image = 600 + rng.normal(0, 10, (rows, cols, frames))
         masks = np.zeros((rows, cols, frames, 12), np.uint8)
         for s in range(12):
@@ -44,6 +44,12 @@ def write_tiny_dataset(folder: Path, cines: int = 5, size: int = 48, frames: int
         nib.save(cine, folder / f"cine{case}.nii.gz")
         nib.save(nib.Nifti1Image(masks, AFFINE), folder / f"masks{case}.nii.gz")
         items.append({"image": f"cine{case}.nii.gz", "label": f"masks{case}.nii.gz", "patient_id": f"tiny-{case}"})
-    content = {"name": "tiny", "training": items[:-2], "validation": items[-2:-1], "test": items[-1:]}
+    last = counts[0] + counts[1]
+    content = {
+        "name": "tiny",
+        "training": items[: counts[0]],
+        "validation": items[counts[0] : last],
+        "test": items[last:],
+    }
     (folder / "datalist.json").write_text(json.dumps(content))
     return folder
