@@ -19,7 +19,7 @@ from monai_agglo.networks.teachers import Teacher
 
 from .feature_cache_errors import FeatureCacheError
 from .feature_cache_frames import FrameKey, frame_hash, get_frame, index_frames
-from .feature_cache_store import Block, Record, read_json
+from .feature_cache_store import QUALITY, Block, Record, read_json
 from .feature_cache_teacher import TeacherStore, check_version
 from .feature_cache_view import stored_mask
 
@@ -217,6 +217,15 @@ class FeatureCache:
             "calibration_frames": codec.frames,
             "bytes": sum(block.bytes for _, block in store.finished()),
         }
+
+    def quality(self, frame: str, teacher: str) -> dict[str, float]:
+        """How well an entry says what the teacher said, measured when it was written.
+
+        Returns:
+            ``cosine_min`` and ``cosine_mean`` over cells between entry and live view; ``energy_kept`` and ``energy``,
+            the squared deviations from the calibration mean with and without the loss to principal components.
+        """
+        return dict(zip(QUALITY, self._record(frame, teacher).quality.tolist()))
 
     def match(self, teacher: Teacher) -> None:
         """Refuse a teacher with other weights or preprocessing than the cache was made with.

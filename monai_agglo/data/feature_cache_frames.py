@@ -38,7 +38,9 @@ class FrameKey(NamedTuple):
 
 
 def frame_hash(frame: torch.Tensor) -> str:
-    """The content hash of a frame: its size and its values to 16 bits, so that rounding elsewhere does not change it.
+    """The content hash of a frame: its size and its values to 16 bits.
+
+    Values that come from 8 bits keep their hash if another computer scales them with another last digit.
 
     Args:
         frame: (1, H, W) or (H, W), floating, in [0, 1].
@@ -46,7 +48,7 @@ def frame_hash(frame: torch.Tensor) -> str:
     Returns:
         32 hexadecimal digits of a SHA-256.
     """
-    values = np.asarray(frame.detach().cpu().float().clamp(0, 1)).reshape(frame.shape[-2:])
+    values = np.asarray(frame.detach().cpu().float().nan_to_num().clamp(0, 1)).reshape(frame.shape[-2:])
     digest = hashlib.sha256(f"{values.shape[0]}x{values.shape[1]} uint16 ".encode())
     digest.update(np.ascontiguousarray(np.round(values * np.float32(65535)).astype("<u2")))
     return digest.hexdigest()[:32]
@@ -116,17 +118,16 @@ def index_frames(
         try:
             check_frames(frame[None])
         except FrameError as error:
-            if on_bad == "error":
-                text = str(error).replace("frame(s) 0 of the batch", "it").replace("are of one", "is of one")
-                raise FeatureCacheError(
-                    f"frame {index} of the source cannot be used: {text} (on_bad='skip' leaves such frames out)"
-                ) from error
+            reason = str(error).replace("frame(s) 0 of the batch", "frames like this one")
+            if on_bad == "error" or not frame.is_floating_point():
+                skip = " (on_bad='skip' leaves such frames out)" if frame.is_floating_point() else ""
+                raise FeatureCacheError(f"frame {index} of the source cannot be used: {reason}{skip}") from error
             keys.append(None)
             continue
         keys.append(FrameKey(frame_hash(frame), *frame.shape[-2:]))
     bad = keys.count(None)
     if bad == len(keys):
-        raise FeatureCacheError("the source has no frame that can be used")
+        raise FeatureCacheError(f"the source has no frame that can be used; the last one: {reason}")
     if bad:
         logger.warning("%d of %d frames hold nothing to encode and are left out", bad, len(keys))
     if kept is not None:

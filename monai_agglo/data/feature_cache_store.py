@@ -17,7 +17,7 @@ import numpy as np
 
 from .feature_cache_errors import FeatureCacheError
 
-__all__ = ["Block", "Record", "full_disk", "read_json"]
+__all__ = ["QUALITY", "Block", "Record", "full_disk", "read_json"]
 
 DTYPES = {"I8": np.dtype(np.int8), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "U32": np.dtype("<u4")}
 CODES = {"int8": "I8", "fp16": "F16"}
@@ -69,7 +69,8 @@ class Block:
         if precision == "int8":
             layout["scale"] = ("F16", (count, rows, columns))
         layout["codes"] = (CODES[precision], (count, channels, rows, columns))
-        self._head, self._layout = _layout(layout, {"format": "monai_agglo features", "key": key})
+        about = {"format": "monai_agglo features", "key": key, "frames": " ".join(frames)}
+        self._head, self._layout = _layout(layout, about)
         self._maps: dict[str, np.ndarray] | None = None
 
     @property

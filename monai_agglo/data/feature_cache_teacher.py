@@ -102,6 +102,10 @@ class TeacherStore:
         """Read which frames are to be, or have been, stored in which block."""
         path = self.folder / "frames.json"
         if not path.is_file():
+            if any((self.folder / "blocks").glob("*.safetensors*")):
+                raise FeatureCacheError(
+                    f"{path} is missing, which says what was stored: delete the folder {self.folder} and build it again"
+                )
             return
         try:
             plan = [[FrameKey(*entry) for entry in block] for block in read_json(path)["blocks"]]

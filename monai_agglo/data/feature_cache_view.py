@@ -173,24 +173,33 @@ class FeatureCodec:
         values = stored - self.centre[:, None, None]
         if self.precision == "fp16":
             return values.clamp(-65504, 65504).half(), None
-        values = torch.einsum("bkhw,jk->bjhw", values, self.rotation)
+        values = _mix(self.rotation, values)
         # The scale is rounded to what is stored before it is used, and upwards, so that no code leaves -127..127.
         scale = (values.abs().amax(1) * (1.001 / 127)).clamp(6e-5, 65504).half()
         return (values / scale[:, None].float()).round().clamp(-127, 127).to(torch.int8), scale
 
     def unpack(self, codes: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
         """Codes (B, k, h, w) and scales (B, h, w) back to the stored view, float32."""
-        batch, channels, rows, columns = codes.shape
-        if scale is None:
-            return codes.float().add_(self.centre[:, None, None])
-        values = (codes.float() * scale.float()[:, None]).flatten(2)
-        centre = self.centre[None, :, None].expand(batch, -1, 1)
-        return torch.baddbmm(centre, self.rotation.T.expand(batch, -1, -1), values).view(batch, channels, rows, columns)
+        values = codes.float()
+        if scale is not None:
+            values = _mix(self.rotation.T, values).mul_(scale.float()[:, None])
+        return values.add_(self.centre[:, None, None])
 
     @property
     def rotation(self) -> torch.Tensor:
-        """(k, k) orthonormal: the discrete cosine transform, which exists for every k and has no large entry."""
-        return _cosine_transform(len(self.centre), self.centre.device)
+        """(n, n) orthonormal, for n channels that lie k / n apart: the discrete cosine transform.
+
+        It exists for every n and has no large entry. With n = 32 it spreads as well as one over all channels would, at
+        an eighth and less of the cost of reading.
+        """
+        channels = len(self.centre)
+        size = next(n for n in range(min(32, channels), 0, -1) if channels % n == 0)
+        return _cosine_transform(size if size >= 8 else channels, self.centre.device)
+
+
+def _mix(matrix: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Turn (B, k, h, w) maps by an (n, n) matrix that acts on channels j, j + k/n, j + 2k/n... for each j below k/n."""
+    return torch.matmul(matrix, values.reshape(len(values), len(matrix), -1)).view(values.shape)
 
 
 @lru_cache(maxsize=32)
