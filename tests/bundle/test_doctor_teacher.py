@@ -72,7 +72,7 @@ class NoLicence(SmallTeacher):
 
 class Breaking(SmallTeacher):
     def build_encoder(self):
-        return nn.Sequential(nn.Conv2d(3, 8, 16, 16), nn.Conv2d(9, 4, 1))
+        return nn.Sequential(*super().build_encoder(), nn.Flatten(), nn.Unflatten(1, (3, -1)))
 
 
 def by_name(checks):
