@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Structure", "STRUCTURES", "TARGETS", "AUXILIARY", "TARGET_NAMES", "NAMES", "flatten", "index_of"]
+__all__ = ["AUXILIARY", "NAMES", "STRUCTURES", "TARGETS", "TARGET_NAMES", "Structure", "flatten", "index_of"]
 
 SCT = "SCT"
 PRIVATE = "99AGGLO"
-"""Coding scheme designator of codes that pydicom's SNOMED CT tables do not hold (PS3.3 section 8.2: "99" is private)."""
+"""Coding scheme of codes that pydicom's SNOMED CT tables do not hold ("99...": private, PS3.3 section 8.2)."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,10 @@ STRUCTURES: tuple[Structure, ...] = (
     Structure(11, "pharynx", "Pharynx", (174, 199, 232), ("54066008", SCT, "Pharynx"), 70),
     Structure(12, "bolus", "Bolus", (214, 39, 40), ("bolus", PRIVATE, "Swallowed bolus"), 100),
     Structure(13, "hyoid", "Hyoid bone", (255, 152, 150), ("21387005", SCT, "Hyoid bone"), 95, True),
-    Structure(14, "valleculae", "Valleculae", (219, 219, 141), ("valleculae", PRIVATE, "Epiglottic valleculae"), 75, True),
-    Structure(15, "pyriform_sinuses", "Pyriform sinuses", (158, 218, 229), ("6217003", SCT, "pyriform sinus"), 74, True),
+    Structure(14, "valleculae", "Valleculae", (219, 219, 141), ("valleculae", PRIVATE, "Valleculae"), 75, True),
+    Structure(
+        15, "pyriform_sinuses", "Pyriform sinuses", (158, 218, 229), ("6217003", SCT, "pyriform sinus"), 74, True,
+    ),
     Structure(
         16, "laryngeal_vestibule", "Laryngeal vestibule", (197, 176, 213),
         ("laryngeal-vestibule", PRIVATE, "Laryngeal vestibule"), 73, True,
