@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .cine_dicom import CineOptions, open_dicom, open_series
-from .cine_errors import MAX_READ_BYTES, CineReadError, fail
+from .cine_errors import MAX_FRAMES, MAX_READ_BYTES, CineReadError, fail
 from .cine_frames import FrameSource
 from .cine_header import is_dicom
 from .cine_spacing import cine_affine
@@ -19,6 +20,8 @@ from .cine_still import open_still, still_format
 from .cine_timing import RepeatFinder, effective_fps
 from .cine_video import open_video, video_format
 from .cine_volume import open_volume, volume_format
+
+logger = logging.getLogger(__name__)
 
 Frames = slice | Sequence[int] | None
 
@@ -29,6 +32,7 @@ class Cine:
     Args:
         source: gives the frames.
         facts: what the file says, from one of the ``open_*`` functions.
+        as_float: give float32 frames, whatever the file holds.
 
     Attributes:
         shape: (rows, columns, frames).
@@ -37,11 +41,11 @@ class Cine:
             ``effective_fps`` need the pixels: :meth:`read` fills them in.
     """
 
-    def __init__(self, source: FrameSource, facts: dict[str, Any]) -> None:
+    def __init__(self, source: FrameSource, facts: dict[str, Any], as_float: bool = False) -> None:
         self._source = source
         self._timing = facts["timing"]
         self.shape = source.shape
-        self.dtype = source.dtype
+        self.dtype = np.dtype(np.float32) if as_float else source.dtype
         self.meta = _meta(source, facts)
 
     def __len__(self) -> int:
@@ -62,7 +66,8 @@ class Cine:
         Raises:
             CineReadError: a frame is damaged or missing.
         """
-        return self._source.frames(self._wanted(frames))
+        decoded = self._source.frames(self._wanted(frames))
+        return decoded if self.dtype == self._source.dtype else (frame.astype(self.dtype) for frame in decoded)
 
     def read(self, frames: Frames = None) -> np.ndarray:
         """Decode frames into one array, and find the repeated ones among them.
@@ -173,20 +178,32 @@ def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: 
         known = ", ".join(CineOptions.__dataclass_fields__)
         raise TypeError(f"open_cine takes the options {known}, not {', '.join(sorted(options))}") from None
     shown = path
+    try:
+        source, facts = _open(path, chosen, shown)
+    except OSError as error:
+        raise fail(shown, f"it cannot be read ({type(error).__name__})") from None
+    if facts["mask_subtraction"]:
+        logger.warning("Cine %s asks for mask subtraction, which is not applied.", facts["pseudonym"])
+    return Cine(source, facts, as_float=chosen.rescale or chosen.voi)
+
+
+def _open(path: Any, options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
     if isinstance(path, (list, tuple)):
         if not path:
             raise fail("(nothing)", "no file is given")
         if len(path) > 1:
-            return Cine(*open_series([_existing(item, shown) for item in path], chosen, shown))
+            return open_series([_existing(item, shown) for item in path], options, shown)
         path = path[0]
-    file = _existing(path, shown)  # type: ignore[arg-type]
-    if file.is_dir():
-        files = sorted(item for item in file.iterdir() if item.is_file())
-        return Cine(*open_series(files, chosen, shown))
-    try:
-        return Cine(*_open_file(file, chosen, shown))
-    except OSError as error:
-        raise fail(shown, f"the file cannot be read ({type(error).__name__})") from None
+    file = _existing(path, shown)
+    return open_series(_files(file, shown), options, shown) if file.is_dir() else _open_file(file, options, shown)
+
+
+def _files(folder: Path, shown: object) -> list[Path]:
+    """The files of a folder; those of its subfolders where it has none, as on an exported disc."""
+    files = sorted(item for item in folder.iterdir() if item.is_file())
+    if not any(is_dicom(item) and item.name.upper() != "DICOMDIR" for item in files):
+        files = sorted(item for item in itertools.islice(folder.rglob("*"), 4 * MAX_FRAMES) if item.is_file())
+    return files
 
 
 def _open_file(file: Path, options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
@@ -237,6 +254,7 @@ def _meta(source: FrameSource, facts: dict[str, Any]) -> dict[str, Any]:
         "frame_times_ms": timing.times_ms,
         "time_source": timing.source,
         "time_assumed": timing.assumed,
+        "nominal_fps": effective_fps(timing.times_ms, []),
         "effective_fps": None,
         "repeated_frames": [],
         "spacing_mm": spacing.mm,

@@ -159,7 +159,7 @@ def group_cines(paths: Sequence[str | os.PathLike], shown: object) -> list[list[
             if not is_dicom(path):
                 continue
             header = read_header(path, pixels=False)
-        except (CineReadError, OSError):
+        except (CineReadError, OSError):  # a stray file must not hide the series
             continue
         if header.offset < 0 or text(header.dataset, "SOPClassUID") == "1.2.840.10008.1.3.10":
             continue

@@ -17,8 +17,8 @@ from .cine_decode import PixelFormat, Syntax
 from .cine_errors import MAX_FRAME_PIXELS, CineReadError, check_size, fail
 from .cine_fragments import Span, list_fragments
 from .cine_frames import FrameSource
-from .cine_grey import full_range, rgb_to_grey
 from .cine_header import DicomHeader
+from .cine_luminance import frame_to_grey, is_limited
 from .cine_spacing import UNKNOWN_SPACING
 from .cine_timing import NO_TIMING, Timing, ascending, constant_times
 from .identity import file_pseudonym
@@ -309,63 +309,3 @@ def open_video(path: str | os.PathLike, container: str, shown: object) -> tuple[
         "pseudonym": file_pseudonym(path),
         "patient_pseudonym": None,
     }
-
-
-def frame_to_grey(frame: Any, limited: bool) -> np.ndarray:
-    """The luminance of a decoded frame in full range.
-
-    Video keeps luminance in a plane of its own: it is taken as it is, so no colour conversion blurs or rounds it.
-
-    Args:
-        frame: a PyAV frame.
-        limited: stretch broadcast luminance (16 to 235) to the full range, see :func:`is_limited`.
-
-    Returns:
-        (H, W) uint8, or uint16 for more than 8 bits.
-    """
-    luminance = _luminance_plane(frame)
-    if luminance is None:
-        return rgb_to_grey(frame.reformat(format="rgb24").to_ndarray())
-    bits = frame.format.components[0].bits
-    return full_range(bits)[luminance] if limited else luminance.astype(luminance.dtype.newbyteorder("="))
-
-
-def is_limited(frame: Any) -> bool:
-    """Whether a frame's luminance keeps to the broadcast range, 16 to 235 of 8 bits.
-
-    Most files say so or are silent, and silence means that it does. But some recorders and encoders write the full range
-    and are silent as well: then the black border of a fluoroscopic image lies below 16, where broadcast video has nothing.
-
-    Args:
-        frame: the first frame of the video.
-
-    Returns:
-        True where the luminance is to be stretched.
-    """
-    name = frame.format.name
-    luminance = _luminance_plane(frame)
-    if luminance is None or name.startswith(("gray", "yuvj")) or int(frame.color_range) == 2:
-        return False
-    if int(frame.color_range) == 1:
-        return True
-    scale = 1 << (frame.format.components[0].bits - 8)
-    outside = (luminance < 12 * scale) | (luminance > 240 * scale)
-    return bool(outside.mean() <= 0.005)
-
-
-def _luminance_plane(frame: Any) -> np.ndarray | None:
-    """(H, W) luminance samples as decoded, None for a frame of another colour model."""
-    form = frame.format
-    if form.is_rgb or form.has_palette or not form.name.startswith(("gray", "yuv", "nv", "yuyv", "uyvy", "p0")):
-        return None
-    if not form.is_planar and not form.name.startswith("gray"):
-        frame = frame.reformat(format="yuv422p")
-        form = frame.format
-    bits = form.components[0].bits
-    plane = frame.planes[0]
-    word = np.dtype("u1") if bits <= 8 else np.dtype(">u2" if form.is_big_endian else "<u2")
-    rows = np.frombuffer(plane, word).reshape(-1, plane.line_size // word.itemsize)
-    luminance = rows[: frame.height, : frame.width]
-    if form.name.startswith("p0"):  # 10 to 16 bits kept in the high bits
-        luminance = luminance >> (16 - bits)
-    return luminance

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 BASE = "1.2.840.10008.1.2"
 SYNTAX = {
@@ -147,7 +147,12 @@ def save(dataset: FileDataset, path: str | Path, uid: str) -> Path:
         else:
             dataset.is_little_endian = uid != SYNTAX["big"]
             dataset.is_implicit_VR = uid == BASE
+            known = not uid.startswith(f"{BASE}.4.2") or UID(uid).is_transfer_syntax
+            if not known:  # pydicom 2 does not know HTJ2K: a UID of the same length takes its place
+                dataset.file_meta.TransferSyntaxUID = SYNTAX["mpeg2"]
             dataset.save_as(path, write_like_original=False)
+            if not known:
+                path.write_bytes(path.read_bytes().replace(SYNTAX["mpeg2"].encode(), uid.encode(), 1))
     return path
 
 

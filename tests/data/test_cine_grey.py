@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from monai_agglo.data import CineReadError, open_cine
-from monai_agglo.data.cine_grey import expand_segments
+from monai_agglo.data.cine_palette import expand_segments
 
 
 def table(first, values, bits=16):

@@ -197,6 +197,13 @@ def test_mixed_folder_is_one_sentence_or_a_choice(tmp_path):
         open_cine(folder, series=3)
 
 
+def test_folders_in_a_folder(tmp_path):
+    frames = moving_disc(frames=3)
+    write_series(tmp_path / "disc" / "IMAGES" / "S1", frames)
+    (tmp_path / "disc" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    np.testing.assert_array_equal(open_cine(tmp_path / "disc").read(), frames.transpose(1, 2, 0))
+
+
 def test_folder_with_one_multiframe_file(tmp_path):
     frames = moving_disc()
     write_cine(tmp_path / "s" / "x", frames)
@@ -253,7 +260,8 @@ def test_readers_travel_to_other_processes(tmp_path):
 
 def test_view(tmp_path):
     cases = [
-        ({"ViewPosition": "LL"}, "lateral"), ({"ViewPosition": "AP"}, "ap"), ({"PatientOrientation": ["A", "F"]}, "lateral"),
+        ({"ViewPosition": "LL"}, "lateral"), ({"ViewPosition": "AP"}, "ap"),
+        ({"PatientOrientation": ["A", "F"]}, "lateral"),
         ({"PatientOrientation": ["L", "F"]}, "ap"), ({"SeriesDescription": "VFSS LATERAL thin"}, "lateral"),
         ({"SeriesDescription": "VFSS a.p. view"}, None), ({"SeriesDescription": "AP view"}, "ap"), ({}, None),
     ]  # fmt: skip
@@ -261,12 +269,27 @@ def test_view(tmp_path):
         assert open_cine(write_cine(tmp_path / "x.dcm", moving_disc(), tags=tags)).meta["view"] == view
 
 
-def test_provenance(tmp_path):
+def test_rescale_and_voi_give_float32_of_everything(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(moving_disc(frames=1)[0]).save(tmp_path / "x.png")
+    rgb = np.repeat(moving_disc()[..., None], 3, axis=-1)
+    for path in (tmp_path / "x.png", write_cine(tmp_path / "x.dcm", rgb, kind="MFSCRGB")):
+        for options in ({"rescale": True}, {"voi": True}):
+            cine = open_cine(path, **options)
+            assert cine.dtype == np.float32 and cine.read().dtype == np.float32 and next(iter(cine)).dtype == np.float32
+        assert open_cine(path).read().dtype == np.uint8
+
+
+def test_provenance(tmp_path, caplog):
     from pydicom.dataset import Dataset as Item
     from pydicom.sequence import Sequence as Items
 
     tags = {"LossyImageCompression": "01", "MaskSubtractionSequence": Items([Item()]), "PixelAspectRatio": ["4", "3"]}
-    meta = open_cine(write_cine(tmp_path / "x.dcm", moving_disc(bits=10), bits=10, tags=tags)).meta
+    with caplog.at_level("WARNING"):
+        meta = open_cine(write_cine(tmp_path / "x.dcm", moving_disc(bits=10), bits=10, tags=tags)).meta
+    assert "mask subtraction" in caplog.text and str(tmp_path) not in caplog.text
+    assert meta["nominal_fps"] == pytest.approx(30.0, abs=0.01)
     assert meta["lossy"] and meta["mask_subtraction"] and meta["bits_stored"] == 10
     assert meta["pixel_aspect"] == pytest.approx(4 / 3)
     assert meta["photometric"] == "MONOCHROME2" and meta["space"] == "RAS"

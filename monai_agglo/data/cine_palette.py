@@ -1,0 +1,102 @@
+"""Colour palettes, plain and segmented."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from .cine_errors import fail
+from .cine_header import numbers, value
+
+RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601, which YBR_FULL uses
+
+
+def palette_to_grey(dataset: Any, shown: object) -> tuple[int, np.ndarray]:
+    """The luminance of a colour palette.
+
+    Args:
+        dataset: holds the red, green and blue tables, plain or segmented.
+        shown: path for messages.
+
+    Returns:
+        The first mapped value, and the luminance of each entry in the entries' depth (uint8 or uint16).
+
+    Raises:
+        CineReadError: a table is missing or too short.
+    """
+    tables = []
+    first = 0
+    bits = 16
+    for name in ("Red", "Green", "Blue"):
+        descriptor = numbers(dataset, f"{name}PaletteColorLookupTableDescriptor")
+        plain = value(dataset, f"{name}PaletteColorLookupTableData")
+        segmented = value(dataset, f"Segmented{name}PaletteColorLookupTableData")
+        if len(descriptor) != 3 or not isinstance(plain or segmented, bytes):
+            raise fail(shown, "the colour palette is missing")
+        count, first, bits = int(descriptor[0]) & 0xFFFF or 65536, int(descriptor[1]), int(descriptor[2])
+        if bits not in (8, 16):
+            raise fail(shown, "the colour palette has entries of neither 8 nor 16 bits")
+        if plain is not None:
+            table = _plain_palette(plain, count, bits)
+        else:
+            table = expand_segments(segmented, count, bits)
+        if len(table) < count:
+            raise fail(shown, "the colour palette is shorter than it says")
+        tables.append(table[:count])
+    if len({len(table) for table in tables}) != 1:
+        raise fail(shown, "the tables of the colour palette differ in length")
+    rgb = np.stack(tables, axis=-1).astype(np.float64)
+    weights = np.array([RED, GREEN, BLUE])
+    grey = np.rint(rgb @ weights)
+    if bits == 16 and not (rgb.astype(np.uint16) & 0xFF).any():  # entries of 8 bits, kept in the high byte
+        grey, bits = np.rint(rgb @ weights / 256), 8
+    return first, grey.astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _plain_palette(data: bytes, count: int, bits: int) -> np.ndarray:
+    if bits == 8 and len(data) < 2 * count:
+        return np.frombuffer(data, "u1")
+    table = np.frombuffer(data[: len(data) & ~1], "<u2")
+    return table & 0xFF if bits == 8 else table
+
+
+def expand_segments(data: bytes, count: int, bits: int) -> np.ndarray:
+    """Expand a segmented palette (PS3.3 C.7.9.2) and stop at its stated length.
+
+    Args:
+        data: the segments, little endian.
+        count: entries that the descriptor states.
+        bits: 8 or 16.
+
+    Returns:
+        Up to ``count`` entries.
+    """
+    width = bits // 8
+    words = struct.unpack(f"<{len(data) // width}{'BH'[width - 1]}", data[: len(data) // width * width])
+    out: list[int] = []
+
+    def run(position: int, segments: int, depth: int) -> None:
+        while position + 1 < len(words) and segments and len(out) < count:
+            kind, length = words[position], words[position + 1]
+            position += 2
+            if kind == 0:
+                out.extend(words[position : position + length])
+                position += length
+            elif kind == 1 and out and position < len(words):
+                target = words[position]
+                out.extend(np.rint(np.linspace(out[-1], target, length + 1)[1:]).astype(int).tolist())
+                position += 1
+            elif kind == 2 and depth == 0:
+                step = 2 if width == 2 else 4
+                raw = words[position : position + step]
+                offset = sum(word << (8 * width * i) for i, word in enumerate(raw))
+                run(offset // width, length, 1)
+                position += step
+            else:
+                return
+            segments -= 1
+
+    run(0, len(words), 0)
+    return np.array(out[:count], np.int64)
