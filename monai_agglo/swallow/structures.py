@@ -63,7 +63,7 @@ STRUCTURES: tuple[Structure, ...] = (
     ),
     Structure(
         16, "laryngeal_vestibule", "Laryngeal vestibule", (197, 176, 213),
-        ("laryngeal-vestibule", PRIVATE, "Laryngeal vestibule"), 73, True,
+        ("vestibule", PRIVATE, "Laryngeal vestibule"), 73, True,
     ),
     Structure(
         17, "ues", "Upper oesophageal sphincter", (196, 156, 148),
