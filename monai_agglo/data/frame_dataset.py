@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,59 +15,12 @@ from monai.data import Dataset
 from monai.transforms import Compose
 from torch.utils.data import Sampler
 
-from .atomic import atomic_path
+from .frame_store import FrameStore
 from .transforms import PackCined
 
-__all__ = ["CineFrameDataset", "EpochBatchSampler", "describe_transform", "file_hash"]
+__all__ = ["CineFrameDataset", "EpochBatchSampler"]
 
 logger = logging.getLogger(__name__)
-
-STORE_VERSION = 1
-
-
-def file_hash(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, or of all files of a folder in the order of their names.
-
-    Args:
-        path: file or folder.
-
-    Returns:
-        Hexadecimal digest of the content; names do not enter.
-
-    Raises:
-        FileNotFoundError: when there is no such file or folder.
-    """
-    path = Path(path)
-    digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def describe_transform(transform, depth: int = 6):
-    """What a transform does, as JSON-able data: class and plain settings, recursively.
-
-    Args:
-        transform: any object.
-        depth: levels to descend.
-
-    Returns:
-        Numbers, strings, lists and dictionaries.
-    """
-    if transform is None or isinstance(transform, (bool, int, float, str)):
-        return transform
-    if isinstance(transform, (list, tuple, set)):
-        return [describe_transform(x, depth - 1) for x in transform]
-    if isinstance(transform, dict):
-        return {str(k): describe_transform(v, depth - 1) for k, v in sorted(transform.items(), key=str)}
-    kind = transform if isinstance(transform, type) else type(transform)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if depth <= 0 or not hasattr(transform, "__dict__") or isinstance(transform, type):
-        return name
-    return [name, describe_transform({k: v for k, v in vars(transform).items() if k != "R"}, depth - 1)]
 
 
 class CineFrameDataset(Dataset):
@@ -121,17 +72,19 @@ class CineFrameDataset(Dataset):
             raise ValueError("the transform of a CineFrameDataset needs one PackCined, where the frame store begins")
         self.fixed = Compose(steps[: cut + 1])
         self.varying = Compose(steps[cut + 1 :])
-        self.cache_dir = Path(cache_dir)
         self.clip = clip
         self.frames_per_case = frames_per_case
         self.sizes = sorted((int(epoch), int(size)) for epoch, size in sizes)
         self.max_frames = max_frames
         self.seed = int(seed)
-        recipe = json.dumps([STORE_VERSION, describe_transform(self.fixed)], sort_keys=True)
-        self._recipe = hashlib.sha256(recipe.encode()).hexdigest()
-        self.keys, self.content = zip(*(self._key(item) for item in self.data))
-        self._prepare(workers, progress)
-        self.info = [json.loads(self._path(key, "json").read_text()) for key in self.keys]
+        self.store = FrameStore(cache_dir, self.fixed)
+        self.keys, self.content = zip(*(self.store.key(item) for item in self.data))
+        entries = self._prepare(workers, progress)
+        # The patient stands in the datalist only: equal files of two patients share an entry of the store.
+        self.info = [
+            {**entries[key], "patient_id": str(item.get("patient_id") or key[:12])}
+            for key, item in zip(self.keys, self.data)
+        ]
         self.samples = self._list_samples()
 
     @property
@@ -139,35 +92,37 @@ class CineFrameDataset(Dataset):
         """SHA-256 over the contents of all cases, in any order."""
         return hashlib.sha256("".join(sorted(self.content)).encode()).hexdigest()
 
-    def _key(self, item: dict) -> tuple[str, str]:
-        parts = {k: file_hash(item[k]) for k in ("image", "label") if item.get(k) is not None}
-        parts.update({k: item[k] for k in ("labelled_structures", "labelled_frames") if k in item})
-        content = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return hashlib.sha256((content + self._recipe).encode()).hexdigest()[:32], content
-
-    def _path(self, key: str, kind: str) -> Path:
-        return self.cache_dir / key[:2] / f"{key}.{kind}"
-
-    def _prepare(self, workers: int, progress: bool) -> None:
-        missing = {key: item for key, item in zip(self.keys, self.data) if not self._path(key, "json").is_file()}
-        if not missing:
-            return
+    def _prepare(self, workers: int, progress: bool) -> dict[str, dict]:
+        """Descriptions of all cases by key, after those that are missing were made."""
+        entries = {key: self.store.entry(key) for key in self.keys}
+        missing = {key: item for key, item in zip(self.keys, self.data) if entries[key] is None}
         rank, world = _rank()
         # Every rank starts with its own share; by the time it reaches the others' they mostly exist.
         todo = sorted(missing.items(), key=lambda pair: (int(pair[0], 16) - rank) % world)
-        bar = _progress(len(todo), progress and rank == 0)
-        if workers > 0 and len(todo) > 1:
-            # Forking a process in which torch already runs threads may dead-lock: start clean ones.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-                jobs = [pool.submit(_write_case, self.fixed, item, self.cache_dir, key) for key, item in todo]
-                for job in as_completed(jobs):
-                    job.result()
+        with _progress(len(todo), progress and rank == 0) as bar:
+            if workers > 0 and len(todo) > 1:
+                # Forking a process in which torch already runs threads may dead-lock: start clean ones.
+                with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+                    jobs = [pool.submit(self.store.write, item, key) for key, item in todo]
+                    try:
+                        for job in as_completed(jobs):
+                            job.result()
+                            bar.update()
+                    except BaseException:
+                        # What is wrong with one case is told now, not after an hour with all the others.
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        raise
+            else:
+                for key, item in todo:
+                    self.store.write(item, key)
                     bar.update()
-        else:
-            for key, item in todo:
-                _write_case(self.fixed, item, self.cache_dir, key)
-                bar.update()
-        bar.close()
+        return {key: entry or self._made(key) for key, entry in entries.items()}
+
+    def _made(self, key: str) -> dict:
+        entry = self.store.entry(key)
+        if entry is None:
+            raise ValueError(f"{self.store.folder} does not keep what is written there: is the disk full?")
+        return entry
 
     def _list_samples(self) -> list[tuple[int, int]]:
         """(case, frame) for every usable frame, or (case, number of the draw)."""
@@ -211,14 +166,15 @@ class CineFrameDataset(Dataset):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         epoch, number = (int(index[0]), int(index[1])) if isinstance(index, (tuple, list)) else (0, int(index))
+        number = range(len(self))[number]
         case, n = self.samples[number]
         info = self.info[case]
-        frames = np.load(self._path(self.keys[case], "image.npy"), mmap_mode="r")
+        frames = self.store.array(self.keys[case], "image")
         labelled = None if info["labelled"] is None else np.asarray(info["labelled"], bool)
         chosen = self._choose(info, epoch, case, n, len(frames))
         sample = {"image": np.ascontiguousarray(frames[chosen])}
         if labelled is not None:
-            masks = np.load(self._path(self.keys[case], "label.npy"), mmap_mode="r")
+            masks = self.store.array(self.keys[case], "label")
             sample |= {"label": np.ascontiguousarray(masks[chosen]), "labelled": labelled[:, chosen]}
         if self.clip is None:
             sample |= {"patient_id": info["patient_id"], "case": case}
@@ -308,22 +264,3 @@ def _progress(total: int, show: bool):
     from tqdm import tqdm
 
     return tqdm(total=total, desc="preparing cines", unit="cine", disable=not show, delay=2)
-
-
-def _write_case(fixed: Callable, item: dict, cache_dir: Path, key: str) -> None:
-    """Prepare one case; the small description is written last and marks the case as complete."""
-    folder = cache_dir / key[:2]
-    if (folder / f"{key}.json").is_file():
-        return
-    packed = fixed(dict(item))
-    for name in ("image", "label"):
-        if packed.get(name) is not None:
-            with atomic_path(folder / f"{key}.{name}.npy") as path, open(path, "wb") as stream:
-                np.save(stream, np.asarray(packed[name]))
-    labelled = packed.get("labelled")
-    info = {
-        "patient_id": str(item.get("patient_id") or key[:12]),
-        "labelled": None if labelled is None else np.asarray(labelled).astype(int).tolist(),
-    }
-    with atomic_path(folder / f"{key}.json") as path:
-        path.write_text(json.dumps(info))

@@ -1,0 +1,204 @@
+"""Prepared cines on disk: memory-mapped frames and masks, found again by what they were made of."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import logging
+import os
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+
+from .atomic import atomic_path
+
+__all__ = ["FrameStore", "describe_transform", "file_hash"]
+
+logger = logging.getLogger(__name__)
+
+STORE_VERSION = 1
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, or of all files of a folder in the order of their names.
+
+    Args:
+        path: file or folder.
+
+    Returns:
+        Hexadecimal digest of the content; names do not enter.
+
+    Raises:
+        FileNotFoundError: when there is no such file or folder.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with open(file, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_transform(transform, depth: int = 6):
+    """What a transform does, as JSON-able data: class and plain settings, recursively.
+
+    Args:
+        transform: any object.
+        depth: levels to descend; deeper objects (the readers of an image loader) are described by the settings in which
+            they differ from the defaults of their class.
+
+    Returns:
+        Numbers, strings, lists and dictionaries, the same in every process.
+    """
+    if transform is None or isinstance(transform, (bool, int, float, str)):
+        return transform
+    if isinstance(transform, (list, tuple)):
+        return [describe_transform(x, depth - 1) for x in transform]
+    if isinstance(transform, (set, frozenset)):
+        return sorted((describe_transform(x, depth - 1) for x in transform), key=repr)
+    if isinstance(transform, dict):
+        return {str(k): describe_transform(v, depth - 1) for k, v in sorted(transform.items(), key=str)}
+    if isinstance(transform, (type, types.FunctionType, types.BuiltinFunctionType)):
+        name = f"{transform.__module__}.{transform.__qualname__}"
+        code = getattr(transform, "__code__", None)
+        # Two lambdas of one module share their name; constants that are code themselves print an address.
+        constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)] if code else []
+        return [name, code.co_code.hex(), code.co_names, repr(constants)] if code else name
+    name = f"{type(transform).__module__}.{type(transform).__qualname__}"
+    if isinstance(transform, functools.partial):
+        return [name, describe_transform([transform.func, transform.args, transform.keywords], depth - 1)]
+    if isinstance(transform, (np.ndarray, torch.Tensor)):
+        array = np.ascontiguousarray(transform)
+        return [name, str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+    if not hasattr(transform, "__dict__"):
+        text = repr(transform)
+        return name if " at 0x" in text else [name, text]
+    if depth <= 0:
+        unusual = _unusual_settings(transform)
+        return [name, unusual] if unusual else name
+    return [name, describe_transform({k: v for k, v in vars(transform).items() if k != "R"}, depth - 1)]
+
+
+def _unusual_settings(thing) -> dict:
+    """Attributes (and entries of dictionaries of options) that differ from the constructor's defaults."""
+    try:
+        parameters = inspect.signature(type(thing)).parameters
+    except (TypeError, ValueError):
+        return {}
+    settings = {}
+    for name, value in vars(thing).items():
+        settings |= {str(k): v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict) and name in parameters:
+            settings[name] = value
+    default = {name: describe_transform(p.default, 0) for name, p in parameters.items() if p.default is not p.empty}
+    return {
+        name: told
+        for name, value in sorted(settings.items())
+        if name in default and (told := describe_transform(value, 0)) != default[name]
+    }
+
+
+class FrameStore:
+    """Prepared cines in a folder, named by the hash of their content and of the transforms that prepared them.
+
+    An entry is ``image.npy`` (uint8, T, H, W), ``label.npy`` (packed uint16, T, H, W) and a small JSON file that is
+    written last: a process killed in the middle leaves no entry.
+
+    Args:
+        folder: made when missing.
+        fixed: transforms ending with :class:`~monai_agglo.data.PackCined`.
+    """
+
+    def __init__(self, folder: str | os.PathLike, fixed: Compose) -> None:
+        self.folder = Path(folder)
+        self.fixed = fixed
+        recipe = json.dumps([STORE_VERSION, describe_transform(fixed)], sort_keys=True)
+        self.recipe = hashlib.sha256(recipe.encode()).hexdigest()
+
+    def key(self, item: dict) -> tuple[str, str]:
+        """Name of a case's entry, and the hash of its content alone.
+
+        Args:
+            item: case with ``image`` and ``label`` paths, ``labelled_structures`` and ``labelled_frames``.
+
+        Returns:
+            Two hexadecimal strings. Patient and file names do not enter.
+        """
+        parts = {k: file_hash(item[k]) for k in ("image", "label") if item.get(k) is not None}
+        parts.update({k: item[k] for k in ("labelled_structures", "labelled_frames") if k in item})
+        content = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256((content + self.recipe).encode()).hexdigest()[:32], content
+
+    def path(self, key: str, kind: str) -> Path:
+        """File of an entry; ``kind`` is ``json``, ``image.npy`` or ``label.npy``."""
+        return self.folder / key[:2] / f"{key}.{kind}"
+
+    def array(self, key: str, name: str) -> np.ndarray:
+        """Memory-mapped ``image`` or ``label`` of an entry."""
+        return np.load(self.path(key, f"{name}.npy"), mmap_mode="r")
+
+    def entry(self, key: str) -> dict | None:
+        """Description of an entry.
+
+        Args:
+            key: from :meth:`key`.
+
+        Returns:
+            ``labelled``: which structures are labelled in which frames (S lists of T), or None. None when there is no
+            whole entry; a damaged one (a full disk, a copy that broke off) counts as absent and is made again.
+        """
+        if not self.path(key, "json").is_file():
+            return None
+        try:
+            info = json.loads(self.path(key, "json").read_text())
+            shape = self.array(key, "image").shape
+            if info["labelled"] is not None and (
+                self.array(key, "label").shape != shape or np.shape(info["labelled"])[1:] != shape[:1]
+            ):
+                raise ValueError("frames and masks do not belong together")
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is damaged and is made again: %s", self.path(key, "json"), error)
+            return None
+        return info
+
+    def write(self, item: dict, key: str) -> None:
+        """Prepare a case, unless another process did it meanwhile.
+
+        Args:
+            item: case of a datalist.
+            key: from :meth:`key`.
+
+        Raises:
+            ValueError: when a file of the case cannot be used; one sentence.
+        """
+        if self.entry(key) is not None:
+            return
+        packed = self._prepare(item)
+        for name in ("image", "label"):
+            if packed.get(name) is not None:
+                with atomic_path(self.path(key, f"{name}.npy")) as path, open(path, "wb") as stream:
+                    np.save(stream, np.asarray(packed[name]))
+        labelled = packed.get("labelled")
+        info = {"labelled": None if labelled is None else np.asarray(labelled).astype(int).tolist()}
+        with atomic_path(self.path(key, "json")) as path:
+            path.write_text(json.dumps(info))
+
+    def _prepare(self, item: dict) -> dict:
+        try:
+            return self.fixed(dict(item))
+        except RuntimeError as error:
+            # MONAI wraps what a transform raises in "applying transform <object at ...>"; the reason is what helps.
+            cause: BaseException | None = error
+            while isinstance(cause, RuntimeError):
+                cause = cause.__cause__
+            if not isinstance(cause, ValueError):
+                raise
+            named = any(Path(str(item[key])).name in str(cause) for key in ("image", "label") if item.get(key))
+            raise ValueError(str(cause) if named else f"{item['image']}: {cause}") from error
