@@ -18,6 +18,8 @@ __all__ = ["UNLABELLED", "LoadCineMasksd", "pack_masks", "read_cine_masks", "unp
 
 logger = logging.getLogger(__name__)
 
+NIFTI = (".nii", ".nii.gz")
+ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 UNLABELLED = 255
 """Value of a mask channel that nobody labelled: unknown, not absent."""
 
@@ -61,30 +63,46 @@ def unpack_masks(packed: np.ndarray, structures: int) -> np.ndarray:
 def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The stored array, and its index-to-world matrix (3 x 3) when the file states one."""
     name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
+    if name.endswith(NIFTI):
         import nibabel
 
         image = nibabel.load(path)
         array = np.asanyarray(image.dataobj)
         stated = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
         return array, np.asarray(image.affine)[:3, :3] if stated else None
-    if name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+    if name.endswith(ITK):
         import itk
 
-        image = itk.imread(str(path))
-        array = itk.array_from_image(image)
-        array = np.moveaxis(array, -1, 0).T if image.GetNumberOfComponentsPerPixel() > 1 else array.T
+        header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+        if header is None:
+            raise ValueError("the file is absent or of another type than its name says")
+        header.SetFileName(str(path))
+        header.ReadImageInformation()
+        if header.GetNumberOfComponents() > 1:  # imread knows vectors of a few lengths only
+            reader = itk.ImageFileReader[itk.VectorImage[itk.UC, 3]].New(FileName=str(path))
+            reader.Update()
+            image = reader.GetOutput()
+            array = np.moveaxis(itk.array_from_image(image), -1, 0).T
+        else:
+            image = itk.imread(str(path))
+            array = itk.array_from_image(image).T
         direction = itk.array_from_matrix(image.GetDirection())
-        return array, direction[:3, :3] if direction.shape[0] >= 3 else None
-    raise ValueError(f"{path.name}: masks must be NIfTI (.nii, .nii.gz) or NRRD (.nrrd, .mha), not this file type")
+        matrix = direction[:3, :3] if direction.shape[0] >= 3 else None
+        if array.ndim == 4:  # channels do not tell who wrote the file here: ITK's order unless the matrix says other
+            return (array if _rows_first(matrix) else array.swapaxes(0, 1)), None
+        return array, matrix
+    raise ValueError(f"{path}: masks must be NIfTI (.nii, .nii.gz) or NRRD (.nrrd, .mha), not this file type")
+
+
+def _rows_first(matrix: np.ndarray | None) -> bool:
+    """Whether a file's matrix says that the first axis runs down the rows, along world y."""
+    return matrix is not None and bool(abs(matrix[1, 0]) > abs(matrix[0, 0]))
 
 
 def _columns_first(matrix: np.ndarray | None, array: np.ndarray) -> bool:
     """Whether the first axis runs along a row of the image (ITK's order) instead of down its rows (ours)."""
-    if matrix is not None and abs(matrix[1, 0]) > abs(matrix[0, 0]):
-        return False
-    # Four axes (rows, columns, frames, structures) are written by this package only, always rows first.
-    return array.ndim != 4
+    # Four axes (rows, columns, frames, structures) in NIfTI are written by this package only, always rows first.
+    return array.ndim != 4 and not _rows_first(matrix)
 
 
 def read_cine_masks(
@@ -112,10 +130,9 @@ def read_cine_masks(
     path = Path(path)
     try:
         array, matrix = _read_array(path)
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(f"cannot read the masks {path}: {error}") from error
+    except Exception as error:  # each library has its own kinds
+        text = " ".join(str(error).split())
+        raise ValueError(text if str(path) in text else f"{path}: cannot be read as masks: {text}") from error
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim not in (3, 4):
@@ -143,10 +160,13 @@ def read_cine_masks(
         for s in range(structures):
             np.greater(array[..., s], 0.5, out=masks[s].view(bool))
         return masks
-    labels = np.rint(array).astype(np.int64) if array.dtype.kind == "f" else array
-    highest = int(labels.max(initial=0))
-    if highest > len(STRUCTURES) or int(labels.min(initial=0)) < 0:
-        raise ValueError(f"{path}: label value {highest} is no structure; ids are 1..{len(STRUCTURES)}")
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{path}: a label map has one number per pixel, not {array.dtype}")
+    lowest, highest = array.min(initial=0), array.max(initial=0)
+    if not (lowest > -0.5 and highest < len(STRUCTURES) + 0.5):  # so that NaN is refused too
+        wrong = highest if lowest > -0.5 else lowest
+        raise ValueError(f"{path}: label value {wrong:g} is no structure; ids are 1..{len(STRUCTURES)}")
+    labels = np.rint(array) if array.dtype.kind == "f" else array
     return np.stack([labels == STRUCTURES[s].id for s in range(structures)]).astype(np.uint8)
 
 
@@ -195,7 +215,10 @@ class LoadCineMasksd(MapTransform):
                     continue
                 raise ValueError(f"the case has no {key!r}; name its mask file or leave it out of training")
             masks = read_cine_masks(d[key], shape, self.structures)
-            labelled = labelled_channels(d, masks.shape[0], masks.shape[3])
+            try:
+                labelled = labelled_channels(d, masks.shape[0], masks.shape[3])
+            except ValueError as error:
+                raise ValueError(f"{d[key]}: {error}") from error
             for s, t in zip(*np.nonzero(~labelled)):
                 masks[s, :, :, t] = UNLABELLED
             meta = {"affine": image.affine.clone()} if isinstance(image, MetaTensor) else {}
