@@ -22,7 +22,7 @@ class RandCineGeometryd(Randomizable, MapTransform):
         flip: probability of a left-right mirror.
         bend: probability of a smooth elastic deformation.
         bend_pixels: its largest displacement as a fraction of the canvas.
-        prob: probability that anything of this happens; else the cine is only fitted to the canvas.
+        prob: probability that anything of this happens; else the cine is only fitted to the middle of the canvas.
         image_key: uint8 (T, H, W).
         label_key: packed uint16 (T, H, W); may be absent.
     """
@@ -56,19 +56,20 @@ class RandCineGeometryd(Randomizable, MapTransform):
         self.image_key = image_key
         self.label_key = label_key
 
-    def _matrix(self, height: int, width: int, size: int) -> tuple[np.ndarray, float]:
+    def _matrix(self, height: int, width: int, size: int, moved: bool) -> tuple[np.ndarray, float]:
         """Canvas-to-source affine (2 x 3) and the zoom; draws the random numbers."""
         uniform = self.R.uniform
         fit = size / max(height, width)
         zoom, angle, shear, stretch, dx, dy = 1.0, 0.0, 0.0, 1.0, 0.0, 0.0
-        if self.R.rand() < self.prob:
+        mirror = 1.0
+        if moved:
             zoom = float(np.exp(uniform(*np.log(self.scale))))
             # Most patients sit upright: small tilts are more frequent than large ones.
             angle = float(np.clip(self.R.normal(0, 0.5), -1, 1)) * np.deg2rad(self.rotate)
             shear = np.tan(np.deg2rad(uniform(-self.shear, self.shear)))
             stretch = float(np.exp(uniform(-self.stretch, self.stretch)))
             dx, dy = uniform(-self.shift, self.shift, 2) * size
-        mirror = -1.0 if self.R.rand() < self.flip else 1.0
+            mirror = -1.0 if self.R.rand() < self.flip else 1.0
         cos, sin = np.cos(angle), np.sin(angle)
         linear = (
             np.array([[cos, -sin], [sin, cos]])
@@ -103,8 +104,9 @@ class RandCineGeometryd(Randomizable, MapTransform):
         frames = d[self.image_key]
         labels = d.get(self.label_key)
         size = int(d.get("size") or self.size)
-        matrix, zoom = self._matrix(frames.shape[1], frames.shape[2], size)
-        maps = self._bend_maps(matrix, size, zoom) if self.R.rand() < self.bend else None
+        moved = bool(self.R.rand() < self.prob)
+        matrix, zoom = self._matrix(frames.shape[1], frames.shape[2], size, moved)
+        maps = self._bend_maps(matrix, size, zoom) if moved and self.R.rand() < self.bend else None
         # Outside the source: black as behind a collimator, bright as an open field, or the border repeated.
         border = self.R.choice(3, p=[0.5, 0.15, 0.35])
         mode = cv2.BORDER_REPLICATE if border == 2 else cv2.BORDER_CONSTANT
@@ -124,12 +126,16 @@ class RandCineGeometryd(Randomizable, MapTransform):
     def _warp(plane, shape, matrix, maps, size, linear, mode, fill):
         method = cv2.INTER_LINEAR if linear else cv2.INTER_NEAREST
         factor = np.array([plane.shape[1] / shape[1], plane.shape[0] / shape[0]])
+        # Pixel centres: index i of the full frame lies at (i + 0.5) * factor - 0.5 of the shrunk one.
+        offset = (factor - 1) / 2
         if maps is not None:
             x, y = maps
-            if factor[0] != 1:
-                x, y = x * np.float32(factor[0]), y * np.float32(factor[1])
+            if plane.shape != shape:
+                x = x * np.float32(factor[0]) + np.float32(offset[0])
+                y = y * np.float32(factor[1]) + np.float32(offset[1])
             return cv2.remap(plane, x, y, method, borderMode=mode, borderValue=fill)
         scaled = matrix * factor[:, None]
+        scaled[:, 2] += offset
         flags = method | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(plane, scaled, (size, size), flags=flags, borderMode=mode, borderValue=fill)
 
