@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 from pathlib import Path
@@ -148,12 +149,15 @@ class ResumableCheckpoint:
 
     def position(self, engine: Engine) -> None:
         """Tell the sampler which epoch begins and how much of it is already done."""
+        done = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
+        if done == 0:
+            # Saved between two epochs: the data loader's draw at the start of an epoch is still to come.
+            self.restore_random(engine)
         if self.sampler is not None:
-            done = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
             self.sampler.set_position(engine.state.epoch, done)
 
     def restore_random(self, engine: Engine) -> None:
-        """Restore the generators once, after the data loader has taken its own draws from them."""
+        """Restore the generators once; within an epoch after the data loader has drawn from them to start."""
         if self._random is not None:
             set_random_state(self._random)
             self._random = None
@@ -203,9 +207,11 @@ class BestWeights:
 
     def compare(self, engine: Engine) -> None:
         """Keep the weights if they are the best so far."""
-        value = engine.state.metrics[self.metric]
+        value = float(engine.state.metrics[self.metric])
+        if math.isnan(value):  # nothing could be measured, and no later value would ever exceed it
+            return
         if self.best is None or value > self.best:
-            self.best, self.epoch = float(value), int(engine.state.epoch)
+            self.best, self.epoch = value, int(engine.state.epoch)
             if _rank() == 0:
                 save_atomically(_plain(self.network).state_dict(), self.path)
                 logger.info("%s %.4f in epoch %d: weights kept in %s", self.metric, value, self.epoch, self.path)
