@@ -88,6 +88,8 @@ class CineInferer(Inferer):
         super().__init__()
         if window < 1 or context < 0:
             raise ValueError(f"window must be at least 1 and context at least 0, not {window} and {context}")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is a probability, 0 to 1, not {threshold}")
         self.window = window
         self.threshold = threshold
         self.context = context
@@ -98,7 +100,8 @@ class CineInferer(Inferer):
         """Run.
 
         Args:
-            inputs: (B, 1, H, W, T); it may lie on another device than the network's parameters.
+            inputs: (B, 1, H, W, T); it may lie on another device than the network's parameters: windows are brought
+                there, and their results back, one by one.
             network: network from (B, 1, H, W, t) to logits (B, S, H, W, t).
             args: further arguments of the network.
             kwargs: further arguments of the network.
@@ -110,6 +113,8 @@ class CineInferer(Inferer):
 
         plain = inputs.as_subclass(torch.Tensor)
         frames = plain.shape[-1]
+        parameter = next(network.parameters(), None) if isinstance(network, torch.nn.Module) else None
+        device = plain.device if parameter is None else parameter.device
         result: torch.Tensor | None = None
         # A logit above this is a probability above the threshold: saves the sigmoid of every pixel.
         cut = None if self.threshold is None else float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
@@ -117,12 +122,13 @@ class CineInferer(Inferer):
         for start in tqdm(starts, desc="segmenting", unit="window", disable=not self.progress, delay=2):
             stop = min(start + self.window, frames)
             first, last = max(0, start - self.context), min(frames, stop + self.context)
-            with _autocast(plain, self.dtype):
-                logits = network(plain[..., first:last], *args, **kwargs)
+            part = plain[..., first:last].to(device)
+            with _autocast(part, self.dtype):
+                logits = network(part, *args, **kwargs)
             logits = logits[..., start - first : stop - first]
             part = logits.float() if cut is None else (logits > cut).to(torch.uint8)
             if result is None:
-                result = torch.empty((*part.shape[:-1], frames), dtype=part.dtype, device=part.device)
+                result = torch.empty((*part.shape[:-1], frames), dtype=part.dtype, device=plain.device)
             result[..., start:stop] = part
         if hasattr(inputs, "meta"):
             from monai.data import MetaTensor
