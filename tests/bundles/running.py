@@ -1,6 +1,9 @@
 """Runs of the bundle's configs on tiny data."""
 
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 TINY = {
     "image_size": 48,
@@ -23,3 +26,14 @@ def run(bundle, *names, **overrides):
     import monai.bundle
 
     monai.bundle.run(config_file=configs(bundle, *names), logging_file=False, **overrides)
+
+
+@contextmanager
+def fails_because(kind, words):
+    """MONAI wraps what goes wrong in a config: the first cause is what is meant."""
+    with pytest.raises(Exception) as caught:
+        yield
+    error = caught.value
+    while error.__cause__ is not None:
+        error = error.__cause__
+    assert isinstance(error, kind) and words in str(error)
