@@ -31,14 +31,14 @@ class CineOptions:
         any_modality: take files that are no projection cine, too.
         series: which series of a folder to take when it holds several: its number, 0 for the first.
         itk_spacing: give the affine the spacing that ITK gives the cine (ImagerPixelSpacing as it stands), for
-            overlays in ITK viewers; ``spacing_mm`` is the calibrated one all the same.
+            overlays in ITK viewers; False gives it the calibrated one, which ``spacing_mm`` holds in any case.
     """
 
     rescale: bool = False
     voi: bool = False
     any_modality: bool = False
     series: int | None = None
-    itk_spacing: bool = False
+    itk_spacing: bool = True
 
 
 def open_dicom(path: str | os.PathLike, options: CineOptions, shown: object | None = None) -> tuple[FrameSource, dict]:

@@ -31,7 +31,8 @@ class CineReader(ImageReader):
         voi: apply the VOI LUT or window; the array is float32 in [0, 2**bits_stored - 1].
         any_modality: read CT, MR and other files that are no projection cine as well.
         series: which series of a folder to take, when it holds several.
-        itk_spacing: give the affine ITK's spacing instead of the calibrated one.
+        itk_spacing: give the affine the spacing that ITK gives the cine, so that a mask lies on it in ITK viewers;
+            False gives it the calibrated one, which ``spacing_mm`` holds in any case.
     """
 
     formats: tuple[str, ...] | None = None
@@ -43,7 +44,7 @@ class CineReader(ImageReader):
         voi: bool = False,
         any_modality: bool = False,
         series: int | None = None,
-        itk_spacing: bool = False,
+        itk_spacing: bool = True,
     ) -> None:
         super().__init__()
         self.frames = frames

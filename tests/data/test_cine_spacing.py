@@ -126,7 +126,7 @@ def test_itk_spacing_option_follows_itk_where_it_ignores_calibration(tmp_path):
     sitk = pytest.importorskip("SimpleITK")
     tags = {"PixelSpacing": [0.3, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL", **IMAGER}
     path = write_cine(tmp_path / "a.dcm", moving_disc(), tags=tags)
-    calibrated, itk = open_cine(path).meta, open_cine(path, itk_spacing=True).meta
+    calibrated, itk = open_cine(path, itk_spacing=False).meta, open_cine(path).meta
     assert calibrated["spacing_mm"] == itk["spacing_mm"] == (0.3, 0.2)
     assert np.linalg.norm(calibrated["affine"][:3, :2], axis=0) == pytest.approx([0.3, 0.2])
     spacing = sitk.ReadImage(str(path)).GetSpacing()
@@ -142,6 +142,6 @@ def test_itk_spacing_agrees_with_itk_for_every_class(tmp_path, kind):
     frames = moving_disc(frames=2)
     rgb = np.repeat(frames[..., None], 3, axis=-1)
     path = write_cine(tmp_path / "a.dcm", rgb if kind == "MFSCRGB" else frames, kind=kind, tags=tags)
-    affine = open_cine(path, itk_spacing=True).meta["affine"]
+    affine = open_cine(path).meta["affine"]
     spacing = sitk.ReadImage(str(path)).GetSpacing()
     assert np.linalg.norm(affine[:3, :2], axis=0) == pytest.approx([spacing[1], spacing[0]])
