@@ -31,8 +31,9 @@ def frame_to_grey(frame: Any, limited: bool) -> np.ndarray:
 def is_limited(frame: Any) -> bool:
     """Whether a frame's luminance keeps to the broadcast range, 16 to 235 of 8 bits.
 
-    Most files say so or are silent, and silence means that it does. But some recorders and encoders write the full range
-    and are silent as well: then the black border of a fluoroscopic image lies below 16, where broadcast video has nothing.
+    Most files say so or are silent, and silence means that it does. But some recorders and encoders write the full
+    range and are silent as well: then the black border of a fluoroscopic image lies below 16, where broadcast video
+    has nothing.
 
     Args:
         frame: the first frame of the video.

@@ -11,7 +11,7 @@ from .cine_header import FunctionalGroups, items, number, numbers, text
 
 
 @dataclass(frozen=True)
-class Spacing:
+class PixelSize:
     """Pixel size of a cine.
 
     Args:
@@ -30,10 +30,10 @@ class Spacing:
         return self.mm is not None
 
 
-UNKNOWN_SPACING = Spacing(None, "none", (1.0, 1.0))
+UNKNOWN_SPACING = PixelSize(None, "none", (1.0, 1.0))
 
 
-def dicom_spacing(dataset: Dataset) -> Spacing:
+def dicom_spacing(dataset: Dataset) -> PixelSize:
     """Pixel size of a DICOM file.
 
     A calibrated PixelSpacing comes first. ImagerPixelSpacing is measured at the detector: it counts only divided by the
@@ -57,22 +57,22 @@ def dicom_spacing(dataset: Dataset) -> Spacing:
             if calibration in ("GEOMETRY", "FIDUCIAL")
             else "PixelSpacing"
         )
-        return Spacing(pixel, name, pixel)
+        return PixelSize(pixel, name, pixel)
     centre = _frame_pair(dataset, "ProjectionPixelCalibrationSequence", "ObjectPixelSpacingInCenterOfBeam")
     if centre:
-        return Spacing(centre, "ObjectPixelSpacingInCenterOfBeam", centre)
+        return PixelSize(centre, "ObjectPixelSpacingInCenterOfBeam", centre)
     if imager:
         factor, name = _magnification(dataset)
         if factor is not None:
             mm = (imager[0] / factor, imager[1] / factor)
-            return Spacing(mm, f"ImagerPixelSpacing / {name}", mm)
-        return Spacing(None, "ImagerPixelSpacing (at the detector, magnification unknown)", itk_spacing(dataset))
+            return PixelSize(mm, f"ImagerPixelSpacing / {name}", mm)
+        return PixelSize(None, "ImagerPixelSpacing (at the detector, magnification unknown)", itk_spacing(dataset))
     region = _ultrasound(dataset)
     if region:
-        return Spacing(region, "SequenceOfUltrasoundRegions", region)
+        return PixelSize(region, "SequenceOfUltrasoundRegions", region)
     scanned = _pair(dataset, "NominalScannedPixelSpacing")
     if scanned:
-        return Spacing(None, "NominalScannedPixelSpacing (of the film, not the patient)", itk_spacing(dataset))
+        return PixelSize(None, "NominalScannedPixelSpacing (of the film, not the patient)", itk_spacing(dataset))
     return UNKNOWN_SPACING
 
 

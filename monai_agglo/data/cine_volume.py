@@ -19,7 +19,7 @@ from .cine_bytes import InflatingFile
 from .cine_errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
 from .cine_frames import FrameSource
 from .cine_grey import rgb_to_grey
-from .cine_spacing import Spacing
+from .cine_spacing import PixelSize
 from .cine_timing import NO_TIMING, Timing, constant_times
 from .identity import file_pseudonym
 
@@ -180,13 +180,13 @@ class VolumeFrames(FrameSource):
         affine[:3, 2] = affine[:3, 2] / length if length > 0 else (0.0, 0.0, 1.0)
         return affine
 
-    def _spacing(self) -> Spacing:
+    def _spacing(self) -> PixelSize:
         row, col = (float(np.linalg.norm(self.affine[:3, axis])) for axis in (0, 1))
         if not (1e-4 <= row <= 1e4 and 1e-4 <= col <= 1e4):
             raise fail(self.shown, "its affine has no usable pixel spacing")
         if np.allclose((row, col), 1.0):  # what every writer puts in when it knows nothing
-            return Spacing(None, "none", (row, col))
-        return Spacing((row, col), "affine", (row, col))
+            return PixelSize(None, "none", (row, col))
+        return PixelSize((row, col), "affine", (row, col))
 
 
 def _nifti(path: str | os.PathLike, shown: object) -> _Volume:
