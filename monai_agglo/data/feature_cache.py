@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 LEAST_COSINE = 0.999
 
 
-class TeacherStatistics(NamedTuple):
+@dataclass(frozen=True)
+class TeacherStatistics:
     """What target normalisation needs, over all cells that show at least half a cell of frame.
 
     Attributes:
@@ -319,7 +321,13 @@ class FeatureCache:
 
 
 def cosines(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cosine per cell of two maps (k, h, w), where the mask (h, w) is at least one half; never empty."""
-    found = F.cosine_similarity(one.flatten(1), other.flatten(1), dim=0)
+    """Cosine per cell of two maps (k, h, w), where the mask (h, w) is at least one half; never empty.
+
+    Cells that are zero in both, next to the others, have no direction and count as equal.
+    """
+    one, other = one.flatten(1), other.flatten(1)
+    found = F.cosine_similarity(one, other, dim=0, eps=1e-30)
+    size = torch.maximum(one.norm(dim=0), other.norm(dim=0))
+    found = torch.where(size <= 1e-6 * size.max(), torch.ones_like(found), found)
     inside = mask.flatten() >= 0.5
     return found[inside] if inside.any() else found

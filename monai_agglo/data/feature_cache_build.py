@@ -103,15 +103,15 @@ def build_feature_cache(
         raise FeatureCacheError(f"cannot write to the cache folder {folder}: {error.strerror or error}") from error
     where = {key.hash: number for number, key in reversed(list(enumerate(keys))) if key is not None}
     _announce(folder, stores, live, where, show)
-    device = torch.device(
+    place = torch.device(
         device or (f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu")
     )
-    size = batch_size or (16 if device.type == "cuda" else 1)
+    size = batch_size or (16 if place.type == "cuda" else 1)
     for store, teacher in zip(stores, live):
-        _calibrate(store, teacher.to(device), frames, where, calibration_frames, show)
+        _calibrate(store, teacher.to(place), frames, where, calibration_frames, show)
     bar = Progress(stores, where, show)
     if processes > 1:
-        _spawn(folder, frames, live, names, stores, where, size, device, processes, bar)
+        _spawn(folder, frames, live, names, stores, where, size, place, processes, bar)
     else:
         fill_blocks(list(zip(stores, live)), frames, where, size, (rank, world), bar)
     bar.close()
@@ -155,7 +155,7 @@ def _calibrate(
 ) -> None:
     """Find means and principal components, unless another process has."""
     with store.lock():
-        if store.codec() is not None:
+        if store.calibrated():
             return
         hashes = [frame for block in store.blocks for frame in block.frames if frame in where]
         chosen = np.unique(np.linspace(0, len(hashes) - 1, min(count, len(hashes))).round().astype(int))

@@ -133,25 +133,37 @@ class TeacherStore:
         """(h, w) share of each stored cell that shows the frame."""
         return stored_mask(self.sizes[frame], self.shape[1], self.identity["teacher"])[1]
 
-    def codec(self) -> FeatureCodec | None:
-        """The codec, None before it has been calibrated.
+    def calibrated(self) -> bool:
+        """Whether there is a codec.
 
         Raises:
-            FeatureCacheError: if it is damaged, or gone while there is something stored with it.
+            FeatureCacheError: if it is gone while there is something that was stored with it.
         """
         path = self.folder / "codec.safetensors"
-        remedy = f"what was stored with it cannot be read, delete the folder {self.folder} and run the same build again"
-        if not path.is_file():
-            if any(block.complete() or block.part.is_file() for block in self.blocks):
-                raise FeatureCacheError(f"{path} is missing: {remedy}")
-            return None
-        tensors, facts = _read_tensors(path, remedy)
+        if not path.is_file() and any(block.complete() or block.part.is_file() for block in self.blocks):
+            raise FeatureCacheError(f"{path} is missing: {self._start_again()}")
+        return path.is_file()
+
+    def codec(self) -> FeatureCodec:
+        """The codec.
+
+        Raises:
+            FeatureCacheError: if it is damaged or not there.
+        """
+        path = self.folder / "codec.safetensors"
+        if not self.calibrated():
+            raise FeatureCacheError(f"{path} is missing: run the build again")
+        tensors, facts = _read_tensors(path, self._start_again())
         return FeatureCodec(precision=self.precision, **facts, **tensors)
+
+    def _start_again(self) -> str:
+        return f"what was stored with it cannot be read, delete the folder {self.folder} and run the same build again"
 
     def write_codec(self, codec: FeatureCodec) -> None:
         """Keep the codec."""
         tensors = {name: value for name, value in vars(codec).items() if isinstance(value, torch.Tensor)}
-        _write_tensors(self.folder / "codec.safetensors", tensors, {"retained": codec.retained, "frames": codec.frames})
+        facts = {name: getattr(codec, name) for name in ("retained", "frames", "gain")}
+        _write_tensors(self.folder / "codec.safetensors", tensors, facts)
 
     def write_statistics(self, number: int, block: Block, codec: FeatureCodec, stored: bool = True) -> None:
         """Count a block's cells, as they are read back, before it gets its final name."""
@@ -180,7 +192,7 @@ class TeacherStore:
                 if not path.is_file():
                     self.write_statistics(number, self.blocks[number], codec, stored=False)
                 tensors, facts = _read_tensors(path)
-                self.statistics.merge(Moments(facts["count"], tensors.get("mean"), tensors.get("covariance")))
+                self.statistics.merge(Moments(facts["count"], tensors["mean"], tensors["covariance"]))
                 header["blocks"].append(number)
                 header["cosine_min"] = min(header["cosine_min"], facts["cosine_min"])
                 for name in ("frames", "energy_kept", "energy"):
@@ -230,7 +242,7 @@ def check_version(content: dict[str, Any], path: Path) -> None:
 
 def _tensors_of(moments: Moments) -> dict[str, torch.Tensor]:
     """``covariance`` holds the scatter here, until it is divided by the count."""
-    return {} if not moments.count else {"mean": moments.mean, "covariance": moments.scatter}
+    return {"mean": moments.mean, "covariance": moments.scatter}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -102,6 +102,8 @@ class FeatureCodec:
         origin: (C,) the mean that is subtracted before ``basis``; None without one.
         retained: share of the variance of the calibration frames that ``basis`` keeps; 1 without one.
         frames: how many frames it was calibrated on.
+        gain: what values are divided by before they are packed, so that float16 holds them whatever the teacher's
+            scale: the root mean square over cells and channels of the calibration frames.
     """
 
     precision: str
@@ -110,6 +112,7 @@ class FeatureCodec:
     origin: torch.Tensor | None = None
     retained: float = 1.0
     frames: int = 0
+    gain: float = 1.0
 
     @classmethod
     def fit(cls, maps: Iterable[tuple[torch.Tensor, torch.Tensor]], components: int | None, precision: str):
@@ -136,7 +139,8 @@ class FeatureCodec:
                 "give more frames, or keep all channels with view=FeatureView(channels=None)"
             )
         if components is None:
-            return cls(precision, sums.mean.float(), frames=frames)
+            gain = _gain(sums.covariance().diagonal())
+            return cls(precision, sums.mean.float(), frames=frames, gain=gain)
         values, vectors = torch.linalg.eigh(sums.covariance())
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)[:, :components]
         # The sign of a direction is arbitrary: its largest entry is made positive, so that every computer agrees.
@@ -148,6 +152,7 @@ class FeatureCodec:
             sums.mean.float(),
             float(values[:components].sum() / values.sum().clamp(min=1e-30)),
             frames,
+            _gain(values[:components]),
         )
 
     def to(self, device: torch.device | str) -> FeatureCodec:
@@ -157,20 +162,20 @@ class FeatureCodec:
 
     def project(self, pooled: torch.Tensor) -> torch.Tensor:
         """Pooled maps (B, C, h, w) to the stored view (B, k, h, w), float32."""
-        if self.basis is None:
+        if self.basis is None or self.origin is None:
             return pooled
         return torch.einsum("bchw,ck->bkhw", pooled - self.origin[:, None, None], self.basis)
 
     def expand(self, stored: torch.Tensor) -> torch.Tensor:
         """The stored view (..., k, h, w) back to the teacher's channels (..., C, h, w), as far as it was kept."""
-        if self.basis is None:
+        if self.basis is None or self.origin is None:
             return stored
         basis, origin = self.basis.to(stored), self.origin.to(stored)
         return torch.einsum("...khw,ck->...chw", stored, basis) + origin[:, None, None]
 
     def pack(self, stored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The stored view (B, k, h, w) to codes of the same shape and, for int8, float16 scales (B, h, w)."""
-        values = stored - self.centre[:, None, None]
+        values = (stored - self.centre[:, None, None]) / self.gain
         if self.precision == "fp16":
             return values.clamp(-65504, 65504).half(), None
         values = _mix(self.rotation, values)
@@ -183,7 +188,7 @@ class FeatureCodec:
         values = codes.float()
         if scale is not None:
             values = _mix(self.rotation.T, values).mul_(scale.float()[:, None])
-        return values.add_(self.centre[:, None, None])
+        return values.mul_(self.gain).add_(self.centre[:, None, None])
 
     @property
     def rotation(self) -> torch.Tensor:
@@ -195,6 +200,12 @@ class FeatureCodec:
         channels = len(self.centre)
         size = next(n for n in range(min(32, channels), 0, -1) if channels % n == 0)
         return _cosine_transform(size if size >= 8 else channels, self.centre.device)
+
+
+def _gain(variance: torch.Tensor) -> float:
+    """Root mean square; 1 for features that never change."""
+    found = float(variance.clamp(min=0).mean().sqrt())
+    return found if found > 1e-30 else 1.0
 
 
 def _mix(matrix: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -220,7 +231,9 @@ class Moments:
     """
 
     def __init__(self, count: int = 0, mean: torch.Tensor | None = None, scatter: torch.Tensor | None = None) -> None:
-        self.count, self.mean, self.scatter = count, mean, scatter
+        self.count = count
+        self.mean = torch.zeros((), dtype=torch.float64) if mean is None else mean
+        self.scatter = torch.zeros((), dtype=torch.float64) if scatter is None else scatter
 
     def add(self, features: torch.Tensor, mask: torch.Tensor) -> None:
         """Add the cells of a map (k, h, w) whose mask (h, w) is at least one half."""
@@ -234,9 +247,6 @@ class Moments:
     def merge(self, other: Moments) -> None:
         """Add what others have counted."""
         if not other.count:
-            return
-        if not self.count:
-            self.count, self.mean, self.scatter = other.count, other.mean, other.scatter
             return
         total, shift = self.count + other.count, other.mean - self.mean
         self.scatter = self.scatter + other.scatter + torch.outer(shift, shift) * (self.count * other.count / total)

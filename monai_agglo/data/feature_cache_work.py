@@ -111,7 +111,7 @@ def _encode(
     for number in range(len(batch)):
         cosine = cosines(back[number], stored[number], mask)
         energy = kept = torch.ones((), device=pooled.device)
-        if codec.basis is not None:
+        if codec.origin is not None:
             energy = ((pooled[number] - codec.origin[:, None, None]).square().sum(0) * inside).sum()
             kept = (stored[number].square().sum(0) * inside).sum()
         yield Record(

@@ -113,6 +113,22 @@ def test_int8_is_not_spoilt_by_loud_channels(channels):
     assert F.cosine_similarity(back - centre, maps[4:] - centre, dim=1).min() > 0.999
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e9])
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_any_scale_of_features(size, precision):
+    maps = torch.randn(4, 16, 10, 10, generator=torch.Generator().manual_seed(0)) * size
+    codec = FeatureCodec.fit(((m, torch.ones(10, 10)) for m in maps[:2]), None, precision)
+    assert F.cosine_similarity(codec.unpack(*codec.pack(maps)), maps, dim=1, eps=1e-30).min() > 0.999
+
+
+def test_features_that_are_zero(tmp_path):
+    """Nothing to store is no error, and no NaN."""
+    teacher = Coarse(random_weights=True)
+    teacher.encoder.forward = lambda pixels: torch.zeros(len(pixels), 12, 4, 4)
+    cache = build(FRAMES[:2], [teacher], tmp_path / "c", progress=False)
+    assert torch.equal(cache[frame_hash(FRAMES[0]), "coarse"], torch.zeros(12, 4, 4))
+
+
 def test_moments_merge():
     generator = torch.Generator().manual_seed(0)
     maps, mask = torch.randn(5, 3, 4, 4, generator=generator) * 3 + 7, torch.ones(4, 4)
