@@ -26,6 +26,9 @@ TRAIN = "test_train_from_the_bundle_s_folder_on_partial_labels"
 RESUME = "test_killed_and_resumed_equals_uninterrupted"
 TWO = "bundles/test_evaluate.py::test_two_processes"
 EXAMPLE = "test_the_documented_example"
+TEACHER = RUN.replace("vfss_seg", r"\w+_teacher")
+TEACHER_TEST = "bundles/test_teacher_bundles.py::"
+LABEL = "test_published_weights_make_model_pt_that_label_can_use"
 COPY = "test_shipped_bundle_is_whole"
 
 COVERED = (
@@ -53,6 +56,9 @@ COVERED = (
     (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"evaluate.json','\S+/multi_gpu_evaluate.json'\]\"", TWO),
     (r"python -m monai_agglo (weights|doctor --teacher) resnet18.*", "bundle/test_doctor_teacher.py::" + EXAMPLE),
     (r"cp -R bundles/vfss_seg my_bundle|cp \S+/model.pt my_bundle/models/model.pt", "bundle/test_doctor.py::" + COPY),
+    (TEACHER + r"inference.json .* --(box|foreground) .*", TEACHER_TEST + "test_box_gives_a_mask"),
+    (TEACHER + r"(features|inference).json --dataset_dir DATA .*", TEACHER_TEST + "test_features_and_pictures"),
+    (r"python -m monai_agglo weights \w+ --model-pt bundles/\S+", TEACHER_TEST + LABEL),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
 )
 

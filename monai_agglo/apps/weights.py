@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_agglo.data.atomic import atomic_path
+from monai_agglo.networks import bundle_network
 from monai_agglo.networks.teachers import (
     TEACHERS,
     TeacherSpec,
     WeightFile,
-    create_teacher,
     teacher_class,
     weights_folders,
 )
@@ -151,7 +151,7 @@ def get_weights(
 
 
 def fill_model(name: str, model: Path, weights: Path | None = None) -> Path:
-    """Write a bundle's ``models/model.pt``: the teacher's tensors by our names, a plain state dict.
+    """Write a bundle's ``models/model.pt``: the tensors of the bundle's network by our names, a plain state dict.
 
     Args:
         name: of the teacher.
@@ -167,9 +167,9 @@ def fill_model(name: str, model: Path, weights: Path | None = None) -> Path:
     """
     import torch
 
-    teacher = create_teacher(name, weights, in_checkpoint=True)
+    state = bundle_network(name, weights).state_dict()
     with atomic_path(model) as partial:
-        torch.save(teacher.state_dict(), partial)
+        torch.save(state, partial)
     return model
 
 

@@ -2,6 +2,7 @@ from .cines import ensure_cine, readable_cines
 from .dataset import ensure_dataset
 from .doctor import Check, doctor
 from .locate import bundle_folders, find_bundle
+from .prompts import with_prompts
 from .results import publish
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "find_bundle",
     "publish",
     "readable_cines",
+    "with_prompts",
 ]

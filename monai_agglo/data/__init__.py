@@ -11,6 +11,7 @@ _MODULES = {
     "augment_geometry": ("RandCineGeometryd",),
     "cine": ("Cine", "open_cine"),
     "cine_errors": ("CineReadError",),
+    "cine_frames_source": ("CineFrames",),
     "cine_masks": ("LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"),
     "cine_reader": ("CineDicomReader", "CineReader", "CineVideoReader"),
     "contact_sheet": ("write_contact_sheet",),
@@ -23,11 +24,14 @@ _MODULES = {
     "feature_cache_view": ("FeatureView",),
     "flatten_structures": ("FlattenStructuresd",),
     "frame_dataset": ("CineFrameDataset", "EpochBatchSampler"),
+    "guidance": ("AddPromptGuidanced",),
     "identity": ("pseudonym",),
     "mask_store": ("MaskStore",),
     "overlay": ("draw_overlay", "write_overlay_video"),
+    "pca_picture": ("pca_colours", "write_pca_picture"),
     "pseudonymize": ("PseudonymizeMetad",),
     "save_overlay": ("SaveOverlayd",),
+    "save_pca_picture": ("SavePcaPictured",),
     "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,9 +1,11 @@
 from .clip_gradients import ClipGradients
 from .evaluation_report import EvaluationReport, command_line
+from .feature_cache_builder import FeatureCacheBuilder
 from .provenance import git_revision, provenance, run_name
 from .resumable_checkpoint import BestWeights, ResumableCheckpoint, save_atomically
 from .run_tracker import RunTracker
 from .structure_metric import StructureMetric
+from .teacher_weights import TeacherWeightsLoader
 from .weight_average import AttachHandler, WeightAverage
 from .weights_loader import WeightsLoader
 
@@ -12,9 +14,11 @@ __all__ = [
     "BestWeights",
     "ClipGradients",
     "EvaluationReport",
+    "FeatureCacheBuilder",
     "ResumableCheckpoint",
     "RunTracker",
     "StructureMetric",
+    "TeacherWeightsLoader",
     "WeightAverage",
     "WeightsLoader",
     "command_line",

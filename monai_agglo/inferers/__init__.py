@@ -1,3 +1,4 @@
 from .cine_inferer import AutocastInferer, CineInferer
+from .feature_inferer import CachedFeatureInferer
 
-__all__ = ["AutocastInferer", "CineInferer"]
+__all__ = ["AutocastInferer", "CachedFeatureInferer", "CineInferer"]

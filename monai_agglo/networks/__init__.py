@@ -1,3 +1,4 @@
+from .bundle_networks import PromptNetwork, TeacherNetwork, bundle_network
 from .cine_segmenter import CineSegmenter
 from .light_decoder import LightDecoder
 from .light_encoder import CORE_BACKBONES, LightEncoder, SeparableConv, parameter_groups
@@ -8,7 +9,10 @@ __all__ = [
     "CineSegmenter",
     "LightDecoder",
     "LightEncoder",
+    "PromptNetwork",
     "SeparableConv",
+    "TeacherNetwork",
     "TemporalShift",
+    "bundle_network",
     "parameter_groups",
 ]

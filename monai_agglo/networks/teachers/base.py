@@ -57,7 +57,7 @@ class Teacher(nn.Module):
         if weights is not None:
             state = map_keys(read_checkpoint(weights), self.layouts, str(weights))
             load_strict(self.encoder, state, str(weights))
-        else:
+        elif not in_checkpoint:  # else the weights come with the checkpoint
             logger.warning("teacher %s has RANDOM weights: its features mean nothing", self.spec.name)
         self.requires_grad_(False)
         self.eval()

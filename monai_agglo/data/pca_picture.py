@@ -1,0 +1,134 @@
+"""Patch features made visible: their first three principal components as red, green and blue, beside the frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from monai_agglo.networks.teachers import TeacherFeatures, sample_on_frame
+
+from .atomic import atomic_path
+from .contact_sheet import frame_caption
+from .drawing import INK, PAPER, WARN, fit_to_side, resize_frame, text_block, to_grey8
+
+__all__ = ["pca_colours", "pca_picture", "write_pca_picture"]
+
+GAP = 6
+
+
+def pca_colours(output: TeacherFeatures, frame: tuple[int, int], size: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """Colour frames by what a teacher sees in them.
+
+    The components are those of all cells of the given frames that show the frame and not padding. Each is stretched
+    from its 1st to its 99th percentile; their signs are fixed, so the same features give the same colours.
+
+    Args:
+        output: features of T frames, (T, C, h, w), their affine and mask.
+        frame: rows and columns of the frames.
+        size: rows and columns of the result, which is laid evenly over the frame.
+
+    Returns:
+        (T, rows, columns, 3) uint8, and the share of the variance that the three components hold.
+
+    Raises:
+        ValueError: for features that are not finite.
+    """
+    features = output.features.detach().float().cpu()
+    if not features.isfinite().all():
+        raise ValueError("the features hold NaN or infinite values")
+    mask = output.mask.detach().float().cpu()
+    cells = features.permute(0, 2, 3, 1)[(mask[:, 0] >= 0.5).expand(len(features), -1, -1)]
+    mean = cells.mean(0)
+    centred = (cells - mean).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    vectors = vectors[:, -3:].flip(1)
+    # The sign of a component is arbitrary: its largest entry is made positive.
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    share = float(values[-3:].sum() / values.sum().clamp(min=1e-30))
+    scores = torch.einsum("tchw,ck->tkhw", features - mean[:, None, None], vectors.float())
+    inside = (centred.float() @ vectors.float()).numpy()
+    low, high = (torch.from_numpy(np.percentile(inside, q, 0)).float().view(1, 3, 1, 1) for q in (1, 99))
+    scores = (scores - low) / (high - low).clamp(min=1e-12)
+    sampled, _ = sample_on_frame(TeacherFeatures(scores, output.affine.cpu(), mask), frame, size)
+    return (sampled.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), share
+
+
+def pca_picture(
+    frames: np.ndarray,
+    output: TeacherFeatures,
+    captions: Sequence[str] | None = None,
+    title: str = "",
+    warning: str = "",
+    side: int = 384,
+) -> np.ndarray:
+    """Frames with their features in colour, side by side on one page.
+
+    Args:
+        frames: (T, H, W) in [0, 1].
+        output: their features, (T, C, h, w), with affine and mask.
+        captions: T lines, one under each frame.
+        title: heading.
+        warning: a line under it in amber.
+        side: longer side of a frame on the page, in pixels.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB.
+
+    Raises:
+        ValueError: when the numbers of frames, features and captions differ, or the features are not finite.
+    """
+    count = len(frames)
+    captions = [""] * count if captions is None else list(captions)
+    if not count or {len(output.features), len(captions)} != {count}:
+        raise ValueError(f"{count} frames, features of {len(output.features)}, {len(captions)} captions")
+    size = fit_to_side(frames.shape[1:], side, side)
+    colours, share = pca_colours(output, frames.shape[1:], size)
+    pairs = []
+    for frame, colour, caption in zip(frames, colours, captions):
+        grey = resize_frame(to_grey8(frame, (0.0, 1.0)), size)
+        pair = np.concatenate([_bordered(np.repeat(grey[..., None], 3, 2)), _bordered(colour)], 1)
+        pairs.append(np.concatenate([pair, text_block([caption], pair.shape[1], 14)]) if caption else pair)
+    tallest = max(map(len, pairs))
+    pairs = [np.pad(p, ((0, tallest - len(p)), (0, 0), (0, 0)), constant_values=PAPER[0]) for p in pairs]
+    columns = 1 if count == 1 else 2
+    pairs += [np.full_like(pairs[0], PAPER[0])] * (-len(pairs) % columns)
+    grid = np.concatenate([np.concatenate(pairs[i : i + columns], 1) for i in range(0, len(pairs), columns)])
+    channels, rows, cols = output.features.shape[1:]
+    lines = [(title, INK)] if title else []
+    lines += [
+        (f"{channels} features on {rows} x {cols} cells; 3 principal components, {share:.0%} of the variance", INK)
+    ]
+    lines += [(warning, WARN)] if warning else []
+    return np.concatenate([text_block(lines, grid.shape[1], 15), grid])
+
+
+def write_pca_picture(
+    path: str | os.PathLike,
+    frames: np.ndarray,
+    output: TeacherFeatures,
+    numbers: Sequence[int] | None = None,
+    total: int | None = None,
+    **options: str,
+) -> None:
+    """Write :func:`pca_picture` as a PNG; the file appears when it is whole.
+
+    Args:
+        path: the PNG file.
+        frames: (T, H, W) in [0, 1].
+        output: their features.
+        numbers: which frames of the cine these are, counted from 0; no captions when None.
+        total: number of frames of the whole cine.
+        options: further arguments of :func:`pca_picture`.
+    """
+    captions = None if numbers is None else [frame_caption(number, total, None) for number in numbers]
+    picture = pca_picture(frames, output, captions, **options)
+    with atomic_path(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG", compress_level=4)
+
+
+def _bordered(picture: np.ndarray) -> np.ndarray:
+    return np.pad(picture, ((GAP, GAP), (GAP, GAP), (0, 0)), constant_values=PAPER[0])
