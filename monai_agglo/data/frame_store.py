@@ -92,7 +92,7 @@ def _unusual_settings(thing) -> dict:
         parameters = inspect.signature(type(thing)).parameters
     except (TypeError, ValueError):
         return {}
-    settings = {}
+    settings: dict = {}
     for name, value in vars(thing).items():
         settings |= {str(k): v for k, v in value.items()} if isinstance(value, dict) else {name: value}
         if isinstance(value, dict) and name in parameters:
