@@ -25,6 +25,7 @@ RUN_TWO = RUN.replace("bundles/", r"\"\['bundles/vfss_seg/configs/train.json','b
 TRAIN = "test_train_from_the_bundle_s_folder_on_partial_labels"
 RESUME = "test_killed_and_resumed_equals_uninterrupted"
 TWO = "bundles/test_evaluate.py::test_two_processes"
+EXPORT = "test_torchscript_export"
 EXAMPLE = "test_the_documented_example"
 TEACHER = RUN.replace("vfss_seg", r"\w+_teacher")
 TEACHER_TEST = "bundles/test_teacher_bundles.py::"
@@ -55,6 +56,9 @@ COVERED = (
     (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"multi_gpu_train.json'\]\"", TWO),
     (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"evaluate.json','\S+/multi_gpu_evaluate.json'\]\"", TWO),
     (r"python -m monai_agglo (weights|doctor --teacher) resnet18.*", "bundle/test_doctor_teacher.py::" + EXAMPLE),
+    (r"(python|torchrun \S+ \S+) -m monai_agglo cache CACHE .*", "apps/test_cache_command.py::test_command"),
+    (r"python scripts/cache_benchmark.py IMAGES", "apps/test_cache_command.py::test_benchmark_in_small"),
+    (r"python -m monai.bundle ckpt_export .*", "bundles/test_metadata.py::" + EXPORT),
     (r"cp -R bundles/vfss_seg my_bundle|cp \S+/model.pt my_bundle/models/model.pt", "bundle/test_doctor.py::" + COPY),
     (TEACHER + r"inference.json .* --(box|foreground) .*", TEACHER_TEST + "test_box_gives_a_mask"),
     (TEACHER + r"(features|inference).json --dataset_dir DATA .*", TEACHER_TEST + "test_features_and_pictures"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +113,7 @@ def write_pca_picture(
     output: TeacherFeatures,
     numbers: Sequence[int] | None = None,
     total: int | None = None,
-    **options: str,
+    **options: Any,
 ) -> None:
     """Write :func:`pca_picture` as a PNG; the file appears when it is whole.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine
 from monai.handlers import MLFlowHandler
 
@@ -21,7 +23,10 @@ class RunTracker(MLFlowHandler):
         options: see :class:`monai.handlers.MLFlowHandler`.
     """
 
-    def __init__(self, tracking_uri: str | None = None, **options) -> None:
+    cur_run: Any
+    experiment_param: Any
+
+    def __init__(self, tracking_uri: str | None = None, **options: Any) -> None:
         super().__init__(tracking_uri, **options)
 
     def start(self, engine: Engine) -> None:
