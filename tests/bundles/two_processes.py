@@ -15,7 +15,7 @@ def main() -> None:
     data, frames, output = sys.argv[1:]
     bundle = Path("bundles/vfss_seg")
     small = {"dataset_dir": data, "cache_dir": frames, "output_dir": output, "track": False, "logging_file": False}
-    small |= {**TINY, "batch_size": 1}
+    small |= TINY
     for extra in ({"epochs": 1}, {"epochs": 2, "resume": True}):
         workflow = create_workflow(config_file=configs(bundle, "train", "multi_gpu_train"), **{**small, **extra})
         workflow.run()
