@@ -63,7 +63,8 @@ def run_tasks(
     if processes is not None and processes < 1:
         raise ValueError(f"processes is a number from 1, not {processes}")
     processes = min(processes or usable_processors(), len(tasks))
-    with tqdm(total=len(tasks), desc=desc, unit=unit, disable=not progress or not tasks) as bar:
+    pace = 0.1 if sys.stderr.isatty() else 30.0  # in a log, a line now and then
+    with tqdm(total=len(tasks), desc=desc, unit=unit, mininterval=pace, disable=not progress or not tasks) as bar:
         if processes <= 1:
             for task in tasks:
                 function(task)

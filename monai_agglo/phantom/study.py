@@ -127,7 +127,7 @@ def write_study(
     ):
         with MultiFrameWriter(cine, header, syntax) as writer:
             pulse = -1
-            for t in tqdm(chosen, desc="phantom", unit="frame", disable=not progress):
+            for t in tqdm(chosen, desc="phantom", unit="frame", disable=None if progress else True):
                 if t // study.repeat != pulse:
                     pulse = t // study.repeat
                     image, frame_masks = study.frame(t)
