@@ -15,7 +15,6 @@ from .cine_dicom import CineOptions, open_dicom, open_series
 from .cine_errors import MAX_FRAMES, MAX_READ_BYTES, CineReadError, fail
 from .cine_frames import FrameSource
 from .cine_header import is_dicom
-from .cine_spacing import cine_affine
 from .cine_still import open_still, still_format
 from .cine_timing import RepeatFinder, effective_fps
 from .cine_video import open_video, video_format
@@ -240,11 +239,8 @@ def _existing(path: str | os.PathLike, shown: object) -> Path:
 
 
 def _meta(source: FrameSource, facts: dict[str, Any]) -> dict[str, Any]:
-    timing, spacing = facts["timing"], facts["spacing"]
-    affine = facts.get("affine")
-    if affine is None:
-        affine = cine_affine(facts["affine_spacing"])
-    named = ("timing", "spacing", "affine_spacing", "affine")
+    timing, spacing, affine = facts["timing"], facts["spacing"], facts["affine"]
+    named = ("timing", "spacing", "affine")
     return {
         "affine": affine.copy(),
         "original_affine": affine.copy(),

@@ -15,7 +15,7 @@ from .cine_frames import EncapsulatedFrames, FrameSource, NativeFrames, pixel_fo
 from .cine_grey import GreyMap
 from .cine_header import DicomHeader, is_dicom, number, read_header, text, value
 from .cine_kind import is_projection, modality_of, view_of
-from .cine_spacing import dicom_spacing, itk_spacing, pixel_aspect
+from .cine_spacing import cine_affine, dicom_spacing, itk_placement, itk_spacing, pixel_aspect
 from .cine_timing import Timing, dicom_timing, instance_time, instance_timing
 from .cine_video import DicomVideoFrames, VideoFrames
 from .identity import file_pseudonym, pseudonym
@@ -221,7 +221,7 @@ def _meta(
         "source_format": "dicom",
         "timing": timing,
         "spacing": spacing,
-        "affine_spacing": nominal,
+        "affine": cine_affine(nominal, *itk_placement(dataset)),
         "pixel_aspect": pixel_aspect(dataset),
         "modality": modality_of(dataset) or None,
         "photometric": form.photometric,

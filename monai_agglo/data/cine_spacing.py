@@ -82,7 +82,7 @@ def pixel_aspect(dataset: Dataset) -> float:
     return pair[0] / pair[1] if pair else 1.0
 
 
-def cine_affine(spacing: tuple[float, float]) -> np.ndarray:
+def cine_affine(spacing: tuple[float, float], axes: np.ndarray | None = None, origin: object = (0, 0, 0)) -> np.ndarray:
     """The affine of an array (rows, columns, frames).
 
     ITK puts column c, row r, frame t of a projection at (c * dx, r * dy, t) in LPS millimetres. In RAS, MONAI's and
@@ -90,15 +90,41 @@ def cine_affine(spacing: tuple[float, float]) -> np.ndarray:
 
     Args:
         spacing: (row, column) spacing in millimetres.
+        axes: (3, 2) directions along which columns and rows are counted, in LPS; x and y by default.
+        origin: LPS position of the first pixel in millimetres.
 
     Returns:
         (4, 4) float64 that maps (row, column, frame) to RAS; frames are 1 apart, never a time.
     """
-    affine = np.zeros((4, 4))
-    affine[0, 1] = -spacing[1]
-    affine[1, 0] = -spacing[0]
-    affine[2, 2] = affine[3, 3] = 1.0
-    return affine
+    axes = np.eye(3, 2) if axes is None else axes
+    affine = np.eye(4)
+    affine[:3, 0] = axes[:, 1] * spacing[0]
+    affine[:3, 1] = axes[:, 0] * spacing[1]
+    affine[:3, 2] = np.cross(axes[:, 0], axes[:, 1])
+    affine[:3, 3] = np.asarray(origin, dtype=np.float64)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def itk_placement(dataset: Dataset) -> tuple[np.ndarray | None, tuple[float, ...]]:
+    """Where ITK puts an image: most projections say nothing, but ITK follows those that do.
+
+    Args:
+        dataset: the parsed header.
+
+    Returns:
+        The axes, None where the file states none that are orthogonal, and the position of the first pixel, both in LPS.
+    """
+    uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
+    position = numbers(dataset, "ImagePositionPatient")
+    usable = len(position) == 3 and uid not in ("7.1", "7.2", "7.3", "7.4") and max(map(abs, position)) < 1e6
+    origin = tuple(position) if usable else (0.0, 0.0, 0.0)
+    orientation = numbers(dataset, "ImageOrientationPatient")
+    if len(orientation) != 6:
+        return None, origin
+    axes = np.array(orientation).reshape(2, 3).T
+    if not np.allclose(axes.T @ axes, np.eye(2), atol=1e-3):
+        return None, origin
+    return axes, origin
 
 
 def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
@@ -106,7 +132,7 @@ def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
     found = numbers(dataset, keyword)
     if len(found) != 2 or not all(1e-4 <= item <= 1e4 for item in found):
         return None
-    return found[0], found[1]
+    return round(found[0], 6), round(found[1], 6)
 
 
 def _frame_pair(dataset: Dataset, sequence: str, keyword: str = "ImagerPixelSpacing") -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from .cine_errors import MAX_FRAME_PIXELS, check_size, fail
 from .cine_frames import FrameSource
 from .cine_grey import rgb_to_grey
-from .cine_spacing import UNKNOWN_SPACING
+from .cine_spacing import UNKNOWN_SPACING, cine_affine
 from .cine_timing import NO_TIMING
 from .identity import file_pseudonym
 
@@ -92,7 +92,7 @@ def open_still(path: str | os.PathLike, kind: str, shown: object) -> tuple[Frame
         "source_format": "still",
         "timing": NO_TIMING,
         "spacing": UNKNOWN_SPACING,
-        "affine_spacing": (1.0, 1.0),
+        "affine": cine_affine((1.0, 1.0)),
         "pixel_aspect": 1.0,
         "modality": None,
         "photometric": "MONOCHROME2",

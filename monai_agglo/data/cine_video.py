@@ -19,7 +19,7 @@ from .cine_fragments import Span, list_fragments
 from .cine_frames import FrameSource
 from .cine_header import DicomHeader
 from .cine_luminance import frame_to_grey, is_limited
-from .cine_spacing import UNKNOWN_SPACING
+from .cine_spacing import UNKNOWN_SPACING, cine_affine
 from .cine_timing import NO_TIMING, Timing, ascending, constant_times
 from .identity import file_pseudonym
 
@@ -298,7 +298,7 @@ def open_video(path: str | os.PathLike, container: str, shown: object) -> tuple[
         "source_format": "video",
         "timing": source.timing,
         "spacing": UNKNOWN_SPACING,
-        "affine_spacing": (1.0, 1.0),
+        "affine": cine_affine((1.0, 1.0)),
         "pixel_aspect": source.aspect,
         "modality": None,
         "photometric": "MONOCHROME2",

@@ -88,7 +88,6 @@ def open_volume(path: str | os.PathLike, kind: str, shown: object) -> tuple[Fram
         "source_format": kind,
         "timing": source.timing,
         "spacing": spacing,
-        "affine_spacing": spacing.nominal,
         "affine": source.affine,
         "pixel_aspect": 1.0,
         "modality": None,
@@ -186,7 +185,8 @@ class VolumeFrames(FrameSource):
             raise fail(self.shown, "its affine has no usable pixel spacing")
         if np.allclose((row, col), 1.0):  # what every writer puts in when it knows nothing
             return PixelSize(None, "none", (row, col))
-        return PixelSize((row, col), "affine", (row, col))
+        # ITK puts the spacing at the detector there, and so do we where ITK does: it cannot count as the patient's.
+        return PixelSize(None, "affine (at the detector or in the patient, the file does not say)", (row, col))
 
 
 def _nifti(path: str | os.PathLike, shown: object) -> _Volume:

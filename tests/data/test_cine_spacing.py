@@ -70,13 +70,17 @@ def test_meta_of_the_file(tmp_path):
     assert "detector" in meta["spacing_source"]
 
 
-RIGHT = [  # classes and tags for which ITK's own spacing is right
+PLACES = [  # classes and tags for which ITK's own spacing is right
     ("XRF", IMAGER), ("XA", IMAGER), ("XRF", {}), ("SC", {"PixelSpacing": [0.3, 0.2]}), ("MFSC8", {}), ("US", {}),
     ("SC", {"NominalScannedPixelSpacing": [0.1, 0.2]}), ("DX", IMAGER),
+    # and for which it is not: a mask lies on the pixels all the same
+    ("XRF", {"PixelSpacing": [0.3, 0.2], **IMAGER}), ("XA", {"PixelSpacing": [0.3, 0.2]}),
+    ("XRF", {**IMAGER, **MAGNIFIED}),
+    ("US", {"PixelSpacing": [0.3, 0.2]}), ("MFSC8", {"PixelSpacing": [0.3, 0.2]}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "tags"), RIGHT)
+@pytest.mark.parametrize(("kind", "tags"), PLACES)
 def test_pixels_lie_where_itk_puts_them(tmp_path, kind, tags):
     sitk = pytest.importorskip("SimpleITK")
     frames = moving_disc(frames=1 if kind in ("SC", "DX") else 5)
@@ -96,7 +100,7 @@ def test_pixels_lie_where_itk_puts_them(tmp_path, kind, tags):
     np.testing.assert_array_equal(cine.meta["affine"][:3, 2], [0, 0, 1])
 
 
-@pytest.mark.parametrize(("kind", "tags"), RIGHT)
+@pytest.mark.parametrize(("kind", "tags"), PLACES)
 def test_a_mask_saved_with_our_affine_lies_on_the_pixels(tmp_path, kind, tags):
     sitk = pytest.importorskip("SimpleITK")
     import nibabel
@@ -120,6 +124,25 @@ def test_a_mask_saved_with_our_affine_lies_on_the_pixels(tmp_path, kind, tags):
         image = sitk.Extract(image, [*image.GetSize()[:2], 1])
     plane = sitk.Resample(overlay, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(plane)[0], mask[:, :, 0])
+
+
+@pytest.mark.parametrize("kind", ["XRF", "XA", "SC", "MFSC8", "MFSC16", "US", "DX", "CR", "Video", "EnhancedXA"])
+@pytest.mark.parametrize("tags", [
+    {"ImagePositionPatient": [10, 20, 30]}, {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]},
+    {"ImagePositionPatient": [10, 20, 30], "ImageOrientationPatient": [0.8, 0.6, 0, 0, 0, -1]},
+    {"ImagePositionPatient": [10, 20, 30], "ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
+])  # fmt: skip
+def test_a_stated_position_is_followed_as_itk_follows_it(tmp_path, kind, tags):
+    sitk = pytest.importorskip("SimpleITK")
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    path = write_cine(tmp_path / "a.dcm", moving_disc(frames=3), kind=kind, tags={**tags, **IMAGER, "FrameTime": None})
+    image, affine = sitk.ReadImage(str(path)), open_cine(path).meta["affine"]
+    if tags.get("ImageOrientationPatient") == [1, 0, 0, 1, 0, 0]:  # no plane: ITK makes up its own third axis
+        assert np.linalg.matrix_rank(affine) == 4
+        return
+    for row, col, frame in ((0, 0, 0), (10, 20, 0), (47, 63, 2)):
+        physical = image.TransformContinuousIndexToPhysicalPoint((col, row, frame / image.GetSpacing()[2]))
+        np.testing.assert_allclose((affine @ [row, col, frame, 1])[:3] * [-1, -1, 1], physical, atol=1e-5)
 
 
 def test_itk_spacing_option_follows_itk_where_it_ignores_calibration(tmp_path):

@@ -45,7 +45,15 @@ def test_what_we_save_comes_back_in_our_order(tmp_path):
     cine = open_cine(path)
     np.testing.assert_array_equal(cine.read(), ROWS_FIRST)
     np.testing.assert_allclose(cine.meta["affine"], open_cine(source).meta["affine"], atol=1e-6)
-    assert cine.meta["spacing_mm"] == pytest.approx((0.3, 0.2))
+
+
+def test_the_spacing_of_an_affine_is_not_taken_for_the_patients(tmp_path):
+    """ITK writes the spacing at the detector into a NIfTI file; nothing in the file says so."""
+    affine = open_cine(write_cine(tmp_path / "a.dcm", FRAMES, tags={"ImagerPixelSpacing": [0.4, 0.5]})).meta["affine"]
+    nibabel.save(nibabel.Nifti1Image(ROWS_FIRST, affine), tmp_path / "x.nii")
+    meta = open_cine(tmp_path / "x.nii").meta
+    assert meta["spacing_mm"] is None and not meta["spacing_known"] and "does not say" in meta["spacing_source"]
+    np.testing.assert_allclose(meta["affine"], affine, atol=1e-6)
 
 
 def test_itk_reads_ours_in_place(tmp_path):
