@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_agglo import __version__
+from monai_agglo.apps.other_pictures import other_pictures
 from monai_agglo.apps.outputs import write_json
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import find_cases
@@ -20,6 +21,7 @@ from monai_agglo.data import Cine, CineReadError, load_datalist, open_cine, pack
 from monai_agglo.data.augment_fluoroscopy import RandFluoroscopyd
 from monai_agglo.data.augment_geometry import RandCineGeometryd
 from monai_agglo.data.drawing import to_grey8
+from monai_agglo.phantom import PhantomSpec, PhantomStudy
 from monai_agglo.swallow import index_of
 
 __all__ = ["calibrate_view_check"]
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 SEEN = tuple(index_of(name) for name in ("c2", "c3", "c4", "c5", "c6"))
 FOLDS = 4
+PARTS = ("training", "validation", "test")
 
 
 class _Still:
@@ -43,11 +46,13 @@ class _Still:
 
 def calibrate_view_check(
     lateral: str | os.PathLike,
-    other: Sequence[str | os.PathLike],
+    other: Sequence[str | os.PathLike] = (),
     bundle: str | os.PathLike | None = None,
     *,
     part: str = "validation",
-    frames: int = 6,
+    frames: int = 4,
+    drawn: int = 160,
+    frontal: int = 40,
     per_source: int = 60,
     seed: int = 0,
     device: str | None = None,
@@ -56,17 +61,21 @@ def calibrate_view_check(
 ) -> ViewCheck:
     """Fit the rule and store it in the bundle as ``configs/view_check.json``.
 
-    Every lateral frame is used whole, cut to a random part, and worn: turned, scaled, and changed in tone, sharpness,
-    noise and field as in training. At least three of C2 to C6 stay in view each time, so that neither a partial field
-    nor a poor picture counts against a frame. Other pictures are used as they are, and worn. The stored report comes
-    from four-fold cross-validation by patient and by picture, the stored rule from all of them.
+    What is not lateral VFSS is drawn (:mod:`monai_agglo.apps.other_pictures`), with frontal views of the phantom, so
+    that nobody's pictures are needed; ``other`` adds to them. Every lateral frame is used whole, cut to a random part,
+    and worn: turned, scaled, and changed in tone, sharpness, noise and field as in training. At least three of C2 to C6
+    stay in view each time, so that neither a partial field nor a poor picture counts against a frame. Other pictures
+    are used as they are, and worn. The stored report comes from four-fold cross-validation by patient and by picture,
+    the stored rule from all of them.
 
     Args:
         lateral: folder of a data set with a ``datalist.json`` and masks, lateral views only.
-        other: what is not lateral VFSS: pictures, cines, or folders of them (frontal swallow views included).
+        other: more of what is not lateral VFSS: pictures, cines, or folders of them.
         bundle: bundle folder or name; ``vfss_seg`` when None.
-        part: part of the datalist; not the one that the network was trained on.
+        part: part of the datalist, or ``all``; not cases that the network was trained on.
         frames: frames taken from each cine, evenly spread.
+        drawn: number of drawn pictures.
+        frontal: number of frontal phantom studies, two frames each.
         per_source: largest number of files taken from each entry of ``other``, evenly spread.
         seed: of the random parts.
         device: torch device; a GPU when there is one when None.
@@ -83,31 +92,38 @@ def calibrate_view_check(
     wear = _Wear(seed, segmenter.size)
     yes: list[np.ndarray] = []
     patients: list[str] = []
-    for item in _bar(load_datalist(lateral, part), progress, "lateral"):
+    parts = PARTS if part == "all" else (part,)
+    items = [item for name in parts for item in load_datalist(lateral, name, optional=part == "all")]
+    for item in _bar(items, progress, "lateral"):
         for picture in _lateral_pictures(item, frames, wear):
             yes.append(_features(segmenter, picture))
             patients.append(str(item.get("patient_id", item["image"])))
     no: list[np.ndarray] = []
     pictures: list[str] = []
     counts: dict[str, int] = {}
+
+    def refuse(kind: str, name: str, frame: np.ndarray) -> None:
+        for picture in (frame, wear(frame, None)):
+            if picture is not None:
+                no.append(_features(segmenter, picture))
+                pictures.append(name)
+                counts[kind] = counts.get(kind, 0) + 1
+
+    for number, (kind, frame) in enumerate(_bar(list(other_pictures(drawn, seed)), progress, "drawn")):
+        refuse(f"drawn {kind}", f"drawn {number}", frame)
+    for number in _bar(range(frontal), progress, "frontal phantom"):
+        for frame in _frontal_frames(seed + number):
+            refuse("frontal phantom", f"frontal {number}", frame)
     for source in other:
         cases = find_cases(source)
         chosen = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, min(per_source, len(cases)))]
         for case in _bar(chosen, progress, Path(source).name):
             try:
                 cine = open_cine(case.paths[0] if len(case.paths) == 1 else list(case.paths), any_modality=True)
-                found = [
-                    _features(segmenter, picture)
-                    for _, frame in _spread(cine, frames)
-                    for picture in (frame, wear(frame, None))
-                    if picture is not None
-                ]
+                for _, frame in _spread(cine, frames):
+                    refuse(Path(source).name, case.shown, frame)
             except CineReadError as error:
                 logger.info("passed over: %s", error)
-                continue
-            no += found
-            pictures += [case.shown] * len(found)
-            counts[Path(source).name] = counts.get(Path(source).name, 0) + len(found)
     rule = fit_view_check(np.array(yes), np.array(no))
     report = _cross_validate(np.array(yes), patients, np.array(no), pictures)
     rule = ViewCheck(
@@ -117,13 +133,21 @@ def calibrate_view_check(
             "made_by": f"monai_agglo {__version__} calibrate_view_check",
             "seed": seed,
             "lateral": {"frames": len(yes), "patients": len(set(patients)), "part": part},
-            "other": {"frames": len(no), "pictures": len(set(pictures)), "frames_per_source": counts},
+            "other": {"frames": len(no), "pictures": len(set(pictures)), "frames_per_kind": counts},
             "cross_validation": report,
             **(described or {}),
         },
     )  # fmt: skip
     write_json(segmenter.folder / FILE, rule.to_json())
     return rule
+
+
+def _frontal_frames(seed: int) -> Iterator[np.ndarray]:
+    """Two frames of a frontal study of the phantom."""
+    study = PhantomStudy(PhantomSpec.sample(seed, view="ap"))
+    total = len(study.frame_times_ms)
+    for index in (total // 4, (2 * total) // 3):
+        yield study.frame(index)[0]
 
 
 def _bar(items: Sequence[Any], progress: bool, label: str) -> Any:

@@ -179,12 +179,13 @@ class ViewCheck:
 
 
 def fit_view_check(
-    lateral: np.ndarray, other: np.ndarray, strength: float = 1.0, spared: float = 0.005, highest: float = 0.5
+    lateral: np.ndarray, other: np.ndarray, strength: float = 1.0, spared: float = 0.01, highest: float = 0.3
 ) -> ViewCheck:
     """Fit the rule.
 
     Both classes weigh the same however many frames they have. The threshold is set by the lateral frames: at most the
-    fraction ``spared`` of them falls below it, since a false alarm costs trust, and it never exceeds ``highest``.
+    fraction ``spared`` of them falls below it, since a false alarm costs trust, and it never exceeds ``highest``, which
+    leaves room for clinics whose films the network knows less well than those of the fit.
 
     Args:
         lateral: (n, F) features of lateral VFSS frames.

@@ -42,19 +42,23 @@ def write_bundle(folder, size=64, window=3, **inferer):
     (folder / "models").mkdir()
     (folder / "configs" / "inference.json").write_text(json.dumps(config))
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    save_weights(network, folder / "models" / "model.pt")
+    return folder
+
+
+def save_weights(network, path):
+    """Random weights for a ``network_def``."""
     from monai_agglo.networks import CineSegmenter
 
     torch.manual_seed(0)
-    options = {key: value for key, value in network.items() if key != "_target_"}
-    net = CineSegmenter(**options).eval()
+    net = CineSegmenter(**{key: value for key, value in network.items() if key != "_target_"}).eval()
     with torch.inference_mode():  # untrained weights find nothing anywhere; these find something everywhere
         noise = torch.nn.functional.interpolate(torch.rand(1, 1, 8, 8), (64, 64), mode="bicubic")
         logits = net(noise[..., None])
     state, gain = net.state_dict(), 2 / logits.std()
     state["decoder.head.weight"] *= gain
     state["decoder.head.bias"] = (state["decoder.head.bias"] - logits.mean()) * gain - 2.5
-    torch.save(state, folder / "models" / "model.pt")
-    return folder
+    torch.save(state, path)
 
 
 def write_cine(path, frames=5, rows=60, columns=80, seed=0, series=None, number=None, **tags):

@@ -172,10 +172,10 @@ def calibrated(tmp_path, random_bundle):
         cases.append({"image": f"{i}.dcm", "label": f"{i}.nii.gz", "patient_id": f"p{i}"})
     (tmp_path / "set" / "datalist.json").write_text(json.dumps({"training": [], "validation": cases}))
     (tmp_path / "other").mkdir()
-    for i in range(15):
+    for i in range(10):
         Image.fromarray(rng.integers(0, 255, (50, 60), dtype=np.uint8)).save(tmp_path / "other" / f"{i}.png")
     return bundle, calibrate_view_check(
-        tmp_path / "set", [tmp_path / "other"], bundle, frames=3, described={"why": "test"}
+        tmp_path / "set", [tmp_path / "other"], bundle, frames=3, drawn=8, frontal=1, described={"why": "test"}
     )
 
 
@@ -184,7 +184,9 @@ def test_calibration_writes_a_rule_with_its_origin(calibrated):
     stored = json.loads((bundle / "configs" / "view_check.json").read_text())
     origin = stored["provenance"]
     assert origin["lateral"]["patients"] == 5 and origin["lateral"]["frames"] >= 30
-    assert origin["other"] == {"frames": 30, "pictures": 15, "frames_per_source": {"other": 30}}
+    counts = origin["other"]["frames_per_kind"]
+    assert counts["other"] == 20 and counts["frontal phantom"] == 4 and counts["drawn chest"] == 2
+    assert origin["other"]["frames"] == sum(counts.values()) and origin["other"]["pictures"] == 10 + 1 + 8
     assert origin["why"] == "test" and origin["cross_validation"]["folds"] == 4
     assert 0 <= origin["cross_validation"]["other_frames_flagged_pct"] <= 100
     assert list(stored["features"]) == list(FEATURES) and stored["threshold"] == pytest.approx(rule.threshold, abs=1e-6)
