@@ -185,10 +185,12 @@ class FeatureCodec:
 
     def unpack(self, codes: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
         """Codes (B, k, h, w) and scales (B, h, w) back to the stored view, float32."""
-        values = codes.float()
-        if scale is not None:
-            values = _mix(self.rotation.T, values).mul_(scale.float()[:, None])
-        return values.mul_(self.gain).add_(self.centre[:, None, None])
+        if scale is None:
+            return codes.float().mul_(self.gain).add_(self.centre[:, None, None])
+        # Reading must keep up with training: as few passes over the values as there can be.
+        values = _mix(self.rotation.T, codes.float())
+        factor = (scale.float() * self.gain)[:, None]
+        return torch.addcmul(self.centre[:, None, None], values, factor, out=values)
 
     @property
     def rotation(self) -> torch.Tensor:
