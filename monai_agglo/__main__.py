@@ -120,6 +120,32 @@ def info(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def cache(parser: argparse.ArgumentParser) -> Run:
+    """Build a teacher-feature cache from images and cines, or say what is in one; exit code 1 if it is damaged."""
+    parser.add_argument("folder", help="folder of the cache; a build that was interrupted goes on where it stopped")
+    parser.add_argument("--source", help="build: a file, or a folder of DICOM cines, videos and images")
+    parser.add_argument("--teachers", nargs="+", metavar="NAME", help="build: which teachers, as 'weights' lists them")
+    parser.add_argument("--precision", choices=("int8", "fp16"), default="int8", help="build: (default: int8)")
+    parser.add_argument("--native", action="store_true", help="build: keep the teachers' own grids and channels")
+    parser.add_argument("--size", type=int, default=512, help="build: longer side of a frame in pixels (default: 512)")
+    parser.add_argument("--processes", type=int, default=1, help="build: processes (default: 1)")
+    parser.add_argument("--device", help="build: cpu, cuda, cuda:1... (default: a GPU when there is one)")
+    parser.add_argument("--random-weights", action="store_true", help="build: try the plumbing without weights")
+    parser.add_argument("--check", action="store_true", help="read every entry and compare with its checksum")
+
+    def run(args: argparse.Namespace) -> int:
+        from monai_agglo import apps
+
+        names = ("source", "teachers", "precision", "native", "size", "processes", "device", "random_weights")
+        if args.source or args.teachers:
+            apps.build_cache(args.folder, **{name: getattr(args, name) for name in names}, progress=True)
+        report = apps.describe_cache(args.folder, args.check)
+        print(report)
+        return report.exit_code
+
+    return run
+
+
 def doctor(parser: argparse.ArgumentParser) -> Run:
     """Check the installation and a bundle, or with --teacher a teacher; exit code 1 if one answer is fail."""
     parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
@@ -180,9 +206,9 @@ def results(parser: argparse.ArgumentParser) -> Run:
 def calibrate_view(parser: argparse.ArgumentParser) -> Run:
     """Fit a bundle's check for lateral views, after training it anew; writes configs/view_check.json in the bundle."""
     parser.add_argument("lateral", help="data set folder with a datalist.json and masks: lateral views only")
-    parser.add_argument("other", nargs="+", help="files or folders of anything else (frontal views, chest films...)")
+    parser.add_argument("other", nargs="*", help="more of what is not lateral VFSS, beside drawn and frontal views")
     parser.add_argument("--bundle", help="bundle folder (default: the vfss_seg bundle that came with the package)")
-    parser.add_argument("--part", default="validation", help="part of the datalist (default: validation)")
+    parser.add_argument("--part", default="validation", help="part of the datalist, or all (default: validation)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1... (default: a GPU when there is one)")
 
     def run(args: argparse.Namespace) -> None:
@@ -210,7 +236,7 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
-    for function in (phantom, predict, datalist, info, doctor, weights, results, calibrate_view, structures)
+    for function in (phantom, predict, datalist, info, cache, doctor, weights, results, calibrate_view, structures)
 }
 
 

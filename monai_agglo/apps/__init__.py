@@ -5,6 +5,7 @@ from importlib import import_module
 _MODULES = {
     "calibrate_view": ("calibrate_view_check",),
     "datalist": ("DatalistReport", "make_datalist"),
+    "feature_cache": ("CacheReport", "build_cache", "describe_cache"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
     "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
