@@ -1,6 +1,6 @@
 """One decoder per transfer syntax, from one table.
 
-imagecodecs (BSD-3) decodes the JPEG family, JPEG-LS, JPEG 2000, HTJ2K, JPEG XL and RLE: it is the fastest of the codecs
+imagecodecs (BSD-3) decodes the JPEG family, JPEG-LS, JPEG 2000, HTJ2K and RLE: it is the fastest of the codecs
 measured and did not crash on damaged frames. GDCM, which aborts the interpreter on some, is never asked.
 """
 
