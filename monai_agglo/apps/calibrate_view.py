@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,22 +93,24 @@ def calibrate_view_check(
     wear = _Wear(seed, segmenter.size)
     yes: list[np.ndarray] = []
     patients: list[str] = []
+    ways: list[str] = []
     parts = PARTS if part == "all" else (part,)
     items = [item for name in parts for item in load_datalist(lateral, name, optional=part == "all")]
     for item in _bar(items, progress, "lateral"):
-        for picture in _lateral_pictures(item, frames, wear):
+        for way, picture in _lateral_pictures(item, frames, wear):
             yes.append(_features(segmenter, picture))
+            ways.append(way)
             patients.append(str(item.get("patient_id", item["image"])))
     no: list[np.ndarray] = []
     pictures: list[str] = []
-    counts: dict[str, int] = {}
+    kinds: list[str] = []
 
     def refuse(kind: str, name: str, frame: np.ndarray) -> None:
         for picture in (frame, wear(frame, None)):
             if picture is not None:
                 no.append(_features(segmenter, picture))
                 pictures.append(name)
-                counts[kind] = counts.get(kind, 0) + 1
+                kinds.append(kind)
 
     for number, (kind, frame) in enumerate(_bar(list(other_pictures(drawn, seed)), progress, "drawn")):
         refuse(f"drawn {kind}", f"drawn {number}", frame)
@@ -125,7 +128,7 @@ def calibrate_view_check(
             except CineReadError as error:
                 logger.info("passed over: %s", error)
     rule = fit_view_check(np.array(yes), np.array(no))
-    report = _cross_validate(np.array(yes), patients, np.array(no), pictures)
+    report = _cross_validate(np.array(yes), patients, ways, np.array(no), pictures, kinds)
     rule = ViewCheck(
         rule.mean, rule.scale, rule.weight, rule.bias, rule.threshold,
         {
@@ -133,7 +136,7 @@ def calibrate_view_check(
             "made_by": f"monai_agglo {__version__} calibrate_view_check",
             "seed": seed,
             "lateral": {"frames": len(yes), "patients": len(set(patients)), "part": part},
-            "other": {"frames": len(no), "pictures": len(set(pictures)), "frames_per_kind": counts},
+            "other": {"frames": len(no), "pictures": len(set(pictures)), "frames_per_kind": dict(Counter(kinds))},
             "cross_validation": report,
             **(described or {}),
         },
@@ -167,15 +170,15 @@ def _spread(cine: Cine, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
     yield from zip(numbers, cine.frames(numbers))
 
 
-def _lateral_pictures(item: dict[str, Any], wanted: int, wear: _Wear) -> Iterator[np.ndarray]:
+def _lateral_pictures(item: dict[str, Any], wanted: int, wear: _Wear) -> Iterator[tuple[str, np.ndarray]]:
     """Frames of a labelled cine: whole, in part, and worn, as far as a neck stays in view."""
     cine = open_cine(item["image"])
     masks = read_cine_masks(item["label"], cine.shape)
     for index, frame in _spread(cine, wanted):
-        yield frame
-        for picture in (wear.part(frame, masks[..., index]), wear(frame, masks[..., index])):
+        yield "whole", frame
+        for way, picture in (("part", wear.part(frame, masks[..., index])), ("worn", wear(frame, masks[..., index]))):
             if picture is not None:
-                yield picture
+                yield way, picture
 
 
 class _Wear:
@@ -216,22 +219,22 @@ class _Wear:
         return bool(np.sum(column.any(axis=(1, 2)) & ~edge) >= 3)
 
 
-def _cross_validate(yes: np.ndarray, patients: list[str], no: np.ndarray, pictures: list[str]) -> dict[str, Any]:
-    """Scores of frames whose patient or picture the rule did not see."""
-    groups = [
-        {name: number % FOLDS for number, name in enumerate(sorted(set(names)))} for names in (patients, pictures)
-    ]
+def _cross_validate(
+    yes: np.ndarray, patients: list[str], ways: list[str], no: np.ndarray, pictures: list[str], kinds: list[str]
+) -> dict[str, Any]:
+    """Part of the frames that is flagged by a rule that did not see their patient or picture, in percent."""
+    flagged: dict[str, list[bool]] = {}
+    groups = [{name: i % FOLDS for i, name in enumerate(sorted(set(names)))} for names in (patients, pictures)]
     if min(len(group) for group in groups) < FOLDS:
         return {"folds": 0}
     folds_yes = np.array([groups[0][name] for name in patients])
     folds_no = np.array([groups[1][name] for name in pictures])
-    kept, caught = [], []
     for fold in range(FOLDS):
         rule = fit_view_check(yes[folds_yes != fold], no[folds_no != fold])
-        kept += (rule.score(yes[folds_yes == fold]) >= rule.threshold).tolist()
-        caught += (rule.score(no[folds_no == fold]) < rule.threshold).tolist()
-    return {
-        "folds": FOLDS,
-        "lateral_frames_flagged_pct": round(100 * (1 - float(np.mean(kept))), 2),
-        "other_frames_flagged_pct": round(100 * float(np.mean(caught)), 2),
-    }
+        for features, folds, names, all_of in ((yes, folds_yes, ways, "lateral"), (no, folds_no, kinds, "other")):
+            for i in np.flatnonzero(folds == fold):
+                low = bool(rule.score(features[i]) < rule.threshold)
+                for name in (all_of, f"{all_of}: {names[i]}"):
+                    flagged.setdefault(name, []).append(low)
+    percent = {name: round(100 * float(np.mean(flagged[name])), 2) for name in sorted(flagged)}
+    return {"folds": FOLDS, "frames_flagged_pct": percent}

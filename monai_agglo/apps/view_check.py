@@ -179,7 +179,7 @@ class ViewCheck:
 
 
 def fit_view_check(
-    lateral: np.ndarray, other: np.ndarray, strength: float = 1.0, spared: float = 0.01, highest: float = 0.3
+    lateral: np.ndarray, other: np.ndarray, strength: float = 1.0, spared: float = 0.02, highest: float = 0.3
 ) -> ViewCheck:
     """Fit the rule.
 

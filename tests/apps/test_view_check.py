@@ -188,7 +188,9 @@ def test_calibration_writes_a_rule_with_its_origin(calibrated):
     assert counts["other"] == 20 and counts["frontal phantom"] == 4 and counts["drawn chest"] == 2
     assert origin["other"]["frames"] == sum(counts.values()) and origin["other"]["pictures"] == 10 + 1 + 8
     assert origin["why"] == "test" and origin["cross_validation"]["folds"] == 4
-    assert 0 <= origin["cross_validation"]["other_frames_flagged_pct"] <= 100
+    flagged = origin["cross_validation"]["frames_flagged_pct"]
+    assert {"lateral", "lateral: whole", "lateral: worn", "other", "other: frontal phantom"} <= set(flagged)
+    assert all(0 <= value <= 100 for value in flagged.values())
     assert list(stored["features"]) == list(FEATURES) and stored["threshold"] == pytest.approx(rule.threshold, abs=1e-6)
 
 
