@@ -194,6 +194,15 @@ def _teeth(rng: np.random.Generator, spec: PhantomSpec, line: np.ndarray, up: bo
             size = rng.uniform(3, 8)
             blob = ellipse((x, y + crown * 0.7 * sign), (size * rng.uniform(0.9, 1.5), size), rng.uniform(0, 90), 9)
             parts.append(Part(blob + rng.normal(0, 1.2, blob.shape), "metal", rng.uniform(0.6, 4), 1))
+        if "crowns" in spec.hardware and rng.random() < 0.45:
+            width = w * rng.uniform(0.9, 1.5)  # over 1.15 neighbours meet: a bridge
+            cap = np.array([[-width, -2 * sign], [-width, crown * sign], [width, crown * sign], [width, -2 * sign]])
+            cap[:, 0] += slant * cap[:, 1] / 30
+            cap += rng.normal(0, 1.5, cap.shape)
+            parts.append(Part(smooth_closed(cap + [x, y], 4), "metal", np.exp(rng.uniform(-0.9, 1.6)), 1.5))
+            if rng.random() < 0.4:  # a post or a root filling below it
+                post = np.array([[x, y], [x - slant * root / 30, y - root * 0.8 * sign]])
+                parts.append(Part(post, "metal", rng.uniform(0.3, 1.5), line=rng.uniform(1.5, 4)))
     if "dentures" in spec.hardware:
         arch = smooth_open(line + [0, 12 * sign])
         parts.append(Part(ribbon(arch, rng.uniform(6, 12)), "metal", rng.uniform(0.4, 2.5), 3))

@@ -13,12 +13,15 @@ from .motion import SwallowState
 from .posture import Posture
 from .shapes import Canvas, _blur, smooth_closed
 from .spec import PhantomSpec
-from .xray import attenuation_coefficients
+from .xray import XraySystem, attenuation_coefficients
 
-__all__ = ["VISIBLE_BARIUM", "LateralPatient"]
+__all__ = ["VISIBLE_BARIUM", "VISIBLE_CONTRAST", "LateralPatient"]
 
 VISIBLE_BARIUM = 0.3
 """Barium counts as bolus where it attenuates by at least this optical depth (26 % of the beam): what an eye can see."""
+
+VISIBLE_CONTRAST = 0.012
+"""Least mean contrast of a vertebra, fraction of the display range (3 of 255 grey values), to be labelled at all."""
 
 
 class LateralPatient:
@@ -97,6 +100,7 @@ class LateralPatient:
         for part in skull_parts(self.spec):
             self._draw(canvas, out, part)
         k, mu = self._spine_strength, self.mu["bone"]
+        skull = out.copy()
         for pieces in self._vertebrae:
             for piece, value, rim in zip(pieces, (7.0, 5.5, 5.0), (5.5, 4.5, 4.0)):
                 canvas.add(out, piece, value * k * mu, 3.0, rim * k * mu, 2.2)
@@ -105,6 +109,7 @@ class LateralPatient:
                 first = int(rng.integers(len(piece)))
                 line = np.roll(piece, -first, 0)[: max(6, len(piece) // 3)] + rng.normal(0, 5, 2)
                 canvas.stroke(out, line, rng.uniform(2, 5), rng.uniform(1.5, 4.5) * k * mu)
+        self._spine = out - skull
         grain = rng.standard_normal(self.shape, dtype=np.float32)
         grain = (
             _blur(grain, 1.5 * self.posture.scale) * 1.5 + _blur(grain, 7 * self.posture.scale) * 8 * self.posture.scale
@@ -195,6 +200,26 @@ class LateralPatient:
         masks[NAMES.index("mandible")] = Canvas(self.shape, lambda p: p, 1.0).mask(moved)
         masks[NAMES.index("bolus")] = barium > VISIBLE_BARIUM
         return masks
+
+    def hidden_vertebrae(self, attenuation: np.ndarray, system: XraySystem) -> tuple[str, ...]:
+        """Vertebrae that the image does not show, behind a shoulder or at the black end of the display.
+
+        Args:
+            attenuation: of the resting patient, from :meth:`attenuation`.
+            system: what turns it into an image.
+
+        Returns:
+            Names, from ``c1`` to ``c7``: the noise-free image changes by less than :data:`VISIBLE_CONTRAST` in the mean
+            over the exposed part of the vertebra when the spine is taken away.
+        """
+        contrast = np.abs(system.display(attenuation) - system.display(np.maximum(attenuation - self._spine, 0)))
+        canvas = self.canvas((0.0, 0.0, 0.0))
+        hidden = []
+        for level, pieces in enumerate(self._vertebrae[:7]):
+            seen = contrast[canvas.mask(*pieces) & system.field_mask]
+            if seen.size and float(seen.mean()) < VISIBLE_CONTRAST:
+                hidden.append(f"c{level + 1}")
+        return tuple(hidden)
 
     def landmarks(self) -> np.ndarray:
         """Anterior-inferior corners of the bodies of C2 and C4 (2, 2), atlas units: the ends of the C2-C4 scalar."""

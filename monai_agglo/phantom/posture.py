@@ -32,6 +32,7 @@ class Posture:
         child = float(1 - smoothstep(spec.age, 3, 16))
         self._stretch = np.array([rng.normal(1, 0.05), rng.normal(1, 0.05) - 0.06 * child])
         self._jaw = float(rng.normal(1, 0.06) - 0.12 * child)
+        self._neck = float(rng.normal(0.97, 0.08))
         short = min(spec.rows, spec.cols)
         self.scale = short / 512 * spec.zoom
         self._centre = np.array([spec.cols / 2, spec.rows / 2]) + np.array(spec.shift) * short
@@ -45,6 +46,8 @@ class Posture:
         q = (p - 256) * self._stretch + 256
         jaw = smoothstep(-p[:, 0], -215, -150) * smoothstep(p[:, 1], 205, 260) * smoothstep(-p[:, 1], -470, -420)
         q[:, 0] += (self._jaw - 1) * (p[:, 0] - 210) * jaw
+        # the neck is long or short for the head: vertebrae and larynx stand higher or lower against the jaw
+        q[:, 1] += (self._neck - 1) * np.maximum(p[:, 1] - 160, 0) * smoothstep(p[:, 0], 160, 300)
         phase = p @ self._waves.T
         for axis in (0, 1):
             q[:, axis] += (np.sin(phase + self._phases[:, axis]) * self._amplitudes[:, axis]).sum(-1)

@@ -124,7 +124,8 @@ class PhantomSpec:
         build: thickness of soft tissue relative to the mean.
         jaw_opening_deg: opening of the mouth before the swallow.
         osteophytes: degenerative bone spurs, 0..1.
-        hardware: subset of ``plate, feeding_tube, tracheostomy, fillings, dentures, wires, spoon, marker, earring``.
+        hardware: subset of ``plate, feeding_tube, tracheostomy, fillings, crowns, dentures, wires, spoon, marker,
+            earring``.
         kvp: tube voltage; lower gives more bone contrast.
         dose: detected quanta per pixel of the open field.
         scatter: scatter-to-primary ratio behind the neck.
@@ -209,8 +210,8 @@ class PhantomSpec:
         hardware = tuple(
             name
             for name, p in (
-                ("fillings", 0.6), ("dentures", 0.08), ("plate", 0.04), ("feeding_tube", 0.1), ("tracheostomy", 0.04),
-                ("wires", 0.08), ("spoon", 0.15), ("marker", 0.12), ("earring", 0.1),
+                ("fillings", 0.6), ("crowns", 0.3), ("dentures", 0.1), ("plate", 0.04), ("feeding_tube", 0.1),
+                ("tracheostomy", 0.04), ("wires", 0.08), ("spoon", 0.15), ("marker", 0.12), ("earring", 0.1),
             )
             if rng.random() < p
         )  # fmt: skip
@@ -237,7 +238,7 @@ class PhantomSpec:
             "flexion_deg": float(rng.normal(0, 7)),
             "lordosis": float(rng.normal(0, 0.5)),
             "kyphosis": float(np.clip(rng.normal((age - 50) / 60, 0.5), -1.2, 1.6)),
-            "shoulder": float(rng.normal(5, 32)),
+            "shoulder": float(rng.normal(5, 32) + (rng.uniform(20, 90) if rng.random() < 0.25 else 0)),
             "build": float(np.clip(rng.normal(1, 0.13), 0.7, 1.4)),
             "jaw_opening_deg": float(abs(rng.normal(0, 2.5))),
             "osteophytes": float(np.clip(rng.normal((age - 55) / 45, 0.3), 0, 1)),

@@ -50,6 +50,10 @@ class PhantomStudy:
         self._sway_phase = rng.uniform(0, 2 * np.pi, (3, 3))
         reference, _ = self.patient.attenuation(SwallowState(hyoid=np.zeros(2)), (0.0, 0.0, 0.0))
         self.system = XraySystem(spec, reference)
+        self.hidden: tuple[str, ...] = ()
+        """Vertebrae in the field that the image does not show; they have no mask."""
+        if spec.view == "lateral":
+            self.hidden = self.patient.hidden_vertebrae(reference, self.system)
         self._former: tuple[int, np.ndarray] | None = None
         self._events: list[dict[str, int | None]] | None = None
 
@@ -127,7 +131,10 @@ class PhantomStudy:
         stored = np.round(shown * np.float32(top)).astype(np.uint16)
         if self.spec.photometric == "MONOCHROME1":
             stored = np.uint16(top) - stored
-        return stored, masks & self.field_mask
+        masks &= self.field_mask
+        for name in self.hidden:
+            masks[NAMES.index(name)] = False
+        return stored, masks
 
     def _burn_in(self, shown: np.ndarray) -> None:
         """Text in the corner that lies farthest outside the exposed field."""

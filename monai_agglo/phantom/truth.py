@@ -6,6 +6,7 @@ Keys (:data:`TRUTH_SCHEMA` is the same as JSON Schema):
 - ``generator``: ``name``, ``version`` (changes when the same spec gives other pixels) and ``package`` version.
 - ``seed`` and ``spec``: every parameter; ``PhantomSpec.from_dict(truth["spec"])`` makes the same study again.
 - ``structures``: names of the mask channels, in order.
+- ``hidden``: vertebrae in the field that the image does not show (behind a shoulder); they have no mask.
 - ``frames``: ``count`` in the file, ``study_count`` in the whole study, ``study_index`` (which frame of the study each
   frame is; 0, 1, 2... unless only some were written), ``time_ms`` from the start of the study.
 - ``swallows``: one entry per swallow, with ``events`` (name -> null when outside the recording, else ``study_index``,
@@ -29,7 +30,7 @@ from .study_model import PhantomStudy
 
 __all__ = ["GENERATOR_VERSION", "TRUTH_SCHEMA", "study_truth"]
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Raise it whenever the same spec gives other pixels or masks, so that old and new studies are never mixed."""
 
 FORMAT = "monai-agglo/phantom-truth/1"
@@ -51,8 +52,8 @@ TRUTH_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "required": [
-        "format", "synthetic", "generator", "seed", "spec", "structures", "frames", "swallows", "quantities", "area_px",
-        "pixel_spacing_patient_mm",
+        "format", "synthetic", "generator", "seed", "spec", "structures", "hidden", "frames", "swallows", "quantities",
+        "area_px", "pixel_spacing_patient_mm",
     ],
     "properties": {
         "format": {"const": FORMAT},
@@ -65,6 +66,7 @@ TRUTH_SCHEMA: dict[str, Any] = {
         "seed": {"type": "integer", "minimum": 0},
         "spec": {"type": "object"},
         "structures": {"const": list(NAMES)},
+        "hidden": {"type": "array", "items": {"enum": [f"c{level}" for level in range(1, 8)]}},
         "frames": {
             "type": "object",
             "required": ["count", "study_count", "study_index", "time_ms"],
@@ -132,6 +134,7 @@ def study_truth(study: PhantomStudy, frames: Sequence[int], areas_px: np.ndarray
         "seed": int(spec.seed),
         "spec": spec.to_dict(),
         "structures": list(NAMES),
+        "hidden": list(study.hidden),
         "frames": {
             "count": len(frames),
             "study_count": int(study.n_frames),

@@ -117,8 +117,16 @@ class XraySystem:
         if s.blur_px * self.unit > 0.8:  # the detector correlates its own noise
             noise = cv2.GaussianBlur(noise, (0, 0), 0.5 * s.blur_px * self.unit)
             noise *= np.float32(1 / max(noise.std(), 1e-6))
-        noisy = signal + np.sqrt(np.maximum(signal, 0) * variance + 1e-6) * noise
-        shown = (self._curve(np.maximum(noisy, 0)) - self._low) / (self._high - self._low)
+        noisy = signal + np.sqrt(np.maximum(signal, 0) * variance + 3e-7) * noise
+        return self._show(np.maximum(noisy, 0))
+
+    def display(self, attenuation: np.ndarray) -> np.ndarray:
+        """The image without noise and lag: float32 (H, W) in [0, 1], dark barium, 0 outside the exposed field."""
+        return self._show(self._detector(attenuation))
+
+    def _show(self, signal: np.ndarray) -> np.ndarray:
+        s = self.spec
+        shown = (self._curve(signal) - self._low) / (self._high - self._low)
         if s.sharpening > 0.02:
             shown = shown + np.float32(s.sharpening) * (shown - cv2.GaussianBlur(shown, (0, 0), 2.2 * self.unit))
         shown = np.clip(shown, 0, 1)

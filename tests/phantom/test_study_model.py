@@ -162,3 +162,18 @@ def test_frame_out_of_range():
     study = PhantomStudy(PhantomSpec(n_frames=3, **SMALL))
     with pytest.raises(IndexError):
         study.frame(3)
+
+
+def test_vertebrae_behind_the_shoulder_have_no_mask():
+    """Raising the shoulders hides the lower vertebrae one after the other, and never a higher one before a lower."""
+    base = PhantomSpec.sample(3, rows=256, cols=256, view="lateral", lut="linear", window=(2.0, 98.0), field="none")
+    seen = []
+    for shoulder in (-60.0, 40.0, 130.0):
+        study = PhantomStudy(base.replace(shoulder=shoulder, shift=(0.0, 0.0), zoom=0.9))
+        masks = study.frame(0)[1]
+        for name in study.hidden:
+            assert not masks[NAMES.index(name)].any()
+        levels = [int(name[1]) for name in study.hidden]
+        assert levels == list(range(8 - len(levels), 8))
+        seen.append(7 - len(levels))
+    assert seen[0] == 7 and seen[0] >= seen[1] >= seen[2] and seen[2] < 7
