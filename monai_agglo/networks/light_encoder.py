@@ -107,7 +107,20 @@ class LightEncoder(nn.Module):
             (B, out_channels, H / stride, W / stride).
         """
         maps = self.backbone(image)
-        used = [maps[i] for i in self.levels]
+        return self.fuse([maps[i] for i in self.levels], image.shape[2], image.shape[3])
+
+    def fuse(self, levels: list[torch.Tensor], height: int, width: int) -> torch.Tensor:
+        """Fuse the backbone's used levels.
+
+        Args:
+            levels: maps of the used levels, fine to coarse, see :attr:`channels`.
+            height: rows of the image.
+            width: columns of the image.
+
+        Returns:
+            (B, out_channels, height / stride, width / stride).
+        """
+        used = levels.copy()
         used.reverse()
         fused = used[0]
         for i, (lateral, smooth) in enumerate(zip(self.lateral, self.smooth)):
@@ -118,8 +131,9 @@ class LightEncoder(nn.Module):
                 )
             fused = smooth(level)
         if self.strides[0] != self.stride:
-            size = [image.shape[2] // self.stride, image.shape[3] // self.stride]
-            fused = F.interpolate(fused, size=size, mode="bilinear", align_corners=False)
+            fused = F.interpolate(
+                fused, size=[height // self.stride, width // self.stride], mode="bilinear", align_corners=False
+            )
         return fused
 
 
