@@ -1,0 +1,206 @@
+"""The student's map on a teacher's grid, cell for cell over the same patch of the frame.
+
+The student sees a frame in one way and each teacher in its own: squashed, letterboxed, padded or cropped. What is
+compared has to lie in the same place, so the student's map is resampled through frame coordinates. Affines are those of
+:class:`~.teachers.geometry.TeacherFeatures`: grid (row, column, 1) to frame (row, column, 1), in pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .teachers.geometry import FrameGrid
+
+__all__ = ["cell_weights", "fit_frames", "student_affine", "to_teacher_grid"]
+
+_CLOSE = 1e-5  # of a cell: affines are stored in single precision
+_NARROW = 1e-2  # cells: below, the average of a cell is its middle
+
+
+def fit_frames(images: torch.Tensor, size: int, geometry: str = "letterbox") -> tuple[torch.Tensor, FrameGrid]:
+    """Fit frames into the student's square input.
+
+    Args:
+        images: (B, C, H, W), any range; padding is 0.
+        size: side of the square, in pixels.
+        geometry: one of :data:`~.teachers.geometry.GEOMETRIES`; ``letterbox`` keeps the aspect and pads below or to the
+            right.
+
+    Returns:
+        (B, C, size, size), bilinear and free of aliasing, and how the frames lie in it: ``fit.affine(cells)`` and
+        ``fit.mask(cells)`` are the place and the valid area of a student's map of so many cells a side.
+
+    Raises:
+        ValueError: for an unknown geometry.
+    """
+    fit = FrameGrid.fit((images.shape[-2], images.shape[-1]), geometry, size)
+    images = fit.pad(images)
+    if (images.shape[-2], images.shape[-1]) != fit.content:
+        images = F.interpolate(images, size=fit.content, mode="bilinear", align_corners=False, antialias=True)
+    return fit.fill(images), fit
+
+
+def student_affine(
+    frame: tuple[int, int], content: tuple[int, int], stride: float, padding: tuple[int, int] = (0, 0)
+) -> torch.Tensor:
+    """Where a student's map lies in a frame that was resized and padded in any way, square or not.
+
+    Args:
+        frame: rows and columns of the frame.
+        content: rows and columns it was resized to.
+        stride: input pixels per cell of the student's map.
+        padding: rows and columns put before the resized frame, in input pixels; what comes after does not matter.
+
+    Returns:
+        (3, 3) float32, cell (row, column, 1) to frame (row, column, 1).
+
+    Raises:
+        ValueError: if a size is not positive.
+    """
+    if min(*frame, *content, stride) <= 0:
+        raise ValueError(f"frame {frame}, content {content} and stride {stride} must all be positive")
+    result = torch.eye(3, dtype=torch.float64)
+    for axis in (0, 1):
+        pixel = frame[axis] / content[axis]
+        result[axis, axis] = stride * pixel
+        result[axis, 2] = (0.5 * stride - padding[axis]) * pixel - 0.5
+    return result.float()
+
+
+def to_teacher_grid(
+    features: torch.Tensor, student_affine: torch.Tensor, teacher_affine: torch.Tensor, grid: tuple[int, int]
+) -> torch.Tensor:
+    """Resample a student's map at a teacher's cells.
+
+    Where a teacher's cell is larger than the student's along an axis, the map is averaged over it, otherwise it is
+    interpolated at the cell's centre. Either way a map that is linear in frame coordinates stays exactly that, up to
+    the edge of what the student saw; beyond, the edge is repeated (such cells show no frame and are masked).
+
+    All is computed in float32 whatever autocast says. Affines are best left on the CPU: where they are decides nothing
+    about the result, but reading them from a GPU waits for it.
+
+    Args:
+        features: (B, C, hs, ws).
+        student_affine: (3, 3) or (2, 3), or one per sample (B, 3, 3) or (B, 2, 3).
+        teacher_affine: likewise.
+        grid: rows and columns (h, w) of the teacher's map.
+
+    Returns:
+        (B, C, h, w) in the dtype of ``features``. Where nothing has to be moved, ``features`` itself.
+
+    Raises:
+        ValueError: if an affine turns or shears, is singular or not one per sample.
+    """
+    place = _relative(_square(student_affine), _square(teacher_affine), len(features))
+    source = (features.shape[2], features.shape[3])
+    centres, widths = [], []
+    for axis in (0, 1):
+        step, start = place[:, axis, axis, None], place[:, axis, 2, None]
+        centres.append(step * torch.arange(grid[axis], dtype=torch.float64) + start)
+        # Interpolating already blurs, with a variance of 1/6 square cell. The rest of what an average over the whole
+        # cell would blur (step^2 / 12) is left to the average, so that nothing jumps as cells become larger.
+        widths.append((step.square() - 2).clamp(min=0).sqrt())
+    if source == tuple(grid) and all(
+        bool((c - torch.arange(n, dtype=torch.float64)).abs().max() < _CLOSE) for c, n in zip(centres, grid)
+    ):
+        return features
+    with torch.autocast(features.device.type, enabled=False):
+        if max(float(width.max()) for width in widths) < _NARROW:
+            return _interpolate(features.float(), *centres).to(features.dtype)
+        rows, columns = (cell_weights(c, w, n).to(features.device) for c, w, n in zip(centres, widths, source))
+        # Rows first: that leaves few numbers for the columns. Shared weights have a leading 1 and are broadcast.
+        return (rows[:, None] @ features.float() @ columns[:, None].transpose(2, 3)).to(features.dtype)
+
+
+def cell_weights(centres: torch.Tensor, widths: torch.Tensor, cells: int) -> torch.Tensor:
+    """Weights of the mean of a linearly interpolated row of cells over intervals.
+
+    The interpolated row goes through the cells' values at 0, 1, ... and is continued straight for the half cell before
+    the first and after the last. Of an interval only the part within -0.5...cells - 0.5 counts; the edge stands for one
+    that lies outside.
+
+    Args:
+        centres: (B, n) of the intervals.
+        widths: (B, 1) or (B, n) of the intervals; of a narrow one, the value at its centre is taken.
+        cells: in the row.
+
+    Returns:
+        (B, n, cells) float32; each row sums to 1.
+    """
+    low, high = -0.5, cells - 0.5
+    start, end = (centres - widths / 2).clamp(low, high), (centres + widths / 2).clamp(low, high)
+    width = (end - start)[..., None]
+    mean = (_integral(end, cells) - _integral(start, cells)) / width.clamp(min=_NARROW)
+    value = _hats((start + end) / 2, cells)
+    return torch.where(width < _NARROW, value, mean).float()
+
+
+def _hats(at: torch.Tensor, cells: int) -> torch.Tensor:
+    """(..., cells): how much each cell contributes to the interpolated row at a point."""
+    if cells == 1:
+        return torch.ones_like(at)[..., None]
+    inner = at.clamp(0, cells - 1)
+    result = (1 - (inner[..., None] - torch.arange(cells, dtype=at.dtype)).abs()).clamp(min=0)
+    before, after = at - at.clamp(min=0), at - at.clamp(max=cells - 1)
+    result[..., 0] -= before
+    result[..., 1] += before
+    result[..., -1] += after
+    result[..., -2] -= after
+    return result
+
+
+def _integral(to: torch.Tensor, cells: int) -> torch.Tensor:
+    """(..., cells): an antiderivative of :func:`_hats`."""
+    if cells == 1:
+        return to[..., None]
+    away = to.clamp(0, cells - 1)[..., None] - torch.arange(cells, dtype=to.dtype)
+    away = away.clamp(-1, 1)
+    result = 0.5 + away - 0.5 * away * away.abs()
+    before, after = to.clamp(max=0), (to - (cells - 1)).clamp(min=0)
+    result[..., 0] += before - before.square() / 2
+    result[..., 1] += before.square() / 2
+    result[..., -1] += after + after.square() / 2
+    result[..., -2] -= after.square() / 2
+    return result
+
+
+def _interpolate(features: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Bilinear at rows (B or 1, h) x columns (B or 1, w), continued straight for half a cell beyond the outermost."""
+    where = []
+    for axis, at in ((2, rows), (3, columns)):
+        cells = features.shape[axis]
+        at = at.clamp(-0.5, cells - 0.5)
+        if cells > 1 and (float(at.min()) < -_CLOSE or float(at.max()) > cells - 1 + _CLOSE):
+            first, second = features.narrow(axis, 0, 1), features.narrow(axis, 1, 1)
+            last, before = features.narrow(axis, cells - 1, 1), features.narrow(axis, cells - 2, 1)
+            features = torch.cat([2 * first - second, features, 2 * last - before], axis)
+            cells, at = cells + 2, at + 1
+        where.append((2 * at + 1) / cells - 1)
+    y, x = (w.float().expand(len(features), -1) for w in where)
+    grid = torch.stack([x[:, None, :].expand(-1, y.shape[1], -1), y[:, :, None].expand(-1, -1, x.shape[1])], -1)
+    return F.grid_sample(features, grid.to(features.device), align_corners=False, padding_mode="border")
+
+
+def _square(affine: torch.Tensor) -> torch.Tensor:
+    """(3, 3) or (2, 3), with or without a batch, as (B or 1, 3, 3) float64 on the CPU, checked."""
+    shape = tuple(affine.shape)
+    affine = affine.detach().as_subclass(torch.Tensor).cpu().double()
+    affine = affine[None] if affine.ndim == 2 else affine
+    if affine.ndim != 3 or tuple(affine.shape[1:]) not in ((2, 3), (3, 3)):
+        raise ValueError(f"an affine must be (3, 3) or (2, 3), or one of these per sample, not {shape}")
+    scale, aside = affine[:, (0, 1), (0, 1)].abs(), affine[:, (0, 1), (1, 0)].abs()
+    if not bool((scale > 0).all()) or not bool((aside <= _CLOSE * scale.amin(1, keepdim=True)).all()):
+        raise ValueError("an affine between grid and frame may scale and shift, but not turn, shear or vanish")
+    whole = torch.eye(3, dtype=torch.float64).repeat(len(affine), 1, 1)
+    whole[:, :2] = affine[:, :2]
+    return whole
+
+
+def _relative(student: torch.Tensor, teacher: torch.Tensor, batch: int) -> torch.Tensor:
+    """Teacher's grid to student's grid; one for all where all are alike, which is cheaper."""
+    for affine in (student, teacher):
+        if len(affine) not in (1, batch):
+            raise ValueError(f"{len(affine)} affines were given for {batch} samples")
+    place = torch.linalg.inv(student) @ teacher
+    return place[:1] if bool((place == place[:1]).all()) else place
