@@ -32,6 +32,7 @@ _MODULES = {
     "pseudonymize": ("PseudonymizeMetad",),
     "save_overlay": ("SaveOverlayd",),
     "save_pca_picture": ("SavePcaPictured",),
+    "student_dataset": ("StudentFrameDataset", "fit_to_square"),
     "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -197,6 +197,18 @@ class FeatureCache:
             self._geometry[place] = stored_mask(store.sizes[frame], store.shape[1], store.identity["teacher"])
         return self._geometry[place]
 
+    def frame_size(self, frame: str) -> tuple[int, int]:
+        """Rows and columns of a frame, in pixels.
+
+        Raises:
+            KeyError: if no teacher has this frame.
+        """
+        for store in self._stores.values():
+            if frame in store.sizes:
+                rows, columns = store.sizes[frame]
+                return int(rows), int(columns)
+        raise KeyError(f"{self.path} has no frame {frame}")
+
     def shape(self, teacher: str) -> tuple[int, int, int]:
         """Channels, rows and columns of a teacher's stored view."""
         return self._stores[teacher].shape

@@ -53,9 +53,10 @@ class FeatureCacheDataset(Dataset):
         self.packed = packed
         names = cache.teachers if teachers is None else [t if isinstance(t, str) else t.spec.name for t in teachers]
         self.teachers = tuple(names)
+        self.keys = cache.index(frames)
         samples = [
             (index, key.hash)
-            for index, key in enumerate(cache.index(frames))
+            for index, key in enumerate(self.keys)
             if key is not None and all((key.hash, name) in cache for name in self.teachers)
         ]
         if not samples:
@@ -68,10 +69,21 @@ class FeatureCacheDataset(Dataset):
         number, key = self.data[index]
         sample: dict[str, Any] = {"image": get_frame(self.frames, number), "frame": key, "features": {}, "mask": {}}
         for name in self.teachers:
-            if self.packed:
-                codes, scale = self.cache.read(key, name)
-                sample["features"][name] = {"codes": codes} if scale is None else {"codes": codes, "scale": scale}
-            else:
-                sample["features"][name] = self.cache[key, name]
+            sample["features"][name] = self.features(key, name)
             sample["mask"][name] = self.cache.geometry(key, name)[1]
         return self.transform(sample) if self.transform else sample
+
+    def features(self, frame: str, teacher: str) -> Any:
+        """Features of one frame: (k, h, w) float32, or with ``packed`` the codes and scales as they are stored.
+
+        Args:
+            frame: content hash.
+            teacher: name.
+
+        Returns:
+            A tensor, or ``{"codes": ..., "scale": ...}``.
+        """
+        if not self.packed:
+            return self.cache[frame, teacher]
+        codes, scale = self.cache.read(frame, teacher)
+        return {"codes": codes} if scale is None else {"codes": codes, "scale": scale}

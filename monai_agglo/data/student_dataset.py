@@ -1,0 +1,201 @@
+"""What a student is trained on: a square input of fixed size, and its teachers' cached features with their places."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from monai_agglo.networks.teachers import FrameGrid, Teacher
+
+from .atomic import atomic_path
+from .feature_cache import FeatureCache
+from .feature_cache_dataset import FeatureCacheDataset
+from .feature_cache_errors import FeatureCacheError
+from .feature_cache_frames import get_frame
+from .frame_dataset import _mix
+
+__all__ = ["GREY", "StudentFrameDataset", "fit_to_square"]
+
+GREY = 128
+"""Padding in 8 bits: what the student's input scaling turns into zero, as a convolution pads."""
+STORE_VERSION = 1
+
+
+def fit_to_square(frame: np.ndarray, size: int) -> tuple[np.ndarray, FrameGrid]:
+    """Scale a frame so that its longer side fills a square; padding lies below or to the right.
+
+    Args:
+        frame: (H, W) in [0, 1].
+        size: side of the square.
+
+    Returns:
+        (size, size) uint8, and how the frame lies in it.
+    """
+    fit = FrameGrid.fit((int(frame.shape[0]), int(frame.shape[1])), "letterbox", size)
+    rows, columns = fit.content
+    smaller = rows < frame.shape[0] or columns < frame.shape[1]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    scaled = cv2.resize(np.ascontiguousarray(frame, np.float32), (columns, rows), interpolation=method)
+    square = np.full((size, size), GREY, np.uint8)
+    square[:rows, :columns] = np.round(scaled.clip(0, 1) * 255)
+    return square, fit
+
+
+class StudentFrameDataset(FeatureCacheDataset):
+    """Frames fitted into the student's square, with cached features, masks and places of all teachers.
+
+    A sample is ``{"image": (1, S, S) float32 in [0, 1], "image_affine": (3, 3), "frame": hash, "features": {teacher:
+    ...}, "mask": {teacher: (h, w)}, "affine": {teacher: (3, 3)}}``: ``image_affine`` leads from a pixel of ``image``
+    to the frame, ``affine`` from a cell of a teacher's map to the frame. Samples can be batched whatever the sizes of
+    their frames.
+
+    The squares are written once, in 8 bits, beside the cache and read through a memory map. Augmentation changes the
+    look only, since the targets belong to the frame as it is; what a sample looks like depends on (``seed``, epoch,
+    index) and on nothing else. The epoch travels with the index, see :class:`~.frame_dataset.EpochBatchSampler`.
+
+    Args:
+        frames: a source of frames, see :class:`FeatureCacheDataset`; all teachers must have the same ones.
+        cache: an open cache, or the folder of one.
+        teachers: which ones, by name or live; all when None.
+        size: side of the student's input in pixels, a multiple of 32.
+        augment: photometric transform of ``{"image": (1, S, S) uint8}`` to float32 in [0, 1], such as
+            :class:`RandFluoroscopyd`; none when None.
+        packed: leave features as they are stored, see :class:`FeatureCacheDataset`.
+        seed: of the augmentation.
+        verify: entries that are encoded again when ``cache`` is a folder and a live teacher is given.
+        progress: show a progress bar while preparing.
+
+    Raises:
+        FeatureCacheError: if the cache cannot be opened, has none of the frames, teachers have other frames than each
+            other, or the stored features are not finite.
+        ValueError: for a size that is no multiple of 32.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Any],
+        cache: FeatureCache | str | os.PathLike,
+        teachers: Sequence[Teacher | str] | None = None,
+        size: int = 256,
+        augment: Callable | None = None,
+        packed: bool = True,
+        seed: int = 0,
+        verify: int = 4,
+        progress: bool = True,
+    ) -> None:
+        if size < 32 or size % 32:
+            raise ValueError(f"the student's input must be a multiple of 32 pixels a side, not {size}")
+        super().__init__(frames, cache, teachers, None, packed, verify)
+        self.size = int(size)
+        self.augment = augment
+        self.seed = int(seed)
+        _same_images(self.cache, {key.hash for key in self.keys if key is not None}, self.teachers)
+        _finite(self.cache, self.teachers)
+        digest = hashlib.sha256("".join(key for _, key in self.data).encode()).hexdigest()[:16]
+        self.path = Path(self.cache.path) / "students" / f"{self.size}-{STORE_VERSION}-{digest}.npy"
+        self._prepare(progress)
+        self._squares: np.ndarray | None = None
+        self._fits = {shape: FrameGrid.fit(shape, "letterbox", self.size) for shape in self._sizes()}
+        self._affines = {shape: fit.affine(self.size) for shape, fit in self._fits.items()}
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 over the contents of all frames, in any order."""
+        return hashlib.sha256("".join(sorted(key for _, key in self.data)).encode()).hexdigest()
+
+    def __getitem__(self, index):
+        """One sample.
+
+        Args:
+            index: number of the sample, or a pair (epoch, number).
+
+        Returns:
+            See the class.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        epoch, number = (int(index[0]), int(index[1])) if isinstance(index, (tuple, list)) else (0, int(index))
+        number = range(len(self))[number]
+        _, key = self.data[number]
+        shape = self.cache.frame_size(key)
+        sample: dict[str, Any] = {
+            "image": self._image(epoch, number, shape),
+            "image_affine": self._affines[shape],
+            "frame": key,
+            "features": {},
+            "mask": {},
+            "affine": {},
+        }
+        for name in self.teachers:
+            sample["features"][name] = self.features(key, name)
+            sample["affine"][name], sample["mask"][name] = self.cache.geometry(key, name)
+        return sample
+
+    def _image(self, epoch: int, number: int, shape: tuple[int, int]) -> torch.Tensor:
+        if self._squares is None:
+            self._squares = np.load(self.path, mmap_mode="r")
+        square = np.ascontiguousarray(self._squares[number])[None]
+        if self.augment is None:
+            return torch.from_numpy(square.astype(np.float32) / 255)
+        if hasattr(self.augment, "set_random_state"):
+            self.augment.set_random_state(seed=_mix(self.seed, epoch, number))
+        image = np.asarray(self.augment({"image": square})["image"], np.float32)
+        rows, columns = self._fits[shape].content  # what is padding stays so
+        image[:, rows:], image[:, :, columns:] = GREY / 255, GREY / 255
+        return torch.from_numpy(image)
+
+    def _sizes(self) -> set[tuple[int, int]]:
+        return {self.cache.frame_size(key) for _, key in self.data}
+
+    def _prepare(self, progress: bool) -> None:
+        from filelock import FileLock
+        from tqdm import tqdm
+
+        if self.path.is_file():
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            if self.path.is_file():
+                return
+            with atomic_path(self.path) as partial:
+                squares = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(self), self.size, self.size))
+                places = enumerate(self.data)
+                bar = tqdm(places, desc="fitting frames", unit="frame", total=len(self), disable=not progress, delay=2)
+                for number, (index, _) in bar:
+                    frame = get_frame(self.frames, index)[0].float().numpy()
+                    squares[number] = fit_to_square(frame, self.size)[0]
+                squares.flush()
+                del squares
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_squares": None}  # a memory map is opened anew in each process
+
+
+def _same_images(cache: FeatureCache, keys: set[str], teachers: Sequence[str]) -> None:
+    """Refuse teachers that were run over different images."""
+    have = {name: {key for key in keys if (key, name) in cache} for name in teachers}
+    most = max(have, key=lambda name: len(have[name]))
+    for name, mine in have.items():
+        if mine != have[most]:
+            raise FeatureCacheError(
+                f"{cache.path} holds features of different images: {most} has {len(have[most])} of these frames, "
+                f"{name} {len(mine)}; build the cache again with all teachers, and only what is missing is made"
+            )
+
+
+def _finite(cache: FeatureCache, teachers: Sequence[str]) -> None:
+    """Refuse features that are not numbers; every stored cell has entered the statistics."""
+    for name in teachers:
+        statistics = cache.statistics(name)
+        if not (statistics.mean.isfinite().all() and statistics.covariance.isfinite().all()):
+            raise FeatureCacheError(
+                f"{cache.path} holds features of {name} that are NaN or infinite: check the teacher's weights, delete "
+                "its folder in the cache and build it again"
+            )
