@@ -1,4 +1,4 @@
-"""Run by torchrun: train, go on training, evaluate. Arguments: data, frame store, output."""
+"""Run by torchrun, once per stage as a user would: ``train``, ``resume`` or ``evaluate``, data, frame store, output."""
 
 import logging
 import sys
@@ -12,26 +12,25 @@ from tests.bundles.running import TINY, configs
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    data, frames, output = sys.argv[1:]
+    stage, data, frames, output = sys.argv[1:]
     bundle = Path("bundles/vfss_seg")
-    small = {"dataset_dir": data, "cache_dir": frames, "output_dir": output, "track": False, "logging_file": False}
-    small |= TINY
-    for extra in ({"epochs": 1}, {"epochs": 2, "resume": True}):
-        workflow = create_workflow(config_file=configs(bundle, "train", "multi_gpu_train"), **{**small, **extra})
+    small = {"dataset_dir": data, "cache_dir": frames, "output_dir": output, "logging_file": False}
+    if stage == "evaluate":
+        names = ("train", "evaluate", "multi_gpu_evaluate")
+        workflow = create_workflow(config_file=configs(bundle, *names), **small, image_size=48)
+        workflow.run()
+    else:
+        more = {"train": {"epochs": 1}, "resume": {"epochs": 2, "resume": True}}[stage]
+        names = ("train", "multi_gpu_train")
+        workflow = create_workflow(config_file=configs(bundle, *names), **{**small, **TINY, "track": False, **more})
         workflow.run()
         rank = torch.distributed.get_rank()
         assert torch.distributed.get_world_size() == 2 and torch.distributed.get_backend() == "gloo"
         average = workflow.parser.get_parsed_content("average").averaged.state_dict()
         parameters = dict(workflow.parser.get_parsed_content("network").module.named_parameters())
         torch.save({**average, **{f"network.{k}": v.data for k, v in parameters.items()}}, f"{output}/rank{rank}.pt")
-        workflow.finalize()
-        assert not torch.distributed.is_initialized()
-    names = ("train", "evaluate", "multi_gpu_evaluate")
-    small.pop("track")
-    create = {key: value for key, value in small.items() if key not in TINY} | {"image_size": 48}
-    workflow = create_workflow(config_file=configs(bundle, *names), **create)
-    workflow.run()
     workflow.finalize()
+    assert not torch.distributed.is_initialized()
 
 
 if __name__ == "__main__":
