@@ -30,9 +30,12 @@ _MODULES = {
     "overlay": ("draw_overlay", "write_overlay_video"),
     "pca_picture": ("pca_colours", "write_pca_picture"),
     "pseudonymize": ("PseudonymizeMetad",),
+    "result_source": ("ResultSource",),
     "save_overlay": ("SaveOverlayd",),
     "save_pca_picture": ("SavePcaPictured",),
     "student_dataset": ("StudentFrameDataset", "fit_to_square"),
+    "seg_reader": ("read_seg",),
+    "seg_writer": ("write_seg",),
     "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
