@@ -20,7 +20,7 @@ from monai_agglo.bundle.doctor import sha256
 from monai_agglo.data import Cine, PseudonymizeMetad
 from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed_range
 from monai_agglo.inferers import CineInferer
-from monai_agglo.swallow import TARGETS
+from monai_agglo.swallow import TARGETS, keep_main_parts
 
 __all__ = ["BundleError", "SegmentedFrame", "Segmenter"]
 
@@ -232,9 +232,10 @@ class Segmenter:
         glimpse = torch.nn.functional.avg_pool2d(logits.float().sigmoid().permute(3, 0, 1, 2), pool, ceil_mode=True)
         glimpse = glimpse.cpu().numpy()
         cut = float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
-        masks = MetaTensor(
-            (logits > cut).to(torch.uint8).cpu(), applied_operations=getattr(image, "applied_operations", [])
-        )
+        cut_out = (logits > cut).to(torch.uint8).cpu()
+        if self._inferer.main_parts:
+            keep_main_parts(cut_out.numpy(), self._inferer.main_parts, self.structures)
+        masks = MetaTensor(cut_out, applied_operations=getattr(image, "applied_operations", []))
         for step in reversed(self._steps):
             if isinstance(step, FitFramesd):
                 masks = step.inverse({step.keys[0]: masks})[step.keys[0]]

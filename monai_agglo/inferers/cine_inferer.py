@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from monai.inferers import Inferer
 
+from monai_agglo.swallow import keep_main_parts
+
 __all__ = ["AutocastInferer", "CineInferer"]
 
 DTYPES = {"auto": "auto", "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
@@ -18,13 +20,33 @@ def _fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in features)
 
 
-def _autocast(inputs: torch.Tensor, dtype):
+def autocast(inputs: torch.Tensor, dtype):
+    """Autocast on the device of some inputs.
+
+    Args:
+        inputs: says which device.
+        dtype: what :func:`precision_dtype` gave.
+
+    Returns:
+        The context.
+    """
     if dtype == "auto":
         dtype = torch.bfloat16 if _fast_bfloat16(inputs.device) else None
     return torch.autocast(inputs.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
-def _dtype(name: str):
+def precision_dtype(name: str):
+    """A type for :func:`autocast` from its name.
+
+    Args:
+        name: ``auto``, ``bfloat16``, ``float16`` or ``float32``.
+
+    Returns:
+        A type, None for no autocast, or ``"auto"``.
+
+    Raises:
+        ValueError: for another name.
+    """
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
     return DTYPES[name]
@@ -42,7 +64,7 @@ class AutocastInferer(Inferer):
 
     def __init__(self, dtype: str = "auto") -> None:
         super().__init__()
-        self.dtype = _dtype(dtype)
+        self.dtype = precision_dtype(dtype)
 
     def __call__(self, inputs: torch.Tensor, network, *args, **kwargs) -> torch.Tensor:
         """Run.
@@ -57,7 +79,7 @@ class AutocastInferer(Inferer):
             float32 output of the network.
         """
         plain = inputs.as_subclass(torch.Tensor)
-        with _autocast(plain, self.dtype):
+        with autocast(plain, self.dtype):
             output = network(plain, *args, **kwargs)
         return output.float()
 
@@ -75,6 +97,8 @@ class CineInferer(Inferer):
             with a temporal shift needs them.
         dtype: autocast type, see :class:`AutocastInferer`.
         progress: show a progress bar when the run takes more than two seconds.
+        main_parts: with ``threshold``, erase parts of a structure smaller than this fraction of its largest part, see
+            :func:`~monai_agglo.swallow.keep_main_parts`; 0 leaves the masks as they are.
     """
 
     def __init__(
@@ -84,17 +108,21 @@ class CineInferer(Inferer):
         context: int = 0,
         dtype: str = "float32",
         progress: bool = False,
+        main_parts: float = 0.0,
     ) -> None:
         super().__init__()
         if window < 1 or context < 0:
             raise ValueError(f"window must be at least 1 and context at least 0, not {window} and {context}")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is a probability, 0 to 1, not {threshold}")
+        if not 0 <= main_parts <= 1:
+            raise ValueError(f"main_parts is a fraction, 0 to 1, not {main_parts}")
         self.window = window
         self.threshold = threshold
         self.context = context
-        self.dtype = _dtype(dtype)
+        self.dtype = precision_dtype(dtype)
         self.progress = progress
+        self.main_parts = main_parts
 
     def __call__(self, inputs: torch.Tensor, network, *args, **kwargs) -> torch.Tensor:
         """Run.
@@ -123,10 +151,14 @@ class CineInferer(Inferer):
             stop = min(start + self.window, frames)
             first, last = max(0, start - self.context), min(frames, stop + self.context)
             part = plain[..., first:last].to(device)
-            with _autocast(part, self.dtype):
+            with autocast(part, self.dtype):
                 logits = network(part, *args, **kwargs)
             logits = logits[..., start - first : stop - first]
             part = logits.float() if cut is None else (logits > cut).to(torch.uint8)
+            if cut is not None and self.main_parts:
+                part = part.cpu()
+                for case in part.numpy():
+                    keep_main_parts(case, self.main_parts)
             if result is None:
                 result = torch.empty((*part.shape[:-1], frames), dtype=part.dtype, device=plain.device)
             result[..., start:stop] = part

@@ -31,6 +31,7 @@ class Structure:
         code: coded concept ``(value, scheme designator, meaning)``; scheme ``99AGGLO`` marks a private code.
         priority: when structures overlap, the one with the larger priority wins in a flattened label map.
         auxiliary: True for structures beyond the twelve targets.
+        scattered: True for what may lie in several places at once.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Structure:
     code: tuple[str, str, str]
     priority: int
     auxiliary: bool = False
+    scattered: bool = False
 
 
 STRUCTURES: tuple[Structure, ...] = (
@@ -55,7 +57,7 @@ STRUCTURES: tuple[Structure, ...] = (
     # as drawn in VFSS-5K: the airway from the laryngeal inlet down, so its upper end is the laryngeal vestibule
     Structure(10, "trachea", "Trachea", (23, 190, 207), ("44567001", SCT, "Trachea"), 80),
     Structure(11, "pharynx", "Pharynx", (174, 199, 232), ("54066008", SCT, "Pharynx"), 70),
-    Structure(12, "bolus", "Bolus", (214, 39, 40), ("bolus", PRIVATE, "Swallowed bolus"), 100),
+    Structure(12, "bolus", "Bolus", (214, 39, 40), ("bolus", PRIVATE, "Swallowed bolus"), 100, scattered=True),
     Structure(13, "hyoid", "Hyoid bone", (255, 152, 150), ("21387005", SCT, "Hyoid bone"), 95, True),
     Structure(14, "valleculae", "Valleculae", (219, 219, 141), ("valleculae", PRIVATE, "Valleculae"), 75, True),
     Structure(

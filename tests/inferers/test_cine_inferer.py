@@ -8,6 +8,7 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 
 from monai_agglo.inferers import AutocastInferer, CineInferer, cine_inferer
 from monai_agglo.networks import CineSegmenter
+from monai_agglo.swallow import TARGETS
 
 
 class Spy(torch.nn.Module):
@@ -67,6 +68,20 @@ def test_masks_are_probabilities_above_the_threshold():
     assert CineInferer(3, threshold=0)(x, network).all() and not CineInferer(3, threshold=1)(x, network).any()
 
 
+def test_stray_islands_go_with_main_parts():
+    x = torch.zeros(1, 1, 16, 16, 3)
+    x[0, 0, 1:9, 1:9] = 1
+    x[0, 0, 12:14, 12:14, 1] = 1
+    network = torch.nn.Conv3d(1, len(TARGETS), 1)
+    torch.nn.init.constant_(network.weight, 10.0)
+    torch.nn.init.constant_(network.bias, -5.0)
+    tidy = CineInferer(2, threshold=0.5, main_parts=0.2)(x, network)[0]
+    plain = CineInferer(2, threshold=0.5)(x, network)[0]
+    for channel, before, structure in zip(tidy, plain, TARGETS):
+        assert before.sum((0, 1)).tolist() == [64, 68, 64]
+        assert channel.sum((0, 1)).tolist() == ([64, 68, 64] if structure.scattered else [64, 64, 64])
+
+
 def test_metadata_of_every_item_of_a_batch_stays():
     items = [MetaTensor(torch.rand(1, 4, 4, 2), affine=torch.eye(4) * k, meta={"name": f"c{k}"}) for k in (2, 3)]
     for k, item in enumerate(items):
@@ -85,7 +100,7 @@ def test_a_function_is_a_network_too():
 
 
 def test_windows_go_to_the_networks_device_and_come_back(monkeypatch):
-    monkeypatch.setattr(cine_inferer, "_autocast", lambda *_: nullcontext())  # the device meta has no autocast
+    monkeypatch.setattr(cine_inferer, "autocast", lambda *_: nullcontext())  # the device meta has no autocast
 
     class Elsewhere(torch.nn.Module):
         def __init__(self):
