@@ -1,0 +1,210 @@
+"""All measures of one cine, from its masks and frame times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .airway import AirwayFlags, airway_flags
+from .bolus import BolusCurves, bolus_curves
+from .clock import Clock
+from .events import complete_events
+from .landmarks import Gate, RamusLine, find_ramus, find_ues_gate
+from .measurement import Measurement
+from .region import Region
+from .scale import Scale, find_scale, no_scale
+from .structures import NAMES
+from .swallow_rows import swallow_rows
+from .timing import EVENTS, Swallow, find_swallows
+from .tracks import Tracks, find_tracks
+
+__all__ = ["RESEARCH_USE", "CineMeasures", "measure"]
+
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
+
+
+@dataclass(frozen=True)
+class CineMeasures:
+    """The measures of a cine.
+
+    Args:
+        view: ``"lateral"``, ``"ap"`` or ``"unknown"``.
+        reason: why there is no lateral measure at all; empty when there may be.
+        clock: times of the frames.
+        scale: C2-C4 scale and axis.
+        labelled: names of the structures that were given.
+        study: measures of the whole cine.
+        swallows: events of each swallow.
+        rows: measures of each swallow, by name.
+        bolus: curves of the bolus, None without scale or bolus.
+        tracks: curves of the other structures, None without scale.
+        airway: frames flagged for review, None when airway or bolus are not labelled.
+        gate: where the UES is.
+        warnings: what a reader must know, one sentence each.
+    """
+
+    view: str
+    reason: str
+    clock: Clock
+    scale: Scale
+    labelled: tuple[str, ...]
+    study: dict[str, Measurement] = field(default_factory=dict)
+    swallows: list[Swallow] = field(default_factory=list)
+    rows: list[dict[str, Measurement]] = field(default_factory=list)
+    bolus: BolusCurves | None = None
+    tracks: Tracks | None = None
+    airway: AirwayFlags | None = None
+    gate: Gate | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON-able built-ins, nan as null; see docs/measurements.md."""
+        from .results import measures_json
+
+        return measures_json(self)
+
+
+def measure(
+    masks: Mapping[str, np.ndarray],
+    frame_times_ms: Sequence[float] | None = None,
+    *,
+    view: str | None = "lateral",
+    spacing_mm: tuple[float, float] | None = None,
+    repeated_frames: Sequence[int] = (),
+    iddsi: Sequence[int | None] = (),
+    events: Sequence[Mapping[str, int | None]] = (),
+    least_airway_pct: float = 0.1,
+) -> CineMeasures:
+    """Measure the swallows of a cine.
+
+    Args:
+        masks: structures by name (see :data:`~monai_agglo.swallow.NAMES`), each (H, W, T), boolean or 0 and 1. Leave
+            out what is not labelled: a mask without pixels means that the structure was looked for and not seen.
+        frame_times_ms: time of each frame, ms; None when not known: then no measure is in seconds.
+        view: ``"lateral"``; with ``"ap"`` or anything else no lateral measure is taken.
+        spacing_mm: calibrated size of a pixel in the patient (row, column), None when not known.
+        repeated_frames: frames that show the same pulse as the frame before; they widen the plus or minus of times.
+        iddsi: consistency of each swallow, IDDSI level 0 to 4, for the reference ranges that depend on it.
+        events: corrected events of each swallow, by name: a frame, or None to take the event away. They replace what
+            was found, and what follows from them is computed anew.
+        least_airway_pct: smallest overlap of bolus and airway that is flagged, %(C2-4)^2.
+
+    Returns:
+        The measures; those that could not be taken say why.
+
+    Raises:
+        ValueError: when masks, times or corrected events do not fit together.
+    """
+    shape = _check(masks, frame_times_ms, events)
+    clock = Clock.of(shape[2], frame_times_ms, repeated_frames)
+    labelled = tuple(name for name in NAMES if name in masks)
+    kind = view if view in ("lateral", "ap") else "unknown"
+    if kind != "lateral":
+        reason = (
+            "this is a frontal (AP) view: lateral measures do not apply"
+            if kind == "ap"
+            else "the view is not known to be lateral: lateral measures do not apply"
+        )
+        return CineMeasures(kind, reason, clock, no_scale(shape[2], reason), labelled, warnings=(_sentence(reason),))
+    regions = {name: Region.of(masks[name]) for name in labelled}
+    scale = find_scale(regions)
+    study = _study_measures(scale, spacing_mm)
+    bolus = regions.get("bolus")
+    flags = None
+    if bolus is not None and "trachea" in masks:
+        flags = airway_flags(bolus, masks["trachea"], regions.get("vocal_folds"), scale, least_airway_pct)
+    reason = scale.reason or ("bolus is not labelled" if bolus is None else "")
+    if bolus is not None and not reason and not len(bolus.t):
+        reason = "no bolus in any frame"
+    if reason or bolus is None:
+        warnings = _warnings(clock, scale, reason)
+        return CineMeasures(kind, reason, clock, scale, labelled, study, airway=flags, warnings=warnings)
+    ramus = find_ramus(regions.get("mandible"), scale)
+    gate = find_ues_gate(regions.get("ues"), regions.get("pharynx"), scale)
+    curves = bolus_curves(bolus, masks.get("trachea"), scale, ramus, gate)
+    tracks = find_tracks(regions, masks, scale, ramus, gate)
+    swallows = find_swallows(curves, clock.frame_s)
+    if not swallows:
+        reason = _no_swallow(ramus, gate)
+    for k, swallow in enumerate(swallows):
+        complete_events(swallow, swallows[k - 1] if k else None, curves, tracks, clock)
+    _correct(swallows, events)
+    rows = []
+    for k, swallow in enumerate(swallows):
+        level = iddsi[k] if k < len(iddsi) else None
+        rows.append(swallow_rows(swallow, clock, scale, curves, tracks, flags, gate, level))
+    return CineMeasures(
+        kind, reason, clock, scale, labelled, study, swallows, rows, curves, tracks, flags, gate,
+        _warnings(clock, scale, reason),
+    )  # fmt: skip
+
+
+def _check(masks: Mapping[str, np.ndarray], times: Any, events: Any) -> tuple[int, int, int]:
+    """Shape of the masks; refuses what does not fit."""
+    if not masks:
+        raise ValueError("no masks to measure")
+    if unknown := sorted(set(masks) - set(NAMES)):
+        raise ValueError(f"unknown structures {', '.join(unknown)}; known: {', '.join(NAMES)}")
+    shapes = {np.shape(mask) for mask in masks.values()}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 3:
+        raise ValueError(f"all masks must have one shape (rows, columns, frames); these have {sorted(shapes)}")
+    shape = next(iter(shapes))
+    for correction in events:
+        if wrong := sorted(set(correction) - set(EVENTS)):
+            raise ValueError(f"unknown event {wrong[0]!r}; known: {', '.join(EVENTS)}")
+        for name, frame in correction.items():
+            if frame is not None and not 0 <= frame < shape[2]:
+                raise ValueError(f"event {name!r} at frame {frame}, but the cine has frames 0 to {shape[2] - 1}")
+    return shape
+
+
+def _correct(swallows: list[Swallow], events: Sequence[Mapping[str, int | None]]) -> None:
+    """Put a reader's events in the place of those found."""
+    if len(events) > len(swallows):
+        raise ValueError(f"corrected events of {len(events)} swallows, but {len(swallows)} were found")
+    for swallow, correction in zip(swallows, events):
+        for name, frame in correction.items():
+            swallow.missing.pop(name, None)
+            swallow.events.pop(name, None)
+            swallow.put(name, frame, "taken away by the reader")
+
+
+def _study_measures(scale: Scale, spacing_mm: tuple[float, float] | None) -> dict[str, Measurement]:
+    if not scale.known:
+        return {name: Measurement.none(name, unit, scale.reason) for name, unit in (("c2c4", "px"), ("c2c4_mm", "mm"))}
+    found = {"c2c4": Measurement("c2c4", scale.length_px, "px")}
+    if spacing_mm is None:
+        found["c2c4_mm"] = Measurement.none("c2c4_mm", "mm", "no calibrated pixel spacing")
+    else:
+        away = np.median(abs(scale.c4 - scale.c2), axis=0) * np.array([spacing_mm[1], spacing_mm[0]])
+        found["c2c4_mm"] = Measurement("c2c4_mm", float(np.hypot(*away)), "mm")
+    return found
+
+
+def _no_swallow(ramus: RamusLine, gate: Gate) -> str:
+    if gate.reason:
+        return f"no swallow can be found: {gate.reason}"
+    return "no bolus passes the upper oesophageal sphincter within the field and the recording"
+
+
+def _warnings(clock: Clock, scale: Scale, reason: str) -> tuple[str, ...]:
+    found = [_sentence(reason)] if reason else []
+    if not clock.known:
+        found.append("The times of the frames are not known: frames only, no seconds.")
+    if scale.known:
+        if filled := int(scale.filled.sum()):
+            found.append(
+                f"C2 to C4 were not seen in {filled} of {len(scale.filled)} frames; neighbours were used there."
+            )
+        if scale.variation_pct > 5:
+            found.append(
+                f"The C2-C4 scale varies by {scale.variation_pct:.0f} % between frames; it enters areas twice."
+            )
+    return tuple(found)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
