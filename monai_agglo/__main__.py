@@ -73,11 +73,15 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     )
     parser.add_argument("--any-modality", action="store_true", help="try CT, MR and other non-projection files too")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that holds other files")
+    parser.add_argument("--dicom-seg", action="store_true", help="also write the masks as a DICOM Segmentation")
+    parser.add_argument("--dicom-overlay", action="store_true", help="also write the overlay as a DICOM cine")
+    parser.add_argument("--keep-identity", action="store_true", help="DICOM results keep the patient and study")
 
     def run(args: argparse.Namespace) -> int:
         from monai_agglo import apps
 
         names = ("source", "output", "bundle", "device", "size", "fps", "spacing_mm", "any_modality", "overwrite")
+        names += ("dicom_seg", "dicom_overlay", "keep_identity")
         report = apps.predict(**{name: getattr(args, name) for name in names}, progress=True)
         print(report)
         return report.exit_code

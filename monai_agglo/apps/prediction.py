@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from monai_agglo.apps.dicom_results import DicomResults
 from monai_agglo.apps.outputs import SUMMARY, check_output, result_folder, write_json
 from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings
 from monai_agglo.apps.segmenter import Segmenter
@@ -78,6 +80,7 @@ class _Job:
     spacing_mm: tuple[float, float] | None
     options: dict[str, Any]
     progress: bool
+    dicom: DicomResults
     segmenter: Segmenter | None = None
     check: ViewCheck | None = None
 
@@ -100,6 +103,9 @@ def predict(
     spacing_mm: float | Sequence[float] | None = None,
     any_modality: bool = False,
     overwrite: bool = False,
+    dicom_seg: bool = False,
+    dicom_overlay: bool = False,
+    keep_identity: bool = False,
     progress: bool = False,
 ) -> PredictReport:
     """Segment a cine, or every cine in a folder.
@@ -122,6 +128,10 @@ def predict(
             It goes into the record; the masks keep the geometry of the file, so that they lie on it in a viewer.
         any_modality: try CT, MR and other files that are no projection cine as well.
         overwrite: allow an ``output`` folder that holds other files; only files of the same names are replaced.
+        dicom_seg: write the masks as a DICOM Segmentation too, ``seg.dcm``; the cine must be DICOM.
+        dicom_overlay: write the overlay as a DICOM secondary capture too, ``overlay.dcm``, which any PACS can show.
+        keep_identity: give these DICOM files the patient, study and UIDs of the cine, for the PACS that it came from.
+            Otherwise they carry pseudonyms and the UIDs that ``deidentify`` gives.
         progress: show a progress bar, and print a line per cine of a folder.
 
     Returns:
@@ -136,9 +146,11 @@ def predict(
         raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
     target = check_output(output, overwrite)
     cases = find_cases(source, target)
-    job = _Job(
-        lambda: Segmenter(bundle, device, size, batch), fps, _pair(spacing_mm), {"any_modality": any_modality}, progress
-    )
+    if keep_identity and not (dicom_seg or dicom_overlay):
+        raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
+    dicom = DicomResults(dicom_seg, dicom_overlay, keep_identity)
+    load = partial(Segmenter, bundle, device, size, batch)
+    job = _Job(load, fps, _pair(spacing_mm), {"any_modality": any_modality}, progress, dicom)
     if len(cases) == 1:
         record = _segment_case(cases[0], lambda _: target, job, "segmenting")
         return PredictReport(target, [CaseResult(cases[0].shown, target, record=record)])
@@ -220,6 +232,7 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
     started = time.monotonic()
     source = case.paths[0] if len(case.paths) == 1 else list(case.paths)
     cine = open_cine(source, **job.options)
+    reference = job.dicom.reference(case.paths, cine.shape[2])
     segmenter, check = job.ready()
     target = place(cine)
     limits = segmenter.intensity_range(cine)
@@ -251,6 +264,8 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
         record["warnings"] = cine_warnings(record, check) + [case.note] * bool(case.note)
         _contact_sheet(work / "contact_sheet.png", cine, store, record, views, window, title)
         store.write_nifti(work / "masks.nii.gz", meta["affine"], "monai-agglo masks: rows, columns, frames, structures")
+        if reference is not None:
+            record["dicom"] = job.dicom.write(work, reference, cine, store, segmenter, window, times)
         record["seconds"] = round(time.monotonic() - started, 2)
         write_json(work / "predict.json", record)
     return record

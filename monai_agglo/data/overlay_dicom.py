@@ -1,0 +1,155 @@
+"""The overlay cine as a DICOM secondary capture: colour, JPEG, shown by any PACS."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
+from pydicom.uid import JPEGBaseline8Bit
+from pydicom.valuerep import format_number_as_ds
+
+from monai_agglo.swallow import TARGETS, Structure
+
+from .atomic import atomic_path
+from .overlay import OverlayVideo
+from .result_source import ResultSource
+from .seg_header import equipment, series_and_instance
+
+__all__ = ["write_overlay_dicom"]
+
+TRUE_COLOUR_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.4"
+QUALITY = 90
+
+
+def write_overlay_dicom(
+    path: str | os.PathLike,
+    source: ResultSource,
+    frames: Iterable[np.ndarray],
+    masks: Iterable[np.ndarray],
+    structures: Sequence[Structure] = TARGETS,
+    *,
+    times_ms: Sequence[float] | None = None,
+    window: tuple[float, float] | None = None,
+    model: dict[str, Any] | None = None,
+) -> Path:
+    """Write a cine with its masks drawn on it as a Multi-frame True Color Secondary Capture.
+
+    Args:
+        path: the file; it appears when it is whole.
+        source: the cine; its patient and study are taken over as it says.
+        frames: (H, W) frames, one per frame of the cine, taken one at a time. Where identity is dropped, blank them
+            with :func:`~monai_agglo.data.exposed_field.blank_outside` first.
+        masks: (S, H, W) masks, one per frame.
+        structures: what each channel is.
+        times_ms: time of each frame in ms, for the pace; None when unknown.
+        window: grey levels shown as black and white; from the first frame when None.
+        model: what made the masks, see :func:`~monai_agglo.data.seg_header.equipment`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: when frames, masks and cine differ in number or size.
+    """
+    painter = OverlayVideo(
+        "",
+        structures,
+        times_ms,
+        total=source.frames,
+        window=window,
+        side_by_side=False,
+        title="masks made by a program",
+    )  # never opened: it draws
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        offsets: list[int] = []
+        start = table = 0
+        for frame, mask in zip(frames, masks):
+            picture = painter.compose(np.asarray(frame), np.asarray(mask))
+            painter.window = painter.window or (float(np.min(frame)), float(np.max(frame)))
+            if not painter.count:
+                table = _write_header(file, _header(source, picture.shape, times_ms, model))
+                start = file.tell()
+            painter.count += 1
+            data = _jpeg(picture)
+            offsets.append(file.tell() - start)
+            file.write(struct.pack("<HHL", 0xFFFE, 0xE000, len(data)) + data)
+        if painter.count != source.frames:
+            raise ValueError(f"frames for {painter.count} of the {source.frames} frames of the cine")
+        if offsets[-1] > 0xFFFFFFFE:
+            raise ValueError("the overlay passes 4 GiB, which DICOM cannot hold")
+        file.write(struct.pack("<HHL", 0xFFFE, 0xE0DD, 0))
+        file.seek(table)
+        file.write(struct.pack(f"<{len(offsets)}L", *offsets))
+    return Path(path)
+
+
+def _header(
+    source: ResultSource, shape: tuple[int, ...], times_ms: Sequence[float] | None, model: dict[str, Any] | None
+) -> Dataset:
+    ds = Dataset()
+    source.start(ds)
+    ds.SOPClassUID = TRUE_COLOUR_CAPTURE
+    series_and_instance(ds, source, "OT", "Swallow structures, drawn on the cine")
+    equipment(ds, model)
+    ds.Laterality, ds.ConversionType = None, "WSD"
+    ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    ds.PatientOrientation = source.header.get("PatientOrientation") or None
+    ds.BurnedInAnnotation = "YES"  # the drawing at least
+    ds.ImageComments = "Research use only"
+    ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
+    ds.LossyImageCompressionRatio = "10"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL_422", 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.Rows, ds.Columns, ds.NumberOfFrames = shape[0], shape[1], source.frames
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID, _ = source.reference(0)
+    ds.SourceImageSequence = [reference]
+    steps = np.diff(times_ms) if times_ms is not None else np.zeros(0)
+    if not len(steps):
+        ds.PageNumberVector = list(range(1, source.frames + 1))  # a cine without times has pages
+        ds.FrameIncrementPointer = Tag("PageNumberVector")
+    elif np.ptp(steps) < 0.01:
+        ds.FrameTime = format_number_as_ds(float(np.mean(steps)))
+        ds.FrameIncrementPointer = Tag("FrameTime")
+    else:
+        ds.FrameTimeVector = [format_number_as_ds(float(step)) for step in (0.0, *np.round(steps, 4))]
+        ds.FrameIncrementPointer = Tag("FrameTimeVector")
+    if len(steps) and np.mean(steps) > 0:
+        ds.RecommendedDisplayFrameRate = ds.CineRate = max(1, round(1000 / float(np.mean(steps))))
+    return ds
+
+
+def _write_header(file: BinaryIO, ds: Dataset) -> int:
+    """Write all attributes and the beginning of the pixels; returns where the offsets go."""
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    dcmwrite(file, ds, enforce_file_format=True)
+    count = int(ds.NumberOfFrames)
+    file.write(struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF))
+    file.write(struct.pack("<HHL", 0xFFFE, 0xE000, 4 * count))
+    table = file.tell()
+    file.write(bytes(4 * count))
+    return table
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    """A JPEG baseline codestream, chroma halved along rows only, as YBR_FULL_422 says."""
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    ]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError("the picture cannot be coded as JPEG")
+    return data.tobytes() + b"\0" * (len(data) % 2)
