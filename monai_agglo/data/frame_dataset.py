@@ -18,7 +18,7 @@ from torch.utils.data import Sampler
 from .frame_store import FrameStore
 from .transforms import PackCined
 
-__all__ = ["CineFrameDataset", "EpochBatchSampler"]
+__all__ = ["CineFrameDataset", "EpochBatchSampler", "ShareSampler"]
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +243,28 @@ class EpochBatchSampler(Sampler):
         for batch in range(skip, len(self)):
             numbers = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(self.epoch, int(n)) for n in numbers]
+
+
+class ShareSampler(Sampler):
+    """Each process's share of a data set, in order and without repetition, for measuring on several processes.
+
+    Args:
+        dataset: anything with a length; with fewer samples than processes some are used twice.
+    """
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+
+    def _numbers(self) -> np.ndarray:
+        rank, world = _rank()
+        count = len(self.dataset)
+        return np.resize(np.arange(count), max(count, world))[rank::world]
+
+    def __len__(self) -> int:
+        return len(self._numbers())
+
+    def __iter__(self):
+        return iter(self._numbers().tolist())
 
 
 def _mix(*numbers: int) -> int:

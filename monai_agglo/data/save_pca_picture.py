@@ -13,7 +13,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
-from monai_agglo.networks import TeacherNetwork
 from monai_agglo.networks.teachers import TeacherFeatures
 
 from .contact_sheet import pick_frames
@@ -33,7 +32,8 @@ class SavePcaPictured(MapTransform):
     Args:
         keys: key of the features (C, h, w, n) of n evenly spread frames, see
             :class:`monai_agglo.inferers.CachedFeatureInferer`.
-        network: whose features they are.
+        network: whose features they are: a :class:`monai_agglo.networks.TeacherNetwork`, or an object with ``spec``
+            (name, title, geometry, input_size, min_side) and ``random_weights``.
         image_key: image (1, H, W, T) in [0, 1].
         output_dir: where to write.
     """
@@ -41,7 +41,7 @@ class SavePcaPictured(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "pred",
-        network: TeacherNetwork | None = None,
+        network: Any = None,
         image_key: str = "image",
         output_dir: str | os.PathLike = ".",
     ) -> None:
@@ -67,7 +67,7 @@ class SavePcaPictured(MapTransform):
         image = data[self.image_key]
         cine = np.asarray(image.cpu())[0]
         name = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])).name
-        spec = self.network.teacher.spec
+        spec = self.network.spec if hasattr(self.network, "spec") else self.network.teacher.spec
         for key in self.key_iterator(data):
             features = data[key].cpu().permute(3, 0, 1, 2)
             numbers = pick_frames(cine.shape[-1], len(features))

@@ -1,4 +1,5 @@
 from .cine_inferer import AutocastInferer, CineInferer
 from .feature_inferer import CachedFeatureInferer
+from .student_inferer import StudentFeatureInferer
 
-__all__ = ["AutocastInferer", "CachedFeatureInferer", "CineInferer"]
+__all__ = ["AutocastInferer", "CachedFeatureInferer", "CineInferer", "StudentFeatureInferer"]

@@ -1,0 +1,13 @@
+from .agglomeration_trainer import AgglomerationTrainer
+from .distillation_batch import DistillationBatch, TargetReader
+from .learner import Learner, check_strides
+from .retention_evaluator import RetentionEvaluator
+
+__all__ = [
+    "AgglomerationTrainer",
+    "DistillationBatch",
+    "Learner",
+    "RetentionEvaluator",
+    "TargetReader",
+    "check_strides",
+]

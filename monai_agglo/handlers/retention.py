@@ -1,0 +1,153 @@
+"""Retention: how much of every teacher a student says again, on images that it has not been trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+
+from .teacher_losses import metric_name
+
+__all__ = ["RetentionMetric", "Tally"]
+
+
+class Tally:
+    """Sums over the tokens of one teacher, from which R2 and cosines follow.
+
+    Args:
+        channels: k.
+        device: where the sums are kept.
+    """
+
+    def __init__(self, channels: int, device: torch.device | str = "cpu") -> None:
+        # Apple's and some other accelerators have no float64: sums are kept on the CPU there
+        self.device = torch.device(device) if torch.device(device).type in ("cpu", "cuda") else torch.device("cpu")
+        self.sums = torch.zeros(2 + 3 * channels, dtype=torch.float64, device=self.device)
+        self.channels = channels
+
+    def add(self, prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            prediction: (B, k, h, w).
+            target: (B, k, h, w).
+            mask: (B, h, w); tokens below one half do not count.
+        """
+        inside = mask >= 0.5
+        said = prediction.permute(0, 2, 3, 1)[inside].to(self.device, torch.float64)
+        true = target.permute(0, 2, 3, 1)[inside].to(self.device, torch.float64)
+        if not len(true):
+            return
+        k = self.channels
+        self.sums[0] += len(true)
+        self.sums[1] += torch.nn.functional.cosine_similarity(said, true, dim=1).sum()
+        self.sums[2 : 2 + k] += true.sum(0)
+        self.sums[2 + k : 2 + 2 * k] += true.square().sum(0)
+        self.sums[2 + 2 * k :] += (said - true).square().sum(0)
+
+    def gather(self) -> None:
+        """Add up the sums of all processes."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            sums = self.sums.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+            torch.distributed.all_reduce(sums)
+            self.sums = sums.to(self.device)
+
+    def result(self) -> dict[str, float]:
+        """The figures.
+
+        Returns:
+            ``r2`` (1 - squared error / variance, over all channels together), ``r2_channels`` (the same per channel,
+            averaged over the channels that vary), ``cosine`` (mean over tokens) and ``tokens``.
+        """
+        k, count = self.channels, float(self.sums[0])
+        if count < 2:
+            return {"r2": float("nan"), "r2_channels": float("nan"), "cosine": float("nan"), "tokens": count}
+        total, square, error = (self.sums[2 + i * k : 2 + (i + 1) * k] for i in range(3))
+        scatter = (square - total.square() / count).clamp(min=0)
+        varies = scatter > 1e-9 * scatter.max().clamp(min=1e-30)
+        each = 1 - error[varies] / scatter[varies]
+        return {
+            "r2": float(1 - error.sum() / scatter.sum().clamp(min=1e-30)),
+            "r2_channels": float(each.mean()) if len(each) else float("nan"),
+            "cosine": float(self.sums[1] / count),
+            "tokens": count,
+        }
+
+
+class RetentionMetric(Metric):
+    """R2 and cosine of every teacher reproduced, in the teacher's stored space.
+
+    The value is the R2 of the worst teacher of the worst student. ``r2/<teacher>``, ``cosine/<teacher>``, ``worst_r2``
+    and ``mean_r2`` go into ``engine.state.metrics``, with the student's name before them in a run with several; all
+    figures into ``engine.state.metric_details``. Under ``torch.distributed`` the sums of all processes are added up.
+
+    Args:
+        name: under which it is attached; only used in messages.
+    """
+
+    def __init__(self, name: str = "retention") -> None:
+        self.name = name
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.tallies: dict[str, dict[str, Tally]] = {}
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Add the output of a :class:`monai_agglo.engines.RetentionEvaluator`."""
+        self.update(engine.state.output)
+
+    def update(self, output: Mapping[str, Any]) -> None:
+        """Add a batch.
+
+        Args:
+            output: ``pred`` by student and teacher, ``label`` and ``mask`` by teacher.
+        """
+        for student, predictions in output["pred"].items():
+            mine = self.tallies.setdefault(student, {})
+            for teacher, prediction in predictions.items():
+                if teacher not in mine:
+                    mine[teacher] = Tally(prediction.shape[1], prediction.device)
+                mine[teacher].add(prediction, output["label"][teacher], output["mask"][teacher])
+
+    def compute(self) -> float:
+        """Gather and work out.
+
+        Returns:
+            The worst R2 of all students and teachers; the full table is in ``report``.
+        """
+        self.report: dict[str, dict[str, dict[str, float]]] = {}
+        for student, mine in self.tallies.items():
+            for tally in mine.values():
+                tally.gather()
+            self.report[student] = {teacher: tally.result() for teacher, tally in mine.items()}
+        found = [row["r2"] for rows in self.report.values() for row in rows.values()]
+        return min(found) if found else float("nan")
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Write the results into the engine's state."""
+        engine.state.metrics[name] = self.compute()
+        for student, rows in self.report.items():
+            label = student if len(self.report) > 1 else None
+            for teacher, row in rows.items():
+                engine.state.metrics[metric_name("r2", teacher, label)] = row["r2"]
+                engine.state.metrics[metric_name("cosine", teacher, label)] = row["cosine"]
+            values = [row["r2"] for row in rows.values()]
+            engine.state.metrics[metric_name("worst_r2", "", label)] = min(values)
+            engine.state.metrics[metric_name("mean_r2", "", label)] = sum(values) / len(values)
+        engine.state.metric_details[name] = self.report
+
+    def attach(self, engine: Engine, name: str, usage=None) -> None:
+        """Attach to an evaluator's epoch.
+
+        Args:
+            engine: the evaluator.
+            name: name of the metric.
+            usage: not used; validation is one epoch.
+        """
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.reset())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)

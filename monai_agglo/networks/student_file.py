@@ -1,0 +1,121 @@
+"""A student alone in a file: safetensors with the encoder's weights, and a JSON card beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .light_encoder import LightEncoder
+from .student import StudentEncoder
+from .teachers.checkpoint import CheckpointError, State, read_checkpoint
+
+__all__ = ["load_encoder", "read_student", "write_student"]
+
+INPUT = "frames (B, 1, H, W) in [0, 1], dark barium; the encoder itself takes (x - 0.5) * 4"
+FORMAT = "monai_agglo student"
+
+
+def write_student(path: str | os.PathLike, student: StudentEncoder, card: dict[str, Any] | None = None) -> Path:
+    """Write a student's encoder and its card; the card appears last.
+
+    Args:
+        path: ``NAME.safetensors``; the card is ``NAME.json`` beside it.
+        student: the student, without projectors and balancer.
+        card: what is to be said about it: teachers, images, licences, figures; plain JSON.
+
+    Returns:
+        The safetensors file.
+
+    Raises:
+        ValueError: for a file name with another ending.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a student is written to a .safetensors file, not {path.name}")
+    state = {key: value.detach().cpu().contiguous() for key, value in student.encoder.state_dict().items()}
+    content = save(state, {"format": FORMAT, "student": json.dumps(student.options)})
+    facts = {
+        "format": FORMAT,
+        "student": student.options,
+        "input": INPUT,
+        "parameters": sum(p.numel() for p in student.encoder.parameters()),
+        **(card or {}),
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, data in ((path, content), (path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())):
+        partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def read_student(path: str | os.PathLike) -> tuple[StudentEncoder, dict[str, Any]]:
+    """Read what :func:`write_student` wrote.
+
+    Args:
+        path: ``NAME.safetensors``.
+
+    Returns:
+        The student, in evaluation mode, and its card.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        CheckpointError: when it is no student's file, or its card is missing or of other weights.
+    """
+    path = Path(path)
+    state = read_checkpoint(path)
+    beside = path.with_suffix(".json")
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+        options = card["student"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} has no student's card {beside.name} beside it: export the student again"
+        ) from error
+    if card.get("weights_sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
+        raise CheckpointError(f"{beside} is the card of other weights than {path.name}: export the student again")
+    student = StudentEncoder(**options)
+    load_encoder(student.encoder, state, str(path))
+    return student.eval(), card
+
+
+def load_encoder(encoder: LightEncoder, state: State | str | os.PathLike, source: str = "") -> None:
+    """Load a student's weights into a light encoder of the same kind, strictly.
+
+    Args:
+        encoder: for example that of a :class:`~.cine_segmenter.CineSegmenter`.
+        state: a student's file, or its tensors.
+        source: the file, for messages, where tensors are given.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        CheckpointError: in one sentence, when it is no encoder or one of another kind.
+    """
+    if not isinstance(state, dict):
+        source, state = str(state), read_checkpoint(state)
+    own = encoder.state_dict()
+    wrong = sorted(
+        key
+        for key in own.keys() | state.keys()
+        if key not in own or key not in state or own[key].shape != state[key].shape
+    )
+    if wrong:
+        raise CheckpointError(
+            f"{source} does not hold the weights of this encoder: {len(wrong)} of {len(own)} tensors are missing, "
+            f"unknown or of another shape (the first: {wrong[0]}); the student's backbone, channels and stride must be "
+            "those of the network"
+        )
+    if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
+        raise CheckpointError(f"{source} holds weights that are NaN or infinite: export the student again")
+    encoder.load_state_dict(state, strict=True)
