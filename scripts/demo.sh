@@ -11,7 +11,7 @@ begin=$SECONDS
 run() { "$PY" -W ignore -m "$@" || fail "this did not work: python -m $*"; }
 
 step "a synthetic swallow of a patient that the training has not seen -> $OUTPUT/study"
-run monai_agglo phantom "$OUTPUT/study" --seed 20256
+run monai_agglo phantom "$OUTPUT/study" --seed 20259
 
 step "training the bundle for a short while, from the shipped weights -> $OUTPUT/train"
 run monai.bundle run --config_file bundles/vfss_seg/configs/train.json --output_dir "$OUTPUT/train" --epochs 1

@@ -1,6 +1,6 @@
 """Make docs/images/overview.png, the picture of the README: a synthetic swallow and what the bundle finds in it.
 
-Usage: python scripts/overview.py [--seed 20256] [--bundle DIR]
+Usage: python scripts/overview.py [--seed 20259] [--bundle DIR]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIDE = 420
 def main() -> None:
     """Write a study, segment it, and draw three of its frames without and with the masks found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=20256, help="of the phantom; not one that the training has seen")
+    parser.add_argument("--seed", type=int, default=20259, help="of the phantom; not one that the training has seen")
     parser.add_argument("--bundle", default="vfss_seg", help="bundle name or folder")
     parser.add_argument("--study", default="demo_output/overview", help="where the study is written")
     parser.add_argument("--output", type=Path, default=Path("docs/images/overview.png"))
