@@ -13,12 +13,10 @@ from .tracks import Tracks
 
 __all__ = ["complete_events", "hold_of"]
 
-BURST = 0.025
+BURST = 0.015
 """The hyoid has begun to rise when it has come this part of its way."""
-SETTLED = 0.03
+SETTLED = 0.015
 """A structure has come to rest within this part of its range."""
-BEFORE_S = 0.6
-"""The hyoid may rise this long before the bolus passes the mandible."""
 
 
 def hold_of(swallow: Swallow) -> slice:
@@ -106,15 +104,16 @@ def _vestibule(swallow: Swallow, tracks: Tracks) -> None:
 
 
 def _rest(swallow: Swallow, tracks: Tracks, clock: Clock) -> tuple[int | None, str]:
-    """Swallow rest: the first frame behind the bolus from which pharynx, hyoid, larynx and epiglottis lie still."""
+    """Swallow rest: the first frame behind the bolus from which pharynx and hyoid (else epiglottis) lie still."""
     if "uesc" not in swallow.events:
         return None, swallow.missing["uesc"]
     curves = [] if tracks.pharynx_px is None else [tracks.pharynx_px]
-    for place in (tracks.hyoid, tracks.larynx):
-        if place is not None:
-            curves.append(np.hypot(*displacement(place, hold_of(swallow)).T))
+    # the airway would do as well, but the field cuts it off below: its centroid drifts as the patient sways
+    place = tracks.epiglottis if tracks.hyoid is None else tracks.hyoid
+    if place is not None:
+        curves.append(np.hypot(*displacement(place, hold_of(swallow)).T))
     if not curves:
-        return None, "neither pharynx, hyoid nor airway are labelled"
+        return None, "neither pharynx, hyoid nor epiglottis are labelled"
     still = 3 if not clock.frame_s else max(3, round(0.12 / clock.frame_s))
     fresh = np.unique(clock.pulse)  # a repeated frame lies still by itself
     start = int(np.searchsorted(fresh, swallow.events.get("bpm", swallow.events["uesc"])))

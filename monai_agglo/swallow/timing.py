@@ -22,7 +22,7 @@ EVENTS: dict[str, str] = {
     "mpc": "maximum pharyngeal constriction: smallest pharyngeal area",
     "uesc": "UES closes: first frame behind the bolus tail",
     "lvco": "laryngeal vestibule opens again",
-    "rest": "swallow rest: pharynx, larynx and hyoid have come to rest",
+    "rest": "swallow rest: pharynx and hyoid (epiglottis where the hyoid is not labelled) have come to rest",
 }
 """Events and their definitions, after Steele et al. 2019 (ASPEKT); every one is the first frame that shows it."""
 
@@ -202,7 +202,7 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
         swing = np.ptp(part[known])
         level = np.median(end)
         noise = np.ptp(end)
-        if noise > max(2 * tolerance, 0.06) * swing:
+        if noise > 0.06 * swing:
             return None
         away = known & (abs(part - level) > max(tolerance * swing, noise))
         moved = np.flatnonzero(away)

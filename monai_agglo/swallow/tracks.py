@@ -22,7 +22,7 @@ class Tracks:
     """Curves, (T,) each unless stated; nan where a structure is not seen. None: the structure is not labelled.
 
     Args:
-        hyoid, larynx, epiglottis: (T, 2) centroids (anterior, inferior) in C2-C4; the larynx is that of the airway.
+        hyoid, epiglottis: (T, 2) centroids (anterior, inferior) in C2-C4.
         epiglottic_angle: degrees.
         vestibule_closed: bool.
         vestibule_px, pharynx_px: areas; the pharynx with the bolus in it.
@@ -32,7 +32,6 @@ class Tracks:
     """
 
     hyoid: np.ndarray | None
-    larynx: np.ndarray | None
     epiglottis: np.ndarray | None
     epiglottic_angle: np.ndarray | None
     vestibule_closed: np.ndarray | None
@@ -77,7 +76,6 @@ def find_tracks(
     pharynx = seen.get("pharynx")
     return Tracks(
         hyoid=place_of(seen["hyoid"], scale) if "hyoid" in seen else None,
-        larynx=place_of(seen["trachea"], scale) if "trachea" in seen else None,
         epiglottis=place_of(seen["epiglottis"], scale) if "epiglottis" in seen else None,
         epiglottic_angle=epiglottic_angle(seen["epiglottis"], scale) if "epiglottis" in seen else None,
         vestibule_closed=None if vestibule is None else vestibule_closed(vestibule),

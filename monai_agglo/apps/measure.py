@@ -1,0 +1,193 @@
+"""Measure segmented cines: from the masks of ``predict``, or any masks over time, to a table of measures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_agglo.apps.outputs import RECORD, write_json
+from monai_agglo.data.atomic import atomic_path
+from monai_agglo.swallow import COLUMNS, NAMES, TARGET_NAMES, CineMeasures, measure, perturbed, table_rows, with_spread
+
+__all__ = ["MaskedCine", "load_masks", "measure_case", "measure_masks", "view_of", "write_measures"]
+
+MASKS, JSON, CSV = "masks.nii.gz", "measurements.json", "measurements.csv"
+
+
+@dataclass(frozen=True)
+class MaskedCine:
+    """Masks of a cine and what is known of it.
+
+    Args:
+        masks: structures by name, (H, W, T) each.
+        options: arguments of :func:`monai_agglo.swallow.measure`.
+        record: the content of ``predict.json``; empty when there is none.
+    """
+
+    masks: dict[str, np.ndarray]
+    options: dict[str, Any]
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def load_masks(source: str | os.PathLike) -> MaskedCine:
+    """Read a result folder of ``predict``, or a mask file alone.
+
+    Args:
+        source: the folder, its ``predict.json``, or a NIfTI file (rows, columns, frames, structures) with 12 or 18
+            structures in table order. Beside such a file, ``predict.json`` is read when it is there.
+
+    Returns:
+        Masks and options.
+
+    Raises:
+        FileNotFoundError: when there are no masks.
+        ValueError: when masks and record do not belong together.
+    """
+    import nibabel
+
+    path = Path(source)
+    path = path / MASKS if path.is_dir() else path.with_name(MASKS) if path.name == RECORD else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{source}: no {MASKS} there; give a result folder of predict, or a mask file")
+    try:
+        array = np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as NIfTI ({type(error).__name__})") from None
+    record: dict[str, Any] = {}
+    if path.with_name(RECORD).is_file():
+        record = json.loads(path.with_name(RECORD).read_text(encoding="utf-8"))
+    names = [item["name"] for item in record["structures"]] if record else None
+    if names is None and array.ndim == 4:
+        names = list(NAMES if array.shape[3] == len(NAMES) else TARGET_NAMES)
+    if array.ndim != 4 or names is None or array.shape[3] != len(names):
+        raise ValueError(
+            f"{path}: masks are (rows, columns, frames, structures) with {len(TARGET_NAMES)} or {len(NAMES)} "
+            f"structures, not {array.shape}"
+        )
+    if array.max(initial=0) > 1:
+        raise ValueError(f"{path}: masks hold 0 and 1 only, this file goes up to {array.max()}")
+    masks = {name: array[..., k].astype(bool, copy=False) for k, name in enumerate(names)}
+    return MaskedCine(masks, _options(record, array.shape[2], path), record)
+
+
+def _options(record: dict[str, Any], count: int, path: Path) -> dict[str, Any]:
+    if not record:
+        return {}
+    frames, spacing = record["frames"], record["spacing"]
+    if frames["count"] != count:
+        raise ValueError(f"{path}: {count} frames, but its {RECORD} says {frames['count']}")
+    return {
+        "frame_times_ms": frames["frame_times_ms"],
+        "repeated_frames": frames["repeated_frames"],
+        "spacing_mm": tuple(spacing["spacing_mm"]) if spacing["spacing_known"] else None,
+        "view": view_of(record),
+    }
+
+
+def view_of(record: dict[str, Any]) -> str:
+    """The view of a segmented cine.
+
+    Args:
+        record: the content of ``predict.json``.
+
+    Returns:
+        ``"ap"`` where the file says so; ``"unknown"`` where the picture does not look lateral; else ``"lateral"`` where
+        either says so.
+    """
+    stated, check = record["source"].get("view"), record.get("view")
+    if stated == "ap":
+        return "ap"
+    if check is not None:
+        return "lateral" if check["looks_like_lateral_vfss"] else "unknown"
+    return "lateral" if stated == "lateral" else "unknown"
+
+
+def measure_masks(case: MaskedCine, repeats: int = 0, seed: int = 0, **options: Any) -> CineMeasures:
+    """Measure a cine, with the spread over perturbed masks.
+
+    Args:
+        case: masks and what is known.
+        repeats: how often to measure again on perturbed masks; 0 leaves the uncertainty open.
+        seed: decides the perturbations.
+        options: arguments of :func:`monai_agglo.swallow.measure` that replace those of the case.
+
+    Returns:
+        The measures.
+    """
+    options = {**case.options, **options}
+    found = measure(case.masks, **options)
+    if not repeats or not found.rows:
+        return found
+    rng = np.random.default_rng(seed)
+    again = [measure(perturbed(case.masks, rng), **options) for _ in range(repeats)]
+    return with_spread(found, again)
+
+
+def write_measures(found: CineMeasures, folder: str | os.PathLike) -> tuple[Path, Path]:
+    """Write ``measurements.json`` and ``measurements.csv``.
+
+    Args:
+        found: the measures.
+        folder: made when missing; older files of these names are replaced.
+
+    Returns:
+        The two paths.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / JSON, found.to_json())
+    with atomic_path(folder / CSV) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(table_rows(found))
+    return folder / JSON, folder / CSV
+
+
+def measure_case(
+    source: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    *,
+    view: str | None = None,
+    fps: float | None = None,
+    repeats: int = 4,
+    iddsi: Sequence[int] = (),
+    least_airway_pct: float = 0.1,
+) -> tuple[CineMeasures, tuple[Path, Path]]:
+    """Measure the masks of a cine and write the files.
+
+    Args:
+        source: see :func:`load_masks`.
+        output: folder for the files; beside the masks when None.
+        view: ``lateral``, ``ap`` or ``unknown`` where the record is wrong or there is none.
+        fps: frames per second where the record is wrong or there is none.
+        repeats: see :func:`measure_masks`.
+        iddsi: consistency of each swallow, IDDSI level 0 to 4.
+        least_airway_pct: smallest overlap of bolus and airway that is flagged, %(C2-4)^2.
+
+    Returns:
+        The measures and the paths of the files.
+
+    Raises:
+        FileNotFoundError, ValueError: when the masks cannot be measured.
+    """
+    if fps is not None and not 0 < fps <= 1000:
+        raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
+    case = load_masks(source)
+    options: dict[str, Any] = {"iddsi": tuple(iddsi), "least_airway_pct": least_airway_pct}
+    if view is not None:
+        options["view"] = view
+    elif "view" not in case.options:
+        options["view"] = "unknown"
+    if fps is not None:
+        count = next(iter(case.masks.values())).shape[2]
+        options["frame_times_ms"] = [1000 * k / fps for k in range(count)]
+    found = measure_masks(case, repeats, **options)
+    path = Path(source)
+    return found, write_measures(found, output or (path if path.is_dir() else path.parent))
