@@ -225,6 +225,21 @@ def calibrate_view(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def export_student(parser: argparse.ArgumentParser) -> Run:
+    """Write the student of a distillation alone: safetensors with a JSON card, without projectors and balancer."""
+    parser.add_argument("checkpoint", help="checkpoint.pt of a training with agglo_distill, or its output folder")
+    parser.add_argument("student", help="the file to write, NAME.safetensors")
+    parser.add_argument("--name", help="which student, where several were trained side by side")
+    parser.add_argument("--last", action="store_true", help="the weights of the last step (default: averaged ones)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import bundle
+
+        print(bundle.export_student(args.checkpoint, args.student, args.name, averaged=not args.last))
+
+    return run
+
+
 def structures(parser: argparse.ArgumentParser) -> Run:
     """List the structures: id, name, code, colour and priority."""
 
@@ -241,7 +256,7 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
     for function in (phantom, predict, datalist, info, cache, doctor, weights, results, calibrate_view, structures)
-}
+} | {"export-student": export_student}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -27,6 +27,9 @@ RESUME = "test_killed_and_resumed_equals_uninterrupted"
 TWO = "bundles/test_evaluate.py::test_two_processes"
 EXPORT = "test_torchscript_export"
 EXAMPLE = "test_the_documented_example"
+DISTIL = RUN.replace("vfss_seg", "agglo_distill")
+DISTIL_TWO = RUN_TWO.replace("vfss_seg", "agglo_distill")
+DISTIL_TEST = "bundles/test_agglo_distill.py::"
 TEACHER = RUN.replace("vfss_seg", r"\w+_teacher")
 TEACHER_TEST = "bundles/test_teacher_bundles.py::"
 LABEL = "test_published_weights_make_model_pt_that_label_can_use"
@@ -63,6 +66,19 @@ COVERED = (
     (TEACHER + r"inference.json .* --(box|foreground) .*", TEACHER_TEST + "test_box_gives_a_mask"),
     (TEACHER + r"(features|inference).json --dataset_dir DATA .*", TEACHER_TEST + "test_features_and_pictures"),
     (r"python -m monai_agglo weights \w+ --model-pt bundles/\S+", TEACHER_TEST + LABEL),
+    (DISTIL + r"train.json", DISTIL_TEST + "test_train_writes_a_student_and_tracks_it"),
+    (DISTIL + r"train.json --resume True", DISTIL_TEST + RESUME),
+    (DISTIL + r"inference.json --dataset_dir FILE --output_dir DIR", DISTIL_TEST + "test_inference"),
+    (DISTIL_TWO + r"evaluate.json'\]\"", DISTIL_TEST + "test_evaluate_reports_the_same_retention"),
+    (
+        r"torchrun .*" + DISTIL_TWO.removeprefix("python ") + r"multi_gpu_train.json'\]\"",
+        DISTIL_TEST + "test_two_processes",
+    ),
+    (
+        r"python -m monai_agglo export-student \S+ \S+",
+        "bundle/test_export_student.py::test_command_and_several_students",
+    ),
+    (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
 )
 

@@ -22,8 +22,7 @@ from monai_agglo.data import (
 from monai_agglo.data.feature_cache_view import Moments
 from monai_agglo.engines import Learner, check_strides
 from monai_agglo.handlers import provenance
-from monai_agglo.losses import FeatureLoss, TargetSpace, check_teacher_set
-from monai_agglo.losses.balancers import BALANCERS
+from monai_agglo.losses import FeatureLoss, TargetSpace, check_teacher_set, make_balancer
 from monai_agglo.networks import PROJECTORS, StudentEncoder
 from monai_agglo.networks.teachers import Teacher, create_teacher, find_weights, teacher_class, weights_folders
 from monai_agglo.networks.teachers.small import RANDOM_TEACHERS
@@ -104,8 +103,7 @@ def check_students(students: Sequence[Mapping[str, Any]], teachers: Mapping[str,
         raise ValueError(f"every student of a run needs a name of its own, got {names}")
     for student in students:
         balancer, projector = student.get("balancer", "equal"), student.get("projector", "mlp")
-        if balancer not in BALANCERS:
-            raise ValueError(f"there is no balancer {balancer!r}: choose one of {', '.join(BALANCERS)}")
+        make_balancer(balancer, len(teachers), **dict(student.get("balancer_options") or {}))
         if projector not in PROJECTORS:
             raise ValueError(f"there is no projector {projector!r}: choose one of {', '.join(PROJECTORS)}")
         check_teacher_set(tuple(teachers), balancer)

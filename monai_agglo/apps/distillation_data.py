@@ -108,12 +108,19 @@ class DistillationData:
         """The frames of a part, scaled to [0, 1] cine by cine, as a source that a cache indexes once.
 
         Args:
-            part: ``training``, ``validation`` or ``test``; ``validation`` stands for an empty test part.
+            part: ``training``, ``validation`` or ``test``.
 
         Returns:
             The frames.
+
+        Raises:
+            ValueError: when there are no images in this part.
         """
-        images = self.parts[part] or self.parts["validation"]
+        images = self.parts.get(part)
+        if not images:
+            raise ValueError(
+                f"there are no images under {part!r}: only a data set with a datalist.json has a test part"
+            )
         load = Compose(
             [
                 LoadImaged("image", reader=CineReader, ensure_channel_first=True),

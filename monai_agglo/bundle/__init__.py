@@ -1,6 +1,7 @@
 from .cines import ensure_cine, readable_cines
 from .dataset import ensure_dataset
 from .doctor import Check, doctor
+from .export_student import export_student
 from .locate import bundle_folders, find_bundle
 from .prompts import with_prompts
 from .results import publish
@@ -11,6 +12,7 @@ __all__ = [
     "doctor",
     "ensure_cine",
     "ensure_dataset",
+    "export_student",
     "find_bundle",
     "publish",
     "readable_cines",

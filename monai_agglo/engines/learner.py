@@ -200,6 +200,7 @@ class Learner:
         """Everything, gradients of an unfinished step included, loadable with ``weights_only=True``."""
         pending = {name: p.grad.detach().clone() for name, p in self.objective.named_parameters() if p.grad is not None}
         return {
+            "student": dict(self.network.student.options),
             "steps": self.steps,
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -210,7 +211,13 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Take over what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: when it is that of another student.
+        """
+        if state["student"] != self.network.student.options:
+            raise ValueError(f"it is of a student {state['student']}, not {self.network.student.options}")
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

@@ -7,8 +7,8 @@ from .resumable_checkpoint import BestWeights, ResumableCheckpoint, save_atomica
 from .retention import RetentionMetric
 from .run_tracker import RunTracker
 from .structure_metric import StructureMetric
-from .student_loader import EncoderLoader, StudentLoader
-from .teacher_losses import TeacherLosses, iteration_scalars, metric_name
+from .student_loader import EncoderLoader, StudentLoader, student_hash
+from .teacher_losses import IterationScalars, TeacherLosses, metric_name
 from .teacher_weights import TeacherWeightsLoader
 from .weight_average import AttachHandler, WeightAverage
 from .weight_collapse import WeightCollapse
@@ -21,6 +21,7 @@ __all__ = [
     "EncoderLoader",
     "EvaluationReport",
     "FeatureCacheBuilder",
+    "IterationScalars",
     "LearnerAverages",
     "LearnersLoader",
     "ResumableCheckpoint",
@@ -37,9 +38,9 @@ __all__ = [
     "WeightsLoader",
     "command_line",
     "git_revision",
-    "iteration_scalars",
     "metric_name",
     "provenance",
     "run_name",
     "save_atomically",
+    "student_hash",
 ]

@@ -11,11 +11,12 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_agglo.data.frame_store import file_hash
 from monai_agglo.networks import StudentEncoder, load_encoder
 
 from .weights_loader import WeightsLoader
 
-__all__ = ["EncoderLoader", "StudentLoader", "StudentSheet"]
+__all__ = ["EncoderLoader", "StudentLoader", "StudentSheet", "student_hash"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,3 +114,15 @@ class EncoderLoader:
             return
         load_encoder(self.network.encoder, self.path)  # type: ignore[arg-type]
         logger.info("encoder from %s", self.path)
+
+
+def student_hash(path: str | os.PathLike | None) -> str:
+    """What a tracker says of the encoder that a training started from.
+
+    Args:
+        path: ``student.safetensors``, or None.
+
+    Returns:
+        The file's SHA-256; ``none`` without a file.
+    """
+    return "none" if path is None or not Path(path).is_file() else file_hash(path)

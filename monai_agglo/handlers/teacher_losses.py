@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-__all__ = ["TeacherLosses", "iteration_scalars", "metric_name"]
+__all__ = ["IterationScalars", "TeacherLosses", "metric_name"]
 
 
 def metric_name(kind: str, teacher: str, student: str | None = None) -> str:
@@ -81,22 +81,31 @@ class TeacherLosses:
                 engine.state.metrics[metric_name(kind, teacher, label)] = value
 
 
-def iteration_scalars(output: Mapping[str, Any], teachers: Sequence[str]) -> dict[str, float]:
-    """What a tracker writes for one iteration.
+class IterationScalars:
+    """What a tracker writes for one iteration; give it as ``output_transform``.
 
     Args:
-        output: of an :class:`monai_agglo.engines.AgglomerationTrainer`.
         teachers: names, in the order of the losses.
-
-    Returns:
-        Loss and weight of every teacher, and the total, by metric name with ``step_`` before it.
     """
-    found = {}
-    several = len(output["results"]) > 1
-    for student, result in output["results"].items():
-        label = student if several else None
-        found[metric_name("step_loss", "total", label)] = float(result.total)
-        for teacher, loss, weight in zip(teachers, result.losses.tolist(), result.weights.tolist()):
-            found[metric_name("step_loss", teacher, label)] = loss
-            found[metric_name("step_weight", teacher, label)] = weight
-    return found
+
+    def __init__(self, teachers: Sequence[str]) -> None:
+        self.teachers = tuple(teachers)
+
+    def __call__(self, output: Mapping[str, Any]) -> dict[str, float]:
+        """Read an iteration.
+
+        Args:
+            output: of an :class:`monai_agglo.engines.AgglomerationTrainer`.
+
+        Returns:
+            ``step_loss`` and ``step_weight`` of every teacher, and the total loss, by metric name.
+        """
+        found = {}
+        several = len(output["results"]) > 1
+        for student, result in output["results"].items():
+            label = student if several else None
+            found[metric_name("step_loss", "total", label)] = float(result.total)
+            for teacher, loss, weight in zip(self.teachers, result.losses.tolist(), result.weights.tolist()):
+                found[metric_name("step_loss", teacher, label)] = loss
+                found[metric_name("step_weight", teacher, label)] = weight
+        return found

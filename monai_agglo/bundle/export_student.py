@@ -1,0 +1,83 @@
+"""The student alone: what is deployed after a distillation, in a file of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_agglo.networks import StudentEncoder, load_encoder, read_student, write_student
+
+__all__ = ["export_student"]
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "student.encoder."
+
+
+def export_student(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    name: str | None = None,
+    averaged: bool = True,
+) -> Path:
+    """Write a student-only file from a checkpoint of a distillation: projectors, balancer and optimiser stay behind.
+
+    Args:
+        source: ``checkpoint.pt`` of a training, or its output folder.
+        target: ``NAME.safetensors``; the card ``NAME.json`` appears beside it.
+        name: of the student, needed where the checkpoint holds several.
+        averaged: the averaged weights, which are what is evaluated; False takes those of the last step.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: when there is no checkpoint.
+        ValueError: when it is none of a distillation, or holds no such student.
+    """
+    path = Path(source)
+    path = path / "checkpoint.pt" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}: train one with bundles/agglo_distill first")
+    try:
+        objects = torch.load(path, map_location="cpu", weights_only=True)["objects"]
+        found = {key.split("/", 1)[1]: value for key, value in objects.items() if key.startswith("student/")}
+    except Exception as error:
+        raise ValueError(f"{path} is no checkpoint of a distillation ({type(error).__name__})") from error
+    if not found:
+        raise ValueError(f"{path} is no checkpoint of a distillation: it holds no student")
+    if name is None and len(found) > 1:
+        raise ValueError(f"{path} holds several students: name one of {', '.join(found)}")
+    name = name or next(iter(found))
+    if name not in found:
+        raise ValueError(f"{path} holds no student {name!r}: name one of {', '.join(found)}")
+    state, options = found[name], found[name]["student"]
+    student = StudentEncoder(**options)
+    whole, prefix = state["average"]["averaged"], PREFIX
+    if not averaged or not whole:
+        whole, prefix = state["objective"], f"network.{PREFIX}"
+    weights = {key.removeprefix(prefix): value for key, value in whole.items() if key.startswith(prefix)}
+    load_encoder(student.encoder, weights, str(path))
+    card = _card_beside(path, name)
+    if not averaged:
+        for figure in ("retention", "worst_r2", "mean_r2"):
+            card.pop(figure, None)  # measured on the averaged weights
+    written = write_student(target, student, card)
+    read_student(written)  # what cannot be read again is no export
+    return written
+
+
+def _card_beside(path: Path, name: str) -> dict[str, Any]:
+    """What the training wrote about this student; of an unfinished one, that nothing is known."""
+    file = path.with_name(f"{name}.json")
+    own = ("format", "student", "input", "parameters", "weights_sha256")
+    if file.is_file():
+        card = json.loads(file.read_text(encoding="utf-8"))
+        return {key: value for key, value in card.items() if key not in own}
+    logger.warning("%s has no %s beside it: teachers, images and licences are not in the card", path, file.name)
+    return {"warning": "exported from an unfinished training: teachers, images and licences are not recorded"}
