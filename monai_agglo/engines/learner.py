@@ -58,7 +58,7 @@ class Learner:
         warmup: share of the steps in which the learning rate rises.
         average_decay: of the averaged copy, which is what is evaluated and saved.
         max_norm: gradients are clipped to this norm.
-        compile: compile the student's encoder.
+        compile: compile the student's backbone.
         distributed: wrap for several processes; None does so where ``torch.distributed`` is initialised.
 
     Attributes:
@@ -112,7 +112,7 @@ class Learner:
             self.optimizer, max(1, round(self.total_steps * warmup)), self.total_steps, end_lr=lr / 200
         )
         if compile:
-            student.encoder.compile()
+            student.encoder.backbone.compile()  # in place: names in the state dict stay
         if distributed is None:
             distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.parallel: nn.Module = self.objective

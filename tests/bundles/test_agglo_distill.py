@@ -36,8 +36,10 @@ def phantom(tmp_path_factory):
 def trained(phantom, tmp_path_factory):
     """The folder of a whole run, tracked."""
     output = tmp_path_factory.mktemp("trained")
-    os.environ["MONAI_AGGLO_HOME"] = str(tmp_path_factory.getbasetemp() / "home")
-    run("train", **small(output, phantom, epochs=3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MONAI_AGGLO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        run("train", **small(output, phantom, epochs=3))
     return output
 
 

@@ -128,7 +128,7 @@ def test_bfloat16_is_close_to_float32(cached):
 def test_compiled_encoder_keeps_its_names(cached):
     tiny = Tiny(cached, settings={"compile": True})
     assert same(weights(tiny.learners[0]), weights(Tiny(cached).learners[0]))
-    assert tiny.learners[0].network.student.encoder._compiled_call_impl is not None
+    assert tiny.learners[0].network.student.encoder.backbone._compiled_call_impl is not None
 
 
 def test_a_student_too_coarse_is_refused():
