@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .shapes import ellipse, ribbon, smooth_closed, smooth_open
+from .shapes import ellipse, ribbon, smooth_closed, smooth_open, smoothstep
 from .spec import PhantomSpec
 
 __all__ = [
@@ -71,20 +71,34 @@ def _frame(level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return SPINE[level], down, np.array([down[1], -down[0]])
 
 
-def vertebra_outline(level: int, rng: np.random.Generator, osteophytes: float, age: float) -> list[np.ndarray]:
-    """Outlines of one vertebra: body, articular pillar with lamina, spinous process (``level`` 0 = C1 .. 6 = C7)."""
+def vertebra_outline(
+    level: int, rng: np.random.Generator, osteophytes: float, age: float, tilt_deg: float = 0.0, arch: float = 1.0
+) -> list[np.ndarray]:
+    """Outlines of one vertebra: body, articular pillar with lamina, spinous process (``level`` 0 = C1 .. 6 = C7).
+
+    Args:
+        level: 0 for C1 to 6 for C7.
+        rng: of the shape's details.
+        osteophytes: bone spurs, 0..1.
+        age: years.
+        tilt_deg: how far the posterior end hangs down, degrees.
+        arch: height of C1's posterior arch relative to the mean; its tubercle keeps its size.
+    """
     centre, down, back = _frame(level)
     young = 1 - 0.12 * float(age < 14)
 
-    def place(points: Sequence[tuple[float, float]]) -> np.ndarray:
+    def place(points: Sequence[tuple[float, float]], share: float = 1.0) -> np.ndarray:
         p = np.array(points) * young * rng.normal(1, 0.03, 2) + rng.normal(0, 0.8, (len(points), 2))
-        return centre + p[:, :1] * back + p[:, 1:] * down
+        offset = p[:, :1] * back + p[:, 1:] * down
+        angle = np.deg2rad(tilt_deg * share)
+        return centre + offset @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
     if level == 0:
         ring = [(-10, -17), (2, -16), (8, 0), (2, 17), (-11, 16), (-18, 1)]
         lateral_mass = [(6, -19), (46, -22), (56, 0), (46, 21), (8, 18)]
-        arch = [(44, -12), (72, -13), (92, -16), (106, -12), (111, 2), (103, 14), (84, 9), (60, 9), (44, 12)]
-        return [smooth_closed(place(p)) for p in (ring, lateral_mass, arch)]
+        rod = np.array([(44, -12), (72, -13), (92, -16), (106, -12), (111, 2), (103, 14), (84, 9), (60, 9), (44, 12)])
+        rod = rod * np.where(rod[:, :1] > 100, 1, [1, arch])
+        return [smooth_closed(place(p)) for p in (ring, lateral_mass, rod)]
     body: list[tuple[float, float]]
     pillar: list[tuple[float, float]]
     spinous: list[tuple[float, float]]
@@ -103,7 +117,7 @@ def vertebra_outline(level: int, rng: np.random.Generator, osteophytes: float, a
         ]
         pillar = [(10, -26), (40, -28), (54, -12), (52, 14), (36, 24), (14, 14)]
         spinous = [(46, -20), (80, -24), (112, -14), (124, 4), (122, 20), (104, 22), (76, 12), (50, 10)]
-        return [smooth_closed(place(p)) for p in (body, pillar, spinous)]
+        return [smooth_closed(place(body, 0.3)), smooth_closed(place(pillar)), smooth_closed(place(spinous))]
     w, h = 22.5 + 0.5 * level, 17.5 + 0.35 * level
     degenerate = osteophytes * rng.uniform(0.3, 1) * (level >= 3)
     spur = 9 * degenerate
@@ -122,13 +136,16 @@ def vertebra_outline(level: int, rng: np.random.Generator, osteophytes: float, a
         (reach + 6, drop + rng.normal(0, 3)), (reach * 0.95, drop + thick * 1.1),
         (reach * 0.72, thick * blade + drop * 0.6), (w + 12, h * 0.8),
     ]  # fmt: skip
-    return [smooth_closed(place(body), 5), smooth_closed(place(pillar), 4), smooth_closed(place(spinous), 4)]
+    return [smooth_closed(place(body, 0.3), 5), smooth_closed(place(pillar), 4), smooth_closed(place(spinous), 4)]
 
 
 def vertebrae(spec: PhantomSpec) -> list[list[np.ndarray]]:
     """Outlines of C1..C7 and T1, T2 (a list of polygons each)."""
     rng = np.random.default_rng([spec.anatomy_seed, 2])
-    out = [vertebra_outline(level, rng, spec.osteophytes, spec.age) for level in range(7)]
+    draw = np.random.default_rng([spec.anatomy_seed, 12])
+    hang, arch = draw.normal(4, 6), draw.uniform(0.5, 1)
+    tilts = [float(np.clip(draw.normal(12, 10), -6, 34)), *(hang + draw.normal(0, 2, 6))]
+    out = [vertebra_outline(level, rng, spec.osteophytes, spec.age, tilt, arch) for level, tilt in enumerate(tilts)]
     for level in (7, 8):
         centre, down, back = _frame(level)
         body = np.array([(-26, -20), (26, -20), (26, 20), (-26, 20)])
@@ -299,6 +316,11 @@ def skull_parts(spec: PhantomSpec) -> list[Part]:
         ),
         Part(smooth_closed(jitter([[168, 42], [215, 52], [222, 86], [180, 84]], 4)), "air", rng.uniform(10, 30), 8),
     ]
+    draw = np.random.default_rng([spec.anatomy_seed, 13])
+    lift = draw.uniform(0, 45) * (draw.random() < 0.7)  # C1 lies close under the skull base or stands clear of it
+    for part in parts:
+        p = part.polygon
+        p[:, 1] -= lift * smoothstep(p[:, 0], 150, 230) * smoothstep(-p[:, 1], -200, -120)
     for _ in range(rng.integers(4, 9)):  # the projected jumble of the facial skeleton
         c = rng.uniform([10, 0], [330, 120])
         line = smooth_open(c + np.cumsum(rng.normal(0, 22, (5, 2)), 0))

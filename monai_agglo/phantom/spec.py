@@ -238,7 +238,7 @@ class PhantomSpec:
             "flexion_deg": float(rng.normal(0, 7)),
             "lordosis": float(rng.normal(0, 0.5)),
             "kyphosis": float(np.clip(rng.normal((age - 50) / 60, 0.5), -1.2, 1.6)),
-            "shoulder": float(rng.normal(5, 32) + (rng.uniform(20, 90) if rng.random() < 0.25 else 0)),
+            "shoulder": float(rng.normal(5, 32) + (rng.uniform(20, 190) if rng.random() < 0.5 else 0)),
             "build": float(np.clip(rng.normal(1, 0.13), 0.7, 1.4)),
             "jaw_opening_deg": float(abs(rng.normal(0, 2.5))),
             "osteophytes": float(np.clip(rng.normal((age - 55) / 45, 0.3), 0, 1)),
