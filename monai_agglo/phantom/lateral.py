@@ -20,8 +20,8 @@ __all__ = ["VISIBLE_BARIUM", "VISIBLE_CONTRAST", "LateralPatient"]
 VISIBLE_BARIUM = 0.3
 """Barium counts as bolus where it attenuates by at least this optical depth (26 % of the beam): what an eye can see."""
 
-VISIBLE_CONTRAST = 0.012
-"""Least mean contrast of a vertebra, fraction of the display range (3 of 255 grey values), to be labelled at all."""
+VISIBLE_CONTRAST = 0.02
+"""Least mean contrast of a vertebra, fraction of the display range (5 of 255 grey values), to be labelled at all."""
 
 
 class LateralPatient:
