@@ -1,0 +1,77 @@
+"""The study's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .estimate import estimate
+from .plan import StudySettings
+from .report import COMMAND, write_report
+from .runner import STAGES, Study
+from .tasks import shared_folder
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study, or go on with it, and write its report.
+
+    Args:
+        arguments: of the command line; those of the process when None.
+    """
+    defaults = StudySettings()
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--shared", help="folder above the real sets' (default: AGGLO_SHARED or ../shared)")
+    parser.add_argument("--output", type=Path, default=Path("agglo_study"), help="everything that is made (several GB)")
+    parser.add_argument("--report", type=Path, default=Path("docs/results"), help="folder of tables and plots")
+    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to do")
+    parser.add_argument("--report-only", action="store_true", help="report on what is there, compute nothing")
+    parser.add_argument("--estimate-only", action="store_true", help="say what it would cost, and stop")
+    parser.add_argument("--budget-hours", type=float, default=24, help="refuse to start a larger study; 0: any")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of this process; start one process per core")
+    parser.add_argument("--steps", type=int, default=defaults.steps, help="of a distillation")
+    parser.add_argument("--seeds", type=int, default=defaults.seeds, help="of the finalists")
+    parser.add_argument("--batch", type=int, default=defaults.batch, help="images per step")
+    parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    settings = defaults.changed(
+        steps=args.steps, seeds=args.seeds, batch=args.batch, ship_steps=4 * args.steps,
+        random_teachers=args.random_weights,
+    )  # fmt: skip
+    try:
+        data = shared_folder(args.shared)
+        study = Study(settings, data, args.output, args.device, _say)
+        if not args.report_only:
+            if not _affordable(study, args) or args.estimate_only:
+                return
+            study.run(args.until)
+        figures = write_report(study, args.report)
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    _say(f"report in {args.report}: {figures.missing or 'the study is complete'}")
+
+
+def _affordable(study: Study, args: argparse.Namespace) -> bool:
+    """Print what the study will cost; False where that is over the budget and nothing has been done yet."""
+    if study.store.finished() and not args.estimate_only:
+        return True
+    found = estimate(study)
+    _say(found.describe(args.threads))
+    hours = found.total * (args.threads if args.device == "cpu" else 1)
+    if not args.budget_hours or hours <= args.budget_hours:
+        return True
+    steps = found.steps_that_fit(args.budget_hours / (hours / found.total), study.settings.steps)
+    remedy = f"--steps {steps} would keep it" if steps else "fewer --seeds would help"
+    _say(f"that is more than the budget of {args.budget_hours:g} hours: {remedy}, --budget-hours 0 starts it as it is")
+    return args.estimate_only
+
+
+def _say(text: str) -> None:
+    print(f"[{os.getpid()}] {text}", flush=True)

@@ -1,0 +1,170 @@
+"""What the study will cost, from timings of a few steps, before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import torch
+
+from monai_agglo.engines.distillation_batch import DistillationBatch
+
+from .distil import make_learner, new_student
+from .images import IMAGE_SETS, VIEW, cache_facts, choose_images, teachers
+from .plan import StudyCell, grid
+from .probe import encode, probe
+from .runner import Study
+
+__all__ = ["Estimate", "estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Hours of one process by stage.
+
+    Attributes:
+        hours: by stage.
+        distilling: of these, hours of distillation.
+    """
+
+    hours: dict[str, float]
+    distilling: float
+
+    @property
+    def total(self) -> float:
+        """Of all stages."""
+        return sum(self.hours.values())
+
+    def describe(self, threads: int) -> str:
+        """For people."""
+        stages = ", ".join(f"{stage} {hours:.1f}" for stage, hours in self.hours.items())
+        return (
+            f"estimate: {self.total:.1f} hours of one process with {threads} thread(s) ({stages}), of which distilling "
+            f"{self.distilling:.1f}"
+        )
+
+    def steps_that_fit(self, budget: float, steps: int) -> int:
+        """Steps of a distillation with which the whole would take ``budget`` hours; 0 where nothing helps."""
+        left = budget - (self.total - self.distilling)
+        return max(0, int(steps * left / self.distilling))
+
+
+def estimate(study: Study) -> Estimate:
+    """Time a few steps of everything and count.
+
+    What is there already is not taken off: the figure is of the whole study.
+
+    Args:
+        study: with its tasks.
+
+    Returns:
+        The estimate.
+    """
+    settings = study.settings
+    facts = cache_facts(study.folder)
+    if facts is None:
+        frames = sum(len(choose_images(study.tasks, images)) for images in IMAGE_SETS)
+        features = frames * _teachers_seconds(study)
+    else:
+        features = facts["wall_seconds"]
+    step = {name: _step_seconds(study, name) for name in (settings.backbone, *settings.other_students)}
+    frozen, tuned = _probe_seconds(study, settings.backbone)
+    slower = {name: step[name] / step[settings.backbone] for name in step}
+
+    screen_cells, seeds = len(grid(settings)) - 1, settings.seeds
+    finalists = settings.best + 4
+    more = (finalists - 1) * (seeds - 1)
+    others = settings.on_other_students + 1
+    tasks = study.probed
+    counts = Counter({"screen": 0.0, "frozen": 0.0, "tuned": 0.0})
+    for task in tasks:
+        if task.name in settings.screen_tasks:
+            counts["screen"] += len(study.settings_of(task, settings.screen_shots))
+        counts["frozen"] += len(study.settings_of(task, settings.shots))
+        counts["tuned"] += len(study.settings_of(task, settings.tuned_shots))
+    one = settings.steps * step[settings.backbone]
+    elsewhere = sum(step[name] for name in settings.other_students) * settings.steps * others
+    relative = sum(slower[name] for name in settings.other_students) * others
+    test = counts["frozen"] * frozen + counts["tuned"] * tuned
+    ship = settings.ship_steps * step[settings.backbone]
+    seconds = {
+        "features": features,
+        "screen": screen_cells * one + (screen_cells + 1) * counts["screen"] * frozen,
+        "finals": more * one + finalists * seeds * counts["frozen"] * frozen,
+        "students": elsewhere,
+        "test": finalists * seeds * test + relative * test,
+        "ship": ship + test,
+    }
+    distilling = (screen_cells + more) * one + elsewhere + ship
+    return Estimate({stage: value / 3600 for stage, value in seconds.items()}, distilling / 3600)
+
+
+def _teachers_seconds(study: Study) -> float:
+    """One frame through all teachers."""
+    name, place = choose_images(study.tasks, "all")[0]
+    frame = torch.from_numpy(study.tasks[name].frames[place]).float()[None, None] / 255
+    seconds = 0.0
+    for teacher in teachers(study.settings):
+        teacher.to(study.device)
+        began = time.perf_counter()
+        teacher(frame.to(study.device))
+        seconds += time.perf_counter() - began
+    return seconds
+
+
+def _step_seconds(study: Study, backbone: str) -> float:
+    """One step of a distillation with all teachers: the median of three, after one that is not counted."""
+    settings = study.settings
+    cell = StudyCell("equal", settings.targets[-1], backbone, 0)
+    specs = {teacher.spec.name: teacher.spec for teacher in teachers(settings)}
+    shapes = {name: VIEW.shape(spec) for name, spec in specs.items()}
+    learner = make_learner(cell, settings, shapes, 4, study.device)
+    count, size = settings.batch, settings.size
+    targets = {name: torch.randn(count, *shape, device=study.device) for name, shape in shapes.items()}
+    affines = {}
+    for name, shape in shapes.items():
+        scale = size / shape[1]
+        place = torch.tensor([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+        affines[name] = place.expand(count, 3, 3)
+    batch = DistillationBatch(
+        torch.rand(count, 1, size, size, device=study.device).contiguous(memory_format=torch.channels_last),
+        torch.eye(3).expand(count, 3, 3),
+        affines,
+        targets,
+        targets,
+        {name: torch.ones(count, *shape[1:], device=study.device) for name, shape in shapes.items()},
+    )
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        learner.backward(batch)
+        learner.step(batch)
+        if torch.device(study.device).type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return sorted(times[1:])[1]
+
+
+def _probe_seconds(study: Study, backbone: str) -> tuple[float, float]:
+    """A frozen and a tuned probe of the study's length, from shorter ones."""
+    settings = study.settings
+    student = new_student(StudyCell("scratch", "", backbone, 0))
+    task = study.probed[0]
+    maps = {part: encode(student, _frames(study, part), study.device) for part in ("train", "val")}
+    seconds = []
+    for mode, steps in (("frozen", settings.probe.steps), ("tuned", settings.probe.tuned_steps)):
+        one, more = (
+            _timed(study, student, task, mode, replace(settings.probe, steps=n, tuned_steps=n), maps) for n in (1, 4)
+        )
+        seconds.append(one + max(0.0, more - one) / 3 * (steps - 1))
+    return seconds[0], seconds[1]
+
+
+def _timed(study: Study, student, task, mode: str, settings, maps) -> float:
+    return probe(student, task, "val", mode, 8, 0, settings, study.device, maps)["seconds"]
+
+
+def _frames(study: Study, part: str) -> torch.Tensor:
+    task = study.probed[0]
+    return torch.from_numpy(task.student_frames(task.indices(part), study.settings.size))[:, None]

@@ -1,0 +1,246 @@
+"""The study's figures from whatever results there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .bootstrap import Estimate, TaskScores, difference, mean_dice
+from .images import cache_facts
+from .phantom_task import PHANTOM
+from .plan import SCRATCH, SIMPLE, StudyCell, equal_of, grid, with_seeds
+from .runner import Study
+
+__all__ = ["Figures", "collect", "task_scores"]
+
+
+@dataclass
+class Row:
+    """One method.
+
+    Attributes:
+        cell: of seed 0.
+        seeds: how many there are.
+        dice: over the real tasks.
+        over_simple: gain; None for simple itself and where it cannot be paired.
+        over_equal: gain over equal weights on normalised targets.
+        by_setting: mean Dice of each way of probing, by ``mode-images``.
+        by_task: mean Dice of each task, the phantom among them.
+        retention: R2 by teacher on held-out images, mean over seeds.
+        cosine: the same of the cosine.
+        weights: alpha at the end, mean over seeds, by teacher.
+    """
+
+    cell: StudyCell
+    seeds: int
+    dice: Estimate
+    over_simple: Estimate | None = None
+    over_equal: Estimate | None = None
+    by_setting: dict[str, float] = field(default_factory=dict)
+    by_task: dict[str, float] = field(default_factory=dict)
+    retention: dict[str, float] = field(default_factory=dict)
+    cosine: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Figures:
+    """Everything that is reported.
+
+    Attributes:
+        stage: whose probes the rows are of: ``test``, or ``val`` and ``screen`` while the study is under way.
+        missing: what is not there yet; empty for a whole study.
+        rows: methods of that stage on the study's own backbone.
+        chosen: name of the method chosen on validation images, None before there is one.
+        students: rows on other backbones, by backbone.
+        shipped: the student that is given away, None before it is there.
+        screening: mean Dice on validation images by cell.
+        traces: losses and weights while distilling, by cell, of seed 0.
+        retention_ratio: of the chosen method's worst teacher to a student of that teacher alone; None before.
+        retention_ratios: the same for every teacher.
+        cpu_hours: of everything, teachers and tests included.
+        wall_hours: the same by the clock, summed over processes.
+    """
+
+    stage: str
+    missing: str
+    rows: dict[str, Row]
+    chosen: str | None
+    students: dict[str, dict[str, Row]]
+    shipped: Row | None
+    screening: dict[StudyCell, float]
+    traces: dict[StudyCell, dict[str, Any]]
+    retention_ratio: float | None
+    retention_ratios: dict[str, float]
+    cpu_hours: float
+    wall_hours: float
+
+
+def task_scores(
+    study: Study, stage: str, cells: Sequence[StudyCell], names: Sequence[str] | None = None, setting: str | None = None
+) -> list[TaskScores] | None:
+    """Scores of one method, a cell per seed.
+
+    Args:
+        study: whose results are read.
+        stage: ``screen``, ``val`` or ``test``.
+        cells: seeds in their order.
+        names: of tasks; the real ones when None.
+        setting: one way of probing; all when None. Tasks that are too small for it are left out.
+
+    Returns:
+        An entry per task; None where a result is missing.
+    """
+    if names is None:
+        names = [t.name for t in study.probed if t.name != PHANTOM]
+        if stage == "screen":
+            names = [name for name in names if name in study.settings.screen_tasks]
+    scores = []
+    for name in names:
+        seeds, sources = [], ()
+        for cell in cells:
+            found = study.scores(stage, cell, study.tasks[name])
+            if found is None:
+                return None
+            probes = {key: row for key, row in found["probes"].items() if setting in (None, key)}
+            if not probes:
+                break
+            seeds.append([[np.nan if d is None else d for d in row["dice"]] for row in probes.values()])
+            sources = tuple(next(iter(probes.values()))["sources"])
+        if seeds:
+            scores.append(TaskScores(name, np.array(seeds, float), sources))
+    return scores or None
+
+
+def collect(study: Study) -> Figures:
+    """Work out all figures that the results allow.
+
+    Args:
+        study: whose results are read.
+
+    Returns:
+        The figures.
+
+    Raises:
+        RuntimeError: if there is nothing at all.
+    """
+    screening = study.screening()
+    stage, cells, missing = _stage(study, screening)
+    rows = _rows(study, stage, cells)
+    if not rows:
+        raise RuntimeError(f"{study.folder} holds no probes yet: there is nothing to report")
+    whole = len(screening) == len(grid(study.settings))
+    equal = rows.get(equal_of(study.settings, screening).name) if whole else None
+    seeds = study.settings.seeds if stage != "screen" else 1
+    for row in rows.values():
+        _gains(study, stage, row, rows.get(SIMPLE), equal, seeds)
+    chosen = study.choice() if (study.folder / "choice.json").is_file() else None
+    ratios = _ratios(study, chosen) if chosen is not None else {}
+    students: dict[str, dict[str, Row]] = {}
+    shipped = None
+    if chosen is not None:
+        for cell in study.other_students():
+            students.setdefault(cell.backbone, {}).update(_rows(study, "test", [cell], 1))
+        for own in students.values():
+            for row in own.values():
+                _gains(study, "test", row, own.get(SIMPLE), None, 1)
+        shipped = next(iter(_rows(study, "test", [study.shipped()], 1).values()), None)
+        if stage == "test" and (shipped is None or any(SIMPLE not in own for own in students.values())):
+            missing = "other students or the student that is given away are not tested yet"
+    results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
+    return Figures(
+        stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
+        screening, _traces(study), min(ratios.values()) if ratios else None, ratios,
+        sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
+    )  # fmt: skip
+
+
+def _stage(study: Study, screening: Mapping[StudyCell, float]) -> tuple[str, list[StudyCell], str]:
+    """The last stage that has all finalists, its cells, and what is missing."""
+    cells = grid(study.settings)
+    if len(screening) < len(cells):
+        return "screen", cells, f"{len(screening)} of {len(cells)} cells of the screening are there"
+    final = study.finalists()
+    for stage in ("test", "val"):
+        every = with_seeds(final, study.settings.seeds)
+        there = sum(study.mean_score(stage, [cell]) is not None for cell in every)
+        if there == len(every):
+            return (
+                stage,
+                final,
+                "" if stage == "test" else "no test image has been looked at, these are validation images",
+            )
+    return "screen", cells, "the finals are not complete; one seed, validation images of the screening tasks only"
+
+
+def _rows(study: Study, stage: str, cells: Sequence[StudyCell], seeds: int | None = None) -> dict[str, Row]:
+    """Rows of the cells that have all their seeds."""
+    count = seeds or (1 if stage == "screen" else study.settings.seeds)
+    rows = {}
+    for cell in cells:
+        own = with_seeds([cell], count)
+        scores = task_scores(study, stage, own)
+        if scores is None:
+            continue
+        row = rows[cell.name] = Row(cell, count, mean_dice(scores))
+        found = study.scores(stage, own[0], study.tasks[scores[0].task])
+        keys = dict.fromkeys(key for t in scores for key in _settings(study, stage, own[0], t.task)) if found else {}
+        for key in keys:
+            some = task_scores(study, stage, own, setting=key)
+            if some:
+                row.by_setting[key] = mean_dice(some, draws=2).mean
+        for task in study.probed:
+            mean = (
+                study.mean_score(stage, own, [task.name]) if stage != "screen" or task.name in _names(scores) else None
+            )
+            if mean is not None:
+                row.by_task[task.name] = mean
+        if cell.method != SCRATCH:
+            results = [study.store.get(study.distil_key(c)) for c in own]
+            there = [r for r in results if r is not None]
+            for teacher in cell.teachers(study.settings):
+                row.retention[teacher] = float(np.mean([r["retention"][teacher]["r2"] for r in there]))
+                row.cosine[teacher] = float(np.mean([r["retention"][teacher]["cosine"] for r in there]))
+                place = cell.teachers(study.settings).index(teacher)
+                row.weights[teacher] = float(np.mean([r["trace"][-1]["weights"][place] for r in there]))
+    return rows
+
+
+def _settings(study: Study, stage: str, cell: StudyCell, task: str) -> list[str]:
+    found = study.scores(stage, cell, study.tasks[task])
+    return list(found["probes"]) if found else []
+
+
+def _names(scores: Sequence[TaskScores]) -> set[str]:
+    return {own.task for own in scores}
+
+
+def _gains(study: Study, stage: str, row: Row, simple: Row | None, equal: Row | None, seeds: int) -> None:
+    """Fill in the paired differences."""
+    own = task_scores(study, stage, with_seeds([row.cell], seeds))
+    for other, place in ((simple, "over_simple"), (equal, "over_equal")):
+        if other is None or other.cell == row.cell or own is None:
+            continue
+        theirs = task_scores(study, stage, with_seeds([other.cell], seeds))
+        if theirs is not None:
+            setattr(row, place, difference(own, theirs))
+
+
+def _ratios(study: Study, chosen: StudyCell) -> dict[str, float]:
+    """R2 of the chosen method over that of a student of each teacher alone, seed 0 of both, same targets."""
+    ours = study.store.get(study.distil_key(chosen))
+    ratios = {}
+    for cell in study.reference_cells():
+        alone = study.store.get(study.distil_key(cell))
+        teacher = cell.teachers(study.settings)[0]
+        if ours and alone and teacher in ours["retention"]:
+            ratios[teacher] = ours["retention"][teacher]["r2"] / alone["retention"][teacher]["r2"]
+    return ratios
+
+
+def _traces(study: Study) -> dict[StudyCell, dict[str, Any]]:
+    found = {cell: study.store.get(study.distil_key(cell)) for cell in grid(study.settings) if cell.agglomerates}
+    return {cell: result for cell, result in found.items() if result is not None}

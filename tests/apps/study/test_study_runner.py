@@ -1,0 +1,153 @@
+import json
+import math
+
+import pytest
+import torch
+from study_samples import tiny_settings
+
+from monai_agglo.apps.study import distil as distilling
+from monai_agglo.apps.study.claims import check_claims
+from monai_agglo.apps.study.figures import collect
+from monai_agglo.apps.study.images import StudyFrames, choose_images
+from monai_agglo.apps.study.plan import grid
+from monai_agglo.apps.study.report import write_report
+from monai_agglo.apps.study.runner import Study
+from monai_agglo.networks.student_file import read_student
+
+
+def test_every_stage_is_there(finished_study):
+    study, said = finished_study
+    done = study.store.finished()
+    cells = len(grid(study.settings))
+    assert sum(key.startswith("distil/") for key in done) >= cells - 1 + 2
+    assert {key.split("/")[0] for key in done} == {"distil", "screen", "val", "test"}
+    assert len(study.ranking()) == 2 and any("no task" in line for line in said)
+
+
+def test_going_on_does_nothing_again(finished_study):
+    study, said = finished_study
+    before = len(said)
+    study.run()
+    assert all(line.startswith("stage") for line in said[before:])
+
+
+def test_test_images_wait_for_the_choice(tiny_data, tmp_path):
+    study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
+    with pytest.raises(RuntimeError, match="screening is not complete"):
+        study._test()
+    assert study.store.finished() == [] and not (tmp_path / "choice.json").exists()
+
+
+def test_distillation_sees_no_held_image(finished_study):
+    study, _ = finished_study
+    for images in ("all", "shippable", "held"):
+        parts = {study.tasks[name].parts[index] for name, index in choose_images(study.tasks, images)}
+        assert parts == {"val" if images == "held" else "train"} or (images == "held" and not parts)
+    assert {name for name, _ in choose_images(study.tasks, "shippable")} == {"ct_aorta"}
+    frames = StudyFrames(study.tasks, choose_images(study.tasks, "all"), "")
+    assert frames[0].shape == (1, 96, 96) and frames[0].min() >= 0 and frames[0].max() <= 1
+
+
+def test_students_are_told_apart_by_method_only(finished_study):
+    study, _ = finished_study
+    cells = [cell for cell in grid(study.settings) if cell.method in ("scratch", "equal")]
+    first = [distilling.new_student(cell).state_dict() for cell in cells]
+    assert all(torch.equal(value, first[1][name]) for name, value in first[0].items())
+    trained = distilling.load_student(study.folder, cells[1]).state_dict()
+    assert any(not torch.equal(value, first[1][name]) for name, value in trained.items())
+
+
+def test_card_of_the_student_that_is_given_away(finished_study):
+    study, _ = finished_study
+    _, card = read_student(distilling.student_path(study.folder, study.shipped()))
+    assert card["images"] == {"ct_aorta": "CC BY 4.0 (README)"} and card["random_teachers"] is True
+    assert set(card["teachers"]) == {"wide", "coarse"}
+
+
+def test_a_killed_distillation_gives_the_same_student(finished_study, monkeypatch):
+    study, _ = finished_study
+    cell = next(cell for cell in grid(study.settings) if cell.method == "mlp_stable").at(seed=7)
+
+    def weights():
+        distilling.distil(cell, study.settings, study.tasks, study.folder, steps=4)
+        return distilling.load_student(study.folder, cell).state_dict()
+
+    whole = weights()
+    monkeypatch.setattr(distilling, "CHECKPOINT_EVERY", 2)
+    save = distilling.save_atomically
+
+    def save_and_die(state, path):
+        save(state, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distilling, "save_atomically", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        weights()
+    assert (study.folder / "checkpoints" / f"{cell.id}.pt").is_file()
+    again = weights()
+    assert all(torch.equal(value, whole[name]) for name, value in again.items())
+    assert not (study.folder / "checkpoints" / f"{cell.id}.pt").exists()
+
+
+def test_report_follows_the_scheme(finished_study, tmp_path):
+    study, _ = finished_study
+    figures = write_report(study, tmp_path)
+    content = json.loads((tmp_path / "agglo_study.json").read_text())
+    assert content.pop("partial") == "teachers have RANDOM weights"
+    assert set(content) == {
+        "seeds", "students", "tasks", "methods", "gain_over_simple", "gain_over_equal",
+        "worst_teacher_retention_ratio", "compute_hours", "command",
+    }  # fmt: skip
+    assert content["seeds"] == 2 and content["students"] == ["lcnet_050", "lcnet_075"]
+    assert len(content["tasks"]) == 2 and content["compute_hours"] >= 0
+    for row in content["methods"].values():
+        low, high = row["ci95"]
+        assert low <= row["mean_dice"] <= high
+    assert {"scratch", "simple"} < set(content["methods"])
+    chosen = content["methods"][figures.chosen]
+    assert set(chosen["retention"]) == {"wide", "coarse"}
+    gain = chosen["mean_dice"] - content["methods"]["simple"]["mean_dice"]
+    assert content["gain_over_simple"]["mean"] == pytest.approx(gain, abs=2e-5)
+    text = (tmp_path / "agglo_study.md").read_text()
+    assert "Not a result yet" in text and figures.chosen in text and "one scan" in text
+    for name in ("gains", "shots", "retention", "weights"):
+        assert (tmp_path / f"agglo_study_{name}.png").stat().st_size > 5000
+
+
+def test_claims_say_what_they_rest_on(finished_study):
+    study, _ = finished_study
+    gain, order, coarse = check_claims(study, collect(study))
+    assert gain.verdict in ("holds", "does not hold") and "2 seeds" in gain.evidence
+    assert order.verdict == "not measured yet" and "mlp_stable over equal" in order.evidence
+    assert coarse.verdict == "not measured yet"
+
+
+def test_a_study_under_way_is_marked(finished_study, tmp_path):
+    study, _ = finished_study
+    hidden = study.store.path(study.probe_key("test", study.finalists()[0], study.probed[0]))
+    moved = hidden.rename(tmp_path / "hidden.json")
+    try:
+        figures = write_report(study, tmp_path)
+    finally:
+        moved.rename(hidden)
+    content = json.loads((tmp_path / "agglo_study.json").read_text())
+    assert figures.stage == "val" and "no test image" in content["partial"] and "validation" in content["partial"]
+    assert all(math.isfinite(row["mean_dice"]) for row in content["methods"].values())
+
+
+def test_an_empty_study_has_no_report(tiny_data, tmp_path):
+    study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
+    with pytest.raises(RuntimeError, match="nothing to report"):
+        collect(study)
+    with pytest.raises(ValueError, match="other seeds"):
+        Study(tiny_settings(seeds=3), tiny_data, tmp_path, say=lambda text: None)
+
+
+def test_estimate_covers_every_stage(finished_study):
+    from monai_agglo.apps.study.estimate import estimate
+
+    study, _ = finished_study
+    found = estimate(study)
+    assert set(found.hours) == {"features", "screen", "finals", "students", "test", "ship"}
+    assert 0 < found.distilling < found.total and "hours of one process" in found.describe(1)
+    assert found.steps_that_fit(found.total, 100) == 100 and found.steps_that_fit(0, 100) == 0
