@@ -89,6 +89,21 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def deidentify(parser: argparse.ArgumentParser) -> Run:
+    """Copy DICOM cines without identity: PS3.15 basic profile, blank outside the field; exit code 1 if one fails."""
+    parser.add_argument("source", help="a DICOM file, or a folder of them")
+    parser.add_argument("--output", required=True, help="folder for the copies, outside of the source")
+
+    def run(args: argparse.Namespace) -> int:
+        from monai_agglo import apps
+
+        report = apps.deidentify(args.source, args.output)
+        print(report)
+        return report.exit_code
+
+    return run
+
+
 def datalist(parser: argparse.ArgumentParser) -> Run:
     """Make a data set's datalist.json: pair cines with masks and split by patient."""
     parser.add_argument("folder", help="folder with cines and masks, searched with its sub-folders")
@@ -255,7 +270,9 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
-    for function in (phantom, predict, datalist, info, cache, doctor, weights, results, calibrate_view, structures)
+    for function in (
+        *(phantom, predict, deidentify, datalist, info, cache, doctor, weights, results, calibrate_view, structures),
+    )
 } | {"export-student": export_student}
 
 

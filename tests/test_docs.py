@@ -80,6 +80,10 @@ COVERED = (
     ),
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
+    (
+        r"python -m monai_agglo deidentify FOLDER --output DIR",
+        "apps/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",
+    ),
 )
 
 

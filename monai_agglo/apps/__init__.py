@@ -5,6 +5,7 @@ from importlib import import_module
 _MODULES = {
     "calibrate_view": ("calibrate_view_check",),
     "datalist": ("DatalistReport", "make_datalist"),
+    "deidentification": ("DeidentifyReport", "deidentify"),
     "feature_cache": ("CacheReport", "build_cache", "describe_cache"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
