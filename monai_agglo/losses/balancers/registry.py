@@ -58,5 +58,5 @@ def make_balancer(name: str, n_teachers: int, **options: Any) -> Balancer:
     try:
         inspect.signature(kind).bind(n_teachers, **options)
     except TypeError as error:
-        raise ValueError(f"balancer {name}: {error}; see the options of {kind.__name__}") from error
+        raise ValueError(f"balancer {name}: {error}; see the options of {kind.__name__}") from None
     return kind(n_teachers, **options)
