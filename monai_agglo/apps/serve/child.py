@@ -1,0 +1,139 @@
+"""The process that decodes and segments what strangers sent. It may be killed by a bad file; the node is not.
+
+Run as ``python -m monai_agglo.apps.serve.child``. Jobs come as JSON lines on stdin, answers go as JSON lines to stdout.
+The process ends with its parent.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+__all__ = ["answer", "limit", "main"]
+
+
+def limit(memory_mb: int) -> None:
+    """Bound the memory of this process, and leave no core dump: it would hold a patient's pictures.
+
+    Args:
+        memory_mb: megabytes.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows: only the time limit holds there
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # RLIMIT_AS counts what a GPU driver merely reserves, some hundred GB; what is written to counts as data on Linux
+    kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
+    size = memory_mb << 20
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
+
+
+def answer(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
+    """Segment one cine.
+
+    Args:
+        job: ``file``, ``folder`` for the results, ``object`` (pseudonym of the SOP Instance UID that came with it).
+        setup: ``bundle``, ``device`` and ``results``.
+
+    Returns:
+        ``files``, ``study`` and ``patient`` (pseudonyms), ``seconds``; or ``error``, one sentence without identity,
+        with ``kind``: ``input``, ``memory``, ``unexpected`` (these never work) or ``disk`` (works when there is room).
+    """
+    from monai_agglo.data.cine_errors import CineReadError
+
+    try:
+        return _segment(job, setup)
+    except MemoryError:
+        return {"kind": "memory", "error": "it needs more memory than the limit allows"}
+    except CineReadError as error:
+        return {"kind": "input", "error": _nameless(error, job)}
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {"kind": "disk", "error": "the disk is full"}
+        return {"kind": "unexpected", "error": f"unexpected {type(error).__name__} ({os.strerror(error.errno or 0)})"}
+    except ValueError as error:
+        own = type(error).__module__.startswith("monai_agglo") or type(error) is ValueError
+        return {"kind": "input", "error": _nameless(error, job) if own else f"unexpected {type(error).__name__}"}
+    except Exception as error:  # its text may quote a tag
+        if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
+            return {"kind": "memory", "error": "it needs more memory than there is"}
+        return {"kind": "unexpected", "error": f"unexpected {type(error).__name__}"}
+
+
+def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
+    from monai_agglo.apps.prediction import predict
+    from monai_agglo.data import ResultSource, pseudonym
+    from monai_agglo.data.cine_errors import fail
+    from monai_agglo.data.deidentify_uid import patient_pseudonym
+
+    file, folder, wanted = Path(job["file"]), Path(job["folder"]), setup["results"]
+    source = ResultSource.read(file, keep_identity=True)
+    header = source.header
+    if pseudonym(source.originals[0]) != job["object"]:
+        raise fail(file, "its SOP Instance UID is not the one that it was sent under")
+    output = folder / "result"
+    options = {"dicom_seg": "seg" in wanted, "dicom_overlay": "overlay" in wanted}
+    options["keep_identity"] = any(options.values())
+    report = predict(file, output, setup["bundle"], device=setup["device"], **options)
+    record = report.cases[0].record
+    view = record["view"]
+    if not setup["any_view"] and view is not None and not view["looks_like_lateral_vfss"]:
+        wanted = [name for name in wanted if name == "sr"]  # masks of another view would only mislead
+    if "sr" in wanted:
+        from .measurements import write_measurements
+
+        write_measurements(output, source)
+    names = [f"{name}.dcm" for name in wanted if (output / f"{name}.dcm").is_file()]
+    for name in names:
+        os.replace(output / name, folder / name)
+    study = str(header.StudyInstanceUID)
+    return {
+        "files": names,
+        "study": pseudonym(study, "study"),
+        "patient": patient_pseudonym(str(header.PatientID or ""), str(header.get("IssuerOfPatientID") or ""), study),
+        "warnings": record["warnings"],
+        "seconds": record["seconds"],
+    }
+
+
+def _nameless(error: Exception, job: dict[str, Any]) -> str:
+    """The sentence without the file's place."""
+    return " ".join(str(error).replace(job["file"], "").split()).lstrip(": ")
+
+
+def main() -> int:
+    """Answer jobs until stdin ends. The first line is the set-up, answered when the bundle could be loaded."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no answer
+    lines: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)  # the parent is gone, perhaps in the middle of a job
+
+    threading.Thread(target=listen, daemon=True).start()
+    setup = json.loads(lines.get())
+    limit(setup["memory_mb"])
+    try:
+        from monai_agglo.apps.segmenter import Segmenter
+
+        Segmenter(setup["bundle"], setup["device"])
+        reply: dict[str, Any] = {"ready": True}
+    except Exception as error:  # nothing of a patient is known yet: the text may be shown
+        reply = {"error": " ".join(str(error).split()) or type(error).__name__}
+    while True:
+        print(json.dumps(reply), file=out, flush=True)
+        reply = answer(json.loads(lines.get()), setup)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
