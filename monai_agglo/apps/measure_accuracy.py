@@ -28,6 +28,8 @@ FIRST_SEED = 9000
 """Seeds of these patients; the data sets of the project start at 0 and stay far below."""
 LEAST_AREA = 0.5
 """Residue below this, %(C2-4)^2, is left out: a relative error of next to nothing says nothing."""
+LEAST_LENGTH = 10.0
+"""So are single components of the hyoid excursion below this, %C2-4."""
 
 
 def true_masks(study: PhantomStudy) -> dict[str, np.ndarray]:
@@ -51,7 +53,7 @@ def true_masks(study: PhantomStudy) -> dict[str, np.ndarray]:
 
 
 def truth_of(study: PhantomStudy) -> list[dict[str, float]]:
-    """Exact lengths and areas of each swallow, from the model's outlines instead of pixels.
+    """True lengths and areas of each swallow: lengths from the model's outlines, areas from its pixels at true events.
 
     Args:
         study: a lateral study.
@@ -68,8 +70,11 @@ def truth_of(study: PhantomStudy) -> list[dict[str, float]]:
     if (front @ [-1, 0] > 0) != (study.spec.facing == "left"):
         front = -front
 
-    def area(outline: np.ndarray) -> float:
-        return 100 * polygon_area(still.to_pixels(outline)) / length**2
+    def pharynx(pulse: int) -> float:
+        """What truth.json states in ``area_px``, %(C2-4)^2."""
+        state = study.state(pulse)
+        mask = patient.attenuation(state, study.sway(pulse, state))[1][NAMES.index("pharynx")]
+        return 100 * np.count_nonzero(mask & study.field_mask) / length**2
 
     def hyoid(pulse: int) -> np.ndarray:
         pieces = [still.to_pixels(piece) for piece in patient.geometry(study.state(pulse)).hyoid]
@@ -81,9 +86,9 @@ def truth_of(study: PhantomStudy) -> list[dict[str, float]]:
         known = {name: None if frame is None else frame // study.repeat for name, frame in events.items()}
         values = {"c2c4": length}
         before = max(0, int((course.bpm - 0.4) * study.spec.frame_rate))
-        values["pharyngeal_area_hold"] = area(patient.geometry(study.state(before)).pharynx)
+        values["pharyngeal_area_hold"] = pharynx(before)
         if known["mpc"] is not None:
-            values["pharyngeal_area_mpc"] = area(patient.geometry(study.state(known["mpc"])).pharynx)
+            values["pharyngeal_area_mpc"] = pharynx(known["mpc"])
             values["pcr"] = values["pharyngeal_area_mpc"] / values["pharyngeal_area_hold"]
         if known["ues_max"] is not None:
             outline = still.to_pixels(patient.geometry(study.state(known["ues_max"])).ues)
@@ -93,9 +98,10 @@ def truth_of(study: PhantomStudy) -> list[dict[str, float]]:
         if known["hyoid_peak"] is not None:
             moved = 100 * (hyoid(known["hyoid_peak"]) - hyoid(before)) / length
             values["hyoid_excursion"] = float(np.hypot(*moved))
-            values["hyoid_anterior"], values["hyoid_superior"] = float(moved @ front), float(-moved @ down)
+            parts = {"hyoid_anterior": float(moved @ front), "hyoid_superior": float(-moved @ down)}
+            values |= {name: value for name, value in parts.items() if value >= LEAST_LENGTH}
         if known["rest"] is not None:
-            values["pharyngeal_area_rest"] = area(patient.geometry(study.state(known["rest"])).pharynx)
+            values["pharyngeal_area_rest"] = pharynx(known["rest"])
             values |= _residue(study, known["rest"], length)
         found.append(values)
     return found
@@ -110,7 +116,7 @@ def _center(polygon: np.ndarray) -> np.ndarray:
 
 
 def _residue(study: PhantomStudy, pulse: int, length: float) -> dict[str, float]:
-    """Residue in the two pockets, from a picture of four times as many pixels a side's square."""
+    """Residue in the two pockets, from a picture with four times as many pixels."""
     state = study.state(pulse)
     fine = copy.copy(study.patient)
     fine.shape = (2 * study.spec.rows, 2 * study.spec.cols)

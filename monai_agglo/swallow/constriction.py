@@ -75,7 +75,8 @@ def constriction_ratio(at_constriction: float, at_hold: float) -> float:
 def ues_width(ues: Region) -> np.ndarray:
     """Width of the UES across the flow.
 
-    Definition: over the middle half of the mask along its long axis, area / length.
+    Definition: over the middle half of the mask along its long axis, area / length - 1: from the centre of the first to
+    that of the last pixel across, as C2-C4 is measured.
 
     Args:
         ues: its region, (x, y) pixels.
@@ -92,4 +93,4 @@ def ues_width(ues: Region) -> np.ndarray:
     low, high = ues.reduce(along, np.minimum), ues.reduce(along, np.maximum)
     length = high - low + 1  # pixels are as long as they are wide
     middle = ues.select(abs(along - ((low + high) / 2)[ues.t]) <= (length / 4)[ues.t])
-    return np.where(ues.areas > 0, middle.areas / (length / 2), np.nan)
+    return np.where(ues.areas > 0, np.maximum(middle.areas / (length / 2) - 1, 0), np.nan)

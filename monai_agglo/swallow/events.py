@@ -48,11 +48,11 @@ def complete_events(
     _hyoid(swallow, tracks, first, closes)
     _vestibule(swallow, tracks)
     swallow.put("rest", *_rest(swallow, tracks, clock))
-    end = swallow.events.get("rest", swallow.stop - 1) + 1
+    end = min(swallow.events.get("rest", swallow.stop - 1) + 1, swallow.stop)
     if tracks.pharynx_px is None:
         swallow.put("mpc", None, "pharynx is not labelled")
-    elif "rest" not in swallow.events:
-        swallow.put("mpc", None, swallow.missing["rest"])
+    elif closes is None:
+        swallow.put("mpc", None, swallow.missing["uesc"])
     else:
         frame = frame_of_constriction(tracks.pharynx_px, first, end)
         swallow.put("mpc", frame, "the pharynx is not seen during the swallow")

@@ -236,9 +236,9 @@ def _register(bodies: list[Region]) -> tuple[np.ndarray, np.ndarray]:
             home = (reference * use).sum(axis=1) / weight
             product = (np.conj(reference - home[:, None]) * (z - here[:, None]) * use).sum(axis=1)
             rotation = product / abs(product)
-        rotation[weight < 2] = complex(np.nan)
-        shift = here - rotation * home
-        mapped = np.where(ok & np.isfinite(rotation)[:, None], (z - shift[:, None]) / rotation[:, None], np.nan)
+            rotation[weight < 2] = complex(np.nan)
+            shift = here - rotation * home
+            mapped = np.where(ok & np.isfinite(rotation)[:, None], (z - shift[:, None]) / rotation[:, None], np.nan)
         sees = np.isfinite(mapped.real)
         total = np.where(sees, mapped, 0).sum(axis=0)
         known = sees.any(axis=0)

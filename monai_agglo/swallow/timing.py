@@ -181,7 +181,8 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
     """First frame from which all curves stay where they end.
 
     Each curve ends at the median of its last ``still`` frames before ``stop``; it has settled where it stays within
-    ``tolerance`` of that, as a part of its range in ``start..stop - 1``.
+    ``tolerance`` of that, as a part of its range in ``start..stop - 1``, or within the
+    noise of the masks where that is more.
 
     Args:
         curves: (T,) each, in any unit; frames that are nan do not count.
@@ -198,13 +199,16 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
         known = np.isfinite(part)
         if known.sum() < still + 1:
             continue
-        end = part[known][-still:]
-        swing = np.ptp(part[known])
+        values = part[known]
+        end = values[-still:]
+        swing = np.ptp(values)
         level = np.median(end)
-        noise = np.ptp(end)
-        if noise > 0.06 * swing:
+        # second differences hold the noise of the masks, and little of a smooth motion
+        bends = np.diff(values, 2)
+        noise = float(np.quantile(abs(bends), 0.25)) / (0.3186 * np.sqrt(6)) if len(bends) else 0.0
+        if np.ptp(end) > max(0.06 * swing, 4 * noise):
             return None
-        away = known & (abs(part - level) > max(tolerance * swing, noise))
+        away = known & (abs(part - level) > max(tolerance * swing, 3.5 * noise))
         moved = np.flatnonzero(away)
         frame = start + (int(moved[-1]) + 1 if len(moved) else 0)
         latest = frame if latest is None else max(latest, frame)
