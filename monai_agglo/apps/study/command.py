@@ -63,11 +63,10 @@ def _affordable(study: Study, args: argparse.Namespace) -> bool:
     if study.store.finished() and not args.estimate_only:
         return True
     found = estimate(study)
-    _say(found.describe(args.threads))
-    hours = found.total * (args.threads if args.device == "cpu" else 1)
-    if not args.budget_hours or hours <= args.budget_hours:
+    _say(found.describe(args.device))
+    if not args.budget_hours or found.total <= args.budget_hours:
         return True
-    steps = found.steps_that_fit(args.budget_hours / (hours / found.total), study.settings.steps)
+    steps = found.steps_that_fit(args.budget_hours, study.settings.steps)
     remedy = f"--steps {steps} would keep it" if steps else "fewer --seeds would help"
     _say(f"that is more than the budget of {args.budget_hours:g} hours: {remedy}, --budget-hours 0 starts it as it is")
     return args.estimate_only

@@ -21,7 +21,7 @@ __all__ = ["Estimate", "estimate"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hours of one process by stage.
+    """Hours by stage: of processor time on a CPU, whatever else it is doing, and by the clock on a GPU.
 
     Attributes:
         hours: by stage.
@@ -36,13 +36,11 @@ class Estimate:
         """Of all stages."""
         return sum(self.hours.values())
 
-    def describe(self, threads: int) -> str:
+    def describe(self, device: str = "cpu") -> str:
         """For people."""
         stages = ", ".join(f"{stage} {hours:.1f}" for stage, hours in self.hours.items())
-        return (
-            f"estimate: {self.total:.1f} hours of one process with {threads} thread(s) ({stages}), of which distilling "
-            f"{self.distilling:.1f}"
-        )
+        unit = "CPU-hours" if device == "cpu" else "hours"
+        return f"estimate: {self.total:.1f} {unit} ({stages}), of which distilling {self.distilling:.1f}"
 
     def steps_that_fit(self, budget: float, steps: int) -> int:
         """Steps of a distillation with which the whole would take ``budget`` hours; 0 where nothing helps."""
@@ -67,7 +65,7 @@ def estimate(study: Study) -> Estimate:
         frames = sum(len(choose_images(study.tasks, images)) for images in IMAGE_SETS)
         features = frames * _teachers_seconds(study)
     else:
-        features = facts["wall_seconds"]
+        features = facts["cpu_seconds" if _on_cpu(study) else "wall_seconds"]
     step = {name: _step_seconds(study, name) for name in (settings.backbone, *settings.other_students)}
     frozen, tuned = _probe_seconds(study, settings.backbone)
     slower = {name: step[name] / step[settings.backbone] for name in step}
@@ -107,9 +105,9 @@ def _teachers_seconds(study: Study) -> float:
     seconds = 0.0
     for teacher in teachers(study.settings):
         teacher.to(study.device)
-        began = time.perf_counter()
+        began = _now(study)
         teacher(frame.to(study.device))
-        seconds += time.perf_counter() - began
+        seconds += _now(study) - began
     return seconds
 
 
@@ -137,12 +135,10 @@ def _step_seconds(study: Study, backbone: str) -> float:
     )
     times = []
     for _ in range(4):
-        began = time.perf_counter()
+        began = _now(study)
         learner.backward(batch)
         learner.step(batch)
-        if torch.device(study.device).type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
+        times.append(_now(study) - began)
     return sorted(times[1:])[1]
 
 
@@ -162,7 +158,21 @@ def _probe_seconds(study: Study, backbone: str) -> tuple[float, float]:
 
 
 def _timed(study: Study, student, task, mode: str, settings, maps) -> float:
-    return probe(student, task, "val", mode, 8, 0, settings, study.device, maps)["seconds"]
+    began = _now(study)
+    probe(student, task, "val", mode, 8, 0, settings, study.device, maps)
+    return _now(study) - began
+
+
+def _on_cpu(study: Study) -> bool:
+    return torch.device(study.device).type == "cpu"
+
+
+def _now(study: Study) -> float:
+    """Seconds: of this process's processor time on a CPU."""
+    if _on_cpu(study):
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _frames(study: Study, part: str) -> torch.Tensor:

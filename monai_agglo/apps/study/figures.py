@@ -153,7 +153,7 @@ def collect(study: Study) -> Figures:
     results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
-        screening, _traces(study), min(ratios.values()) if ratios else None, ratios,
+        screening, _traces(study), _worst(ratios), ratios,
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
     )  # fmt: skip
 
@@ -237,8 +237,15 @@ def _ratios(study: Study, chosen: StudyCell) -> dict[str, float]:
         alone = study.store.get(study.distil_key(cell))
         teacher = cell.teachers(study.settings)[0]
         if ours and alone and teacher in ours["retention"]:
-            ratios[teacher] = ours["retention"][teacher]["r2"] / alone["retention"][teacher]["r2"]
+            kept = alone["retention"][teacher]["r2"]  # a ratio to nothing would say nothing
+            ratios[teacher] = ours["retention"][teacher]["r2"] / kept if kept > 0 else float("nan")
     return ratios
+
+
+def _worst(ratios: Mapping[str, float]) -> float | None:
+    """The least ratio; None while one is not known."""
+    values = list(ratios.values())
+    return min(values) if values and not np.isnan(values).any() else None
 
 
 def _traces(study: Study) -> dict[StudyCell, dict[str, Any]]:

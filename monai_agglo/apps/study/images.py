@@ -86,6 +86,7 @@ def build_caches(
         folder: of the study.
         device: where the teachers run.
     """
+    _done(folder).parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_done(folder).with_suffix(".lock")):
         if _done(folder).is_file():
             return
@@ -133,6 +134,4 @@ def _folder(folder: Path, images: str) -> Path:
 
 
 def _done(folder: Path) -> Path:
-    path = folder / "features" / "built.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return folder / "features" / "built.json"

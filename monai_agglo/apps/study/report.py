@@ -9,10 +9,11 @@ from typing import Any
 
 from monai_agglo.data.atomic import atomic_path
 
+from .bootstrap import difference
 from .claims import Claim, check_claims, points
-from .figures import Figures, Row, collect
+from .figures import Figures, Row, collect, task_scores
 from .images import cache_facts
-from .plan import grid
+from .plan import grid, with_seeds
 from .plots import draw_plots
 from .runner import Study
 
@@ -106,7 +107,10 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         *_methods(figures),
         "",
     ]
-    lines += [f"![{_caption(name)}]({name})" for name in plots] + [""]
+    if single := _over_single(study, figures):
+        lines += [single, ""]
+    for name in plots:
+        lines += [f"![{_caption(name)}]({name})", ""]
     if figures.retention_ratios:
         lines += [
             "## Retention of the chosen method, against a student of each teacher alone",
@@ -168,6 +172,20 @@ def _gain_over_equal(chosen: Row | None) -> dict[str, Any] | None:
     if chosen.over_equal is None:  # it is equal weights itself
         return {"mean": 0.0, "ci95": [0.0, 0.0]}
     return chosen.over_equal.as_json()
+
+
+def _over_single(study: Study, figures: Figures) -> str:
+    """Gain of the chosen method over the best single teacher among the finalists, in a sentence."""
+    row = figures.rows.get(figures.chosen or "")
+    alone = [own for name, own in _sorted(figures) if name.startswith("single_")]
+    if row is None or not alone or figures.stage == "screen":
+        return ""
+    cells = (row.cell, alone[0].cell)
+    ours, theirs = (task_scores(study, figures.stage, with_seeds([c], study.settings.seeds)) for c in cells)
+    if ours is None or theirs is None:
+        return ""
+    gain = points(difference(ours, theirs))
+    return f"{row.cell.name} over the best single teacher, {alone[0].cell.name}: {gain} points."
 
 
 def _dice(row: Row) -> str:

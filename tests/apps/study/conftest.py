@@ -20,7 +20,7 @@ def small_teachers():
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """Folder of three generated sets."""
-    return write_data(tmp_path_factory.mktemp("sets"))
+    return write_data(tmp_path_factory.mktemp("shared") / "data")
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def tiny_settings(**changes) -> StudySettings:
         "frame": 96,
         "size": 96,
         "steps": 2,
-        "ship_steps": 2,
+        "ship_steps": 8,
         "batch": 4,
         "tasks": ("us_breast_busbra", "cxr_lung_shenzhen_montgomery", "ct_aorta"),
         "screen_tasks": ("us_breast_busbra",),

@@ -5,6 +5,7 @@ import pytest
 import torch
 from study_samples import tiny_settings
 
+from monai_agglo.apps.study import command
 from monai_agglo.apps.study import distil as distilling
 from monai_agglo.apps.study.claims import check_claims
 from monai_agglo.apps.study.figures import collect
@@ -149,5 +150,24 @@ def test_estimate_covers_every_stage(finished_study):
     study, _ = finished_study
     found = estimate(study)
     assert set(found.hours) == {"features", "screen", "finals", "students", "test", "ship"}
-    assert 0 < found.distilling < found.total and "hours of one process" in found.describe(1)
+    assert 0 < found.distilling < found.total and "CPU-hours" in found.describe()
     assert found.steps_that_fit(found.total, 100) == 100 and found.steps_that_fit(0, 100) == 0
+
+
+def test_command(finished_study, tiny_data, tmp_path, monkeypatch, capsys):
+    study, _ = finished_study
+    monkeypatch.setattr(command, "StudySettings", tiny_settings)
+    arguments = ["--shared", str(tiny_data.parent), "--report", str(tmp_path / "report"), "--random-weights"]
+    arguments += ["--device", "cpu", "--threads", str(torch.get_num_threads())]
+    done = len(study.store.finished())
+    command.main([*arguments, "--output", str(study.folder)])
+    command.main([*arguments, "--output", str(study.folder), "--report-only"])
+    assert capsys.readouterr().out.count("the study is complete") == 2 and len(study.store.finished()) == done
+    assert (tmp_path / "report" / "agglo_study.json").is_file()
+    fresh = ["--output", str(tmp_path / "fresh"), "--budget-hours", "1e-6"]
+    command.main([*arguments, *fresh])  # too dear: not begun
+    assert "more than the budget" in capsys.readouterr().out
+    assert not (tmp_path / "fresh" / "features").exists()
+    with pytest.raises(SystemExit):
+        command.main([*arguments, *fresh, "--report-only"])
+    assert "nothing to report" in capsys.readouterr().err
