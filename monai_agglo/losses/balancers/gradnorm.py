@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .base import Balancer, BalancerContext, Weighting
-from .ranks import average_over_ranks
+from .ranks import average_over_ranks, world_size
 
 __all__ = ["GradNormBalancer"]
 
@@ -62,7 +62,9 @@ class GradNormBalancer(Balancer):
             return Weighting(alpha.detach())
         assert context.shared is not None  # Balancer.forward has seen to it
         if context.step % self.every == 0:
-            self.norms.copy_(average_over_ranks(self._gradient_norms(losses, context.shared)))
+            # The norm over the images of all processes, as if they were one batch.
+            squares = average_over_ranks(self._gradient_norms(losses, context.shared).square())
+            self.norms.copy_((squares / world_size()).sqrt())
         pull = alpha * self.norms.clone()  # the next measure must not change what backward needs
         share = mean.detach() / self.first.clamp(min=1e-8)
         wanted = (share / share.mean().clamp(min=1e-8)) ** self.power
