@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -104,7 +103,7 @@ class Region:
         x, y = self.points.astype(np.int64).T
         return np.asarray(mask[y, x, self.t]).astype(bool)
 
-    def reduce(self, values: np.ndarray, how: Callable, empty: float = np.nan) -> np.ndarray:
+    def reduce(self, values: np.ndarray, how: np.ufunc, empty: float = np.nan) -> np.ndarray:
         """One number per frame from one value per pixel.
 
         Args:
