@@ -45,7 +45,7 @@ class Estimate:
     def steps_that_fit(self, budget: float, steps: int) -> int:
         """Steps of a distillation with which the whole would take ``budget`` hours; 0 where nothing helps."""
         left = budget - (self.total - self.distilling)
-        return max(0, int(steps * left / self.distilling))
+        return max(0, int(steps * left / self.distilling + 1e-6))
 
 
 def estimate(study: Study) -> Estimate:
