@@ -103,7 +103,7 @@ def load_encoder(encoder: LightEncoder, state: State | str | os.PathLike, source
         CheckpointError: in one sentence, when it is no encoder or one of another kind.
     """
     if not isinstance(state, dict):
-        source, state = str(state), read_checkpoint(state)
+        source, state = str(state), read_checkpoint(os.fspath(state))
     own = encoder.state_dict()
     wrong = sorted(
         key

@@ -106,7 +106,7 @@ class StudentWithHeads(nn.Module):
         here = level_affine(image_affine, self.student.stride)
         predictions = {}
         for name, head in self.projectors.items():
-            there, grid = affines[name], self.shapes[name][1:]
+            there, grid = affines[name], (self.shapes[name][1], self.shapes[name][2])
             if self.project_at == "student":
                 projected = head(shared, levels) if self.reads_levels else head(shared)
                 predictions[name] = to_teacher_grid(projected, here, there, grid)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from .base import Teacher
@@ -16,7 +18,7 @@ RANDOM_TEACHERS = (
 )
 """For ``create_teacher(name, random_weights=True)``. They are not in the registry of real teachers."""
 
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "architecture": "three convolutions with random weights",
     "resample": "cv2_area",
     "mean": (0.5, 0.5, 0.5),
