@@ -83,6 +83,11 @@ COVERED = (
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
     (
+        r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
+        "apps/reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
+    ),
+    (r"python -m monai_agglo measure DIR", "apps/test_measure.py::test_command"),
+    (
         r"python -m monai_agglo deidentify FOLDER --output DIR",
         "apps/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",
     ),

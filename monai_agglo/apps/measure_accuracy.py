@@ -100,7 +100,8 @@ def truth_of(study: PhantomStudy) -> list[dict[str, float]]:
             values["hyoid_excursion"] = float(np.hypot(*moved))
             values["hyoid_anterior"], values["hyoid_superior"] = float(moved @ front), float(-moved @ down)
         if known["rest"] is not None:
-            at_rest = masks(known["rest"])
+            # at the rest of all but the last swallow the phantom brings in the next bolus: look just before
+            at_rest = masks(known["rest"] - (course is not study.courses[-1]))
             values["pharyngeal_area_rest"] = area(at_rest["pharynx"])
             for name, space in (("valleculae", at_rest["valleculae"]), ("pyriform", at_rest["pyriform_sinuses"])):
                 residue = area(at_rest["bolus"] & space & ~at_rest["trachea"])

@@ -40,6 +40,17 @@ def test_mask_file_to_json_and_csv(tmp_path):
     assert alone.view == "unknown" and (tmp_path / "out" / "measurements.csv").is_file()
 
 
+def test_command(tmp_path, capsys):
+    from monai_agglo import __main__ as cli
+
+    write_masks(tmp_path)
+    options = ["--view", "lateral", "--fps", "25", "--repeats", "2"]
+    assert cli.main(["measure", str(tmp_path), *options]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "1 swallows"
+    content = json.loads((tmp_path / "measurements.json").read_text())
+    assert content["scale"]["c2c4"]["uncertainty"] > 0
+
+
 @pytest.mark.parametrize(
     ("stated", "looks", "view"),
     [("ap", True, "ap"), (None, True, "lateral"), (None, False, "unknown"), ("lateral", None, "lateral"),
