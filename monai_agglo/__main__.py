@@ -104,6 +104,25 @@ def deidentify(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def measure(parser: argparse.ArgumentParser) -> Run:
+    """Measure the swallows in masks: writes measurements.json and measurements.csv beside them. Research use only."""
+    parser.add_argument("source", help="result folder of predict, or a NIfTI mask file with 12 or 18 structures")
+    parser.add_argument("--output", help="folder for the files (default: beside the masks)")
+    parser.add_argument("--view", choices=("lateral", "ap", "unknown"), help="where the record is wrong or missing")
+    parser.add_argument("--fps", type=float, help="frames per second, where the record is wrong or missing")
+    parser.add_argument("--repeats", type=int, default=4, help="perturbed repeats for the uncertainty (default: 4)")
+    parser.add_argument("--iddsi", type=int, nargs="+", default=(), metavar="LEVEL", help="consistency of each swallow")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo.apps.measure import measure_case
+
+        names = ("output", "view", "fps", "repeats", "iddsi")
+        found, paths = measure_case(args.source, **{name: getattr(args, name) for name in names})
+        print(f"{len(found.swallows)} swallows" + (f": {found.reason}" if found.reason else ""), *paths, sep="\n")
+
+    return run
+
+
 def datalist(parser: argparse.ArgumentParser) -> Run:
     """Make a data set's datalist.json: pair cines with masks and split by patient."""
     parser.add_argument("folder", help="folder with cines and masks, searched with its sub-folders")
@@ -271,7 +290,8 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
     for function in (
-        *(phantom, predict, deidentify, datalist, info, cache, doctor, weights, results, calibrate_view, structures),
+        *(phantom, predict, measure, deidentify, datalist, info, cache, doctor, weights, results, calibrate_view),
+        structures,
     )
 } | {"export-student": export_student}
 
