@@ -30,7 +30,7 @@ SETS = {
     "ct_aorta": "masks 0/255",
     "ct_spleen": "JPEG masks, thresholded",
     "cxr_lung_shenzhen_montgomery": "grey masks, thresholded",
-    "fundus_disc_cup_drishti": "disc red and yellow, cup yellow",
+    "fundus_disc_cup_drishti": "cup red, the rim of the disc around it yellow",
     "mammogram_cdd_cesm": "JPEG masks, thresholded",
     "mr_brain_tumour_figshare": "masks 0/255",
     "mr_lumbar_spine": "a colour per label",
@@ -57,7 +57,7 @@ def labels(path: Path, name: str) -> list[np.ndarray]:
     """The labels of a mask file, each a (H, W) bool array."""
     colour = np.asarray(Image.open(path).convert("RGB")) > 127
     if name == "fundus_disc_cup_drishti":  # the cup lies inside the disc
-        return [colour[..., 0], colour[..., 0] & colour[..., 1]]
+        return [colour[..., 0], colour[..., 0] & ~colour[..., 1]]
     code = colour @ np.array([1, 2, 4])
     return [code == value for value in np.unique(code) if value]
 
