@@ -80,8 +80,9 @@ class StoreAnswer:
 
 
 def quiet() -> None:
-    """Keep pynetdicom's log lines back: they quote UIDs and titles; what matters is said by us."""
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+    """Keep the libraries' log lines back: they quote what others sent; what matters is said by us."""
+    for name in ("pynetdicom", "pydicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def store(

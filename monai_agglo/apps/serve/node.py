@@ -95,7 +95,10 @@ class Node:
             self._server.shutdown()
             self._server = None
         for assoc in self._ae.active_associations:
-            assoc.abort(block=False)
+            if assoc.is_established:
+                assoc.abort(block=False)
+            else:
+                assoc.kill()
 
     def _opened(self, event: Any) -> None:
         """A connection: strangers are hung up on, before they have said a word."""

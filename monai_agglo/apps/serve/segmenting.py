@@ -36,6 +36,8 @@ class SegmentingChild:
         config: bundle, device, results and limits.
     """
 
+    command = [sys.executable, "-m", "monai_agglo.apps.serve.child"]
+
     def __init__(self, config: ServeConfig) -> None:
         self._limits = config.limits
         self._setup = {
@@ -56,10 +58,9 @@ class SegmentingChild:
             ConfigError: when the bundle cannot be used.
             ChildDiedError: when it ends, or does not answer.
         """
-        command = [sys.executable, "-m", "monai_agglo.apps.serve.child"]
         # stderr goes nowhere: decoders warn there in words of the file
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             encoding="utf-8", start_new_session=True,
         )  # fmt: skip
         self._answers, self._jobs = queue.Queue(), 0

@@ -309,8 +309,8 @@ def digest_of(path: Path) -> str:
     with open(path, "rb") as file:
         head = file.read(144)
         # (0002,0000) File Meta Information Group Length comes first, and tells where the data set begins
-        if head[128:132] == b"DICM" and head[132:140] == b"\x02\x00\x00\x00UL\x04\x00":
-            file.seek(144 + struct.unpack("<L", head[140:144])[0])
+        known = len(head) == 144 and head[128:132] == b"DICM" and head[132:140] == b"\x02\x00\x00\x00UL\x04\x00"
+        file.seek(144 + struct.unpack("<L", head[140:])[0] if known else 0)
         for chunk in iter(lambda: file.read(_CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()

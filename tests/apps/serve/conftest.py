@@ -1,0 +1,34 @@
+"""What the tests of the node share."""
+
+import pytest
+from peers import Pacs, config
+
+from monai_agglo.apps.serve.audit import Audit
+from monai_agglo.apps.serve.node import Node
+from monai_agglo.apps.serve.spool import Spool
+
+
+@pytest.fixture
+def pacs():
+    peer = Pacs()
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture
+def listening(tmp_path):
+    """Starts the receiving half of a node; gives (node, spool, port)."""
+    started = []
+
+    def start(**changes):
+        settings = config(tmp_path, "unused", 4242, **changes)
+        spool = Spool(settings.spool, settings.limits.queue, settings.limits.free_mb << 20)
+        node = Node(settings, spool, Audit(spool.root / "audit.jsonl"))
+        port = node.start()
+        started.append((node, spool))
+        return node, spool, port
+
+    yield start
+    for node, spool in started:
+        node.stop()
+        spool.close()

@@ -1,0 +1,106 @@
+"""Peers of a node: who sends to it, and who takes its results, well or badly."""
+
+import contextlib
+import socket
+import threading
+import time
+
+from pydicom import dcmread
+from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
+
+from monai_agglo.apps.pacs.dimse import quiet, store
+from monai_agglo.apps.serve import Limits, Peer, Retry, ServeConfig
+
+SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.33"
+EXPLICIT = "1.2.840.10008.1.2.1"
+LOCAL = "127.0.0.1"
+
+
+class Pacs:
+    """A storage SCP that keeps what it gets; ``status`` is its answer, ``delay_s`` how long it thinks."""
+
+    def __init__(self, port=0, classes=(SEG, SR), ssl_context=None, title="PACS", calling=("AGGLO",)):
+        quiet()
+        self.got, self.status, self.delay_s = [], 0x0000, 0.0
+        ae = AE(title)
+        ae.require_calling_aet, ae.require_called_aet = list(calling), True
+        contexts = [build_context(uid, [EXPLICIT]) for uid in classes]
+        handlers = [(evt.EVT_C_STORE, self._store)]
+        self.server = ae.start_server(
+            (LOCAL, port), block=False, evt_handlers=handlers, contexts=contexts, ssl_context=ssl_context
+        )
+        self.port = self.server.server_address[1]
+
+    def _store(self, event):
+        time.sleep(self.delay_s)
+        status = self.status(event) if callable(self.status) else self.status
+        if status == 0:
+            ds = event.dataset
+            ds.file_meta = event.file_meta
+            self.got.append(ds)
+        return status
+
+    def stop(self):
+        self.server.shutdown()
+
+    def of(self, uid):
+        """What came that refers to an instance."""
+        return [ds for ds in self.got if uid in str(ds)]
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind((LOCAL, 0))
+        return found.getsockname()[1]
+
+
+def config(tmp_path, bundle, port, **changes):
+    """A configuration with short times; ``limits`` and ``retry`` take single values."""
+    limits = {"free_mb": 1, "network_s": 5, "seconds": 60, "memory_mb": 8192} | changes.pop("limits", {})
+    retry = {"first_s": 0.2, "longest_s": 1} | changes.pop("retry", {})
+    values = {
+        "ae_title": "AGGLO", "spool": str(tmp_path / "spool"), "accept": (Peer("SENDER", LOCAL),),
+        "send_to": Peer("PACS", LOCAL, port), "port": 0, "bundle": str(bundle), "device": "cpu", "results": ("seg",),
+        "limits": Limits(**limits), "retry": Retry(**retry),
+    }  # fmt: skip
+    return ServeConfig(**values | changes)
+
+
+def send(files, port, own="SENDER", title="AGGLO", **options):
+    """Statuses that the node gives to files."""
+    return [answer.status for answer in store(files, Peer(title, LOCAL, port), own, timeout_s=20, **options)]
+
+
+def wait_for(condition, seconds=60):
+    """Wait until something is true; returns what it gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def uid_of(path):
+    return str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+
+
+@contextlib.contextmanager
+def deaf_peer():
+    """A port where somebody takes connections and never says a word."""
+    listener = socket.create_server((LOCAL, 0))
+    taken, ended = [], threading.Event()
+
+    def accept():
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                taken.append(listener.accept()[0])
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        ended.set()
+        listener.close()
+        for sock in taken:
+            sock.close()
