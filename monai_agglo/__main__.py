@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_agglo import __version__
+from monai_agglo.apps.report_command import report
 
 __all__ = ["COMMANDS", "main"]
 
@@ -290,7 +291,20 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
     for function in (
-        *(phantom, predict, measure, deidentify, datalist, info, cache, doctor, weights, results, calibrate_view),
+        *(
+            phantom,
+            predict,
+            report,
+            measure,
+            deidentify,
+            datalist,
+            info,
+            cache,
+            doctor,
+            weights,
+            results,
+            calibrate_view,
+        ),
         structures,
     )
 } | {"export-student": export_student}

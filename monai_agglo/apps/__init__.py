@@ -9,6 +9,7 @@ _MODULES = {
     "feature_cache": ("CacheReport", "build_cache", "describe_cache"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
+    "reporting": ("ReportCase", "ReportRun", "report"),
     "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -18,7 +18,9 @@ from monai_agglo.data.atomic import atomic_path
 __all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder", "write_json"]
 
 RECORD, SUMMARY = "predict.json", "summary.json"
-RESULT_FILES = ("masks.nii.gz", "overlay.mp4", "contact_sheet.png", "seg.dcm", "overlay.dcm", "sr.dcm", RECORD)
+PICTURES = ("overlay.mp4", "contact_sheet.png", "seg.dcm", "overlay.dcm", "sr.dcm")
+REPORT = ("report.html", "measurements.json", "measurements.csv", "events.csv", "frames.csv")
+RESULT_FILES = ("masks.nii.gz", *PICTURES, *REPORT, RECORD)
 KINDS = ("monai_agglo.predict", "monai_agglo.predict_batch")
 DAY_S = 86_400
 

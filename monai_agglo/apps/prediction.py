@@ -112,8 +112,9 @@ def predict(
 
     For one cine ``output`` holds ``masks.nii.gz`` (rows, columns, frames, 12 structures in table order, uint8, in the
     geometry of the source), ``predict.json`` (the record: structures, frame times, areas, view, model), ``overlay.mp4``
-    and ``contact_sheet.png``. For several, each has a sub-folder named by its pseudonym, beside a ``summary.json``; one
-    that cannot be read is reported and the others go on. Older results are replaced when the new ones are whole.
+    and ``contact_sheet.png``. For several, each has a sub-folder named by its pseudonym, beside ``summary.json`` and
+    ``index.html``; one that cannot be read is reported and the others go on. Older results are replaced when the new
+    ones are whole.
 
     Args:
         source: a DICOM file, AVI, MP4, NIfTI, NRRD, PNG or JPEG; a folder of single-frame DICOM instances; or a folder
@@ -206,6 +207,9 @@ def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) ->
     ]
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / SUMMARY, {"kind": "monai_agglo.predict_batch", "cases": summary})
+    from monai_agglo.apps.reporting.index_page import write_index  # the report stands on this module
+
+    write_index(target)
     return PredictReport(target, results)
 
 

@@ -1,0 +1,100 @@
+"""Masks that a person has edited, taken back: NIfTI, NRRD or DICOM SEG."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from monai_agglo.data.cine_header import is_dicom
+from monai_agglo.data.cine_masks import read_cine_masks
+from monai_agglo.swallow import NAMES, STRUCTURES, TARGET_NAMES, TARGETS
+
+__all__ = ["read_edited_masks", "unflatten"]
+
+PRIORITY = np.array([0, *(s.priority for s in STRUCTURES)])
+"""By label value; background first."""
+
+
+def read_edited_masks(
+    path: str | os.PathLike,
+    shape: tuple[int, int, int],
+    predicted: Mapping[str, np.ndarray],
+    source: Sequence[Path] = (),
+) -> tuple[dict[str, np.ndarray], str]:
+    """Read edited masks of a cine.
+
+    Args:
+        path: channels (rows, columns, frames, structures) in NIfTI, a label map in NIfTI or NRRD, or a DICOM
+            Segmentation.
+        shape: (H, W, T) of the cine.
+        predicted: the masks that were edited, by name. A label map holds one structure per pixel: what a structure on
+            top hid there before is taken from these.
+        source: DICOM files of the cine, that a Segmentation must refer to; empty does not check.
+
+    Returns:
+        Masks by name, (H, W, T) bool each, and what the reader must know of them, one sentence or nothing.
+
+    Raises:
+        ValueError: when the file cannot be read or does not fit the cine.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file of masks")
+    if is_dicom(path):
+        from monai_agglo.data import read_seg
+
+        array = read_seg(path, list(source) or None, STRUCTURES, frames=shape[2])
+        if array.shape[:3] != tuple(shape):
+            raise ValueError(f"{path}: masks of {array.shape[:3]} pixels and frames do not belong to a cine of {shape}")
+        masks = {name: array[..., k].astype(bool) for k, name in enumerate(NAMES)}
+        return {name: mask for name, mask in masks.items() if name in TARGET_NAMES or mask.any()}, ""
+    channels = _channel_count(path)
+    if channels is None:
+        stacked = read_cine_masks(path, shape, len(STRUCTURES))
+        labels = (stacked * np.arange(1, len(STRUCTURES) + 1, dtype=np.uint8)[:, None, None, None]).max(axis=0)
+        note = "The edited label map holds one structure per pixel: overlaps beneath are those of the network."
+        return unflatten(labels, predicted), note
+    count = len(STRUCTURES) if channels >= len(STRUCTURES) else len(TARGETS)
+    stacked = read_cine_masks(path, shape, count)
+    return {NAMES[k]: stacked[k].astype(bool) for k in range(count)}, ""
+
+
+def _channel_count(path: Path) -> int | None:
+    """Structures in a file of channels; None for a label map."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    import nibabel
+
+    try:
+        shape = nibabel.load(path).shape  # type: ignore[attr-defined]
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as masks ({type(error).__name__})") from None
+    return int(shape[3]) if len(shape) == 4 else None
+
+
+def unflatten(labels: np.ndarray, former: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Masks from an edited label map.
+
+    A structure is where its label is, and where it was before under a label of higher priority, which hides it: an
+    unedited map gives the former masks back.
+
+    Args:
+        labels: (H, W, T) label values, :attr:`~monai_agglo.swallow.Structure.id`.
+        former: masks before the edit, by name, bool.
+
+    Returns:
+        Masks by name, bool; auxiliary structures are there where they are drawn.
+    """
+    on_top = PRIORITY[labels]
+    masks = {}
+    for structure in STRUCTURES:
+        mask = labels == structure.id
+        before = former.get(structure.name)
+        if before is not None:
+            mask |= before & (on_top > structure.priority)
+        if before is not None or not structure.auxiliary or mask.any():
+            masks[structure.name] = mask
+    return masks

@@ -1,0 +1,46 @@
+"""Whether the masks in a folder are those of a cine, so that they need not be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from monai_agglo.apps.outputs import RECORD
+from monai_agglo.apps.sources import Case
+from monai_agglo.bundle import find_bundle
+from monai_agglo.bundle.doctor import sha256
+from monai_agglo.data import Cine
+
+__all__ = ["fits"]
+
+
+def fits(folder: Path, cine: Cine, case: Case, bundle: str | os.PathLike | None) -> bool:
+    """Whether a folder holds the result of ``predict`` for a cine.
+
+    Args:
+        folder: of results; it may not exist.
+        cine: the cine.
+        case: its files; a result older than one of them does not count.
+        bundle: the bundle asked for; its weights must be those of the result.
+
+    Returns:
+        True when the masks there can be used as they are.
+
+    Raises:
+        FileNotFoundError: when there is no such bundle.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        source, frames, made = record["source"], record["frames"]["count"], path.stat().st_mtime
+        here = (source["pseudonym"], source["rows"], source["columns"], frames)
+        if here != (cine.meta["pseudonym"], *cine.shape) or not (folder / "masks.nii.gz").is_file():
+            return False
+        if any(file.stat().st_mtime > made for file in case.paths):
+            return False
+        wanted = record["model"]["weights_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    weights = find_bundle(bundle or "vfss_seg") / "models" / "model.pt"
+    return weights.is_file() and sha256(weights) == wanted
