@@ -10,12 +10,14 @@ import numpy as np
 
 from monai_agglo.data.cine_header import is_dicom
 from monai_agglo.data.cine_masks import read_cine_masks
-from monai_agglo.swallow import NAMES, STRUCTURES, TARGET_NAMES, TARGETS
+from monai_agglo.swallow import NAMES, STRUCTURES, TARGET_NAMES, TARGETS, flatten
 
 __all__ = ["read_edited_masks", "unflatten"]
 
 PRIORITY = np.array([0, *(s.priority for s in STRUCTURES)])
 """By label value; background first."""
+NOTE = "The edited label map holds one structure per pixel: overlaps beneath are those of the network."
+LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
 
 
 def read_edited_masks(
@@ -49,17 +51,25 @@ def read_edited_masks(
         array = read_seg(path, list(source) or None, STRUCTURES, frames=shape[2])
         if array.shape[:3] != tuple(shape):
             raise ValueError(f"{path}: masks of {array.shape[:3]} pixels and frames do not belong to a cine of {shape}")
+        if _is_label_map(path):
+            return unflatten(flatten(array, STRUCTURES, axis=-1), predicted), NOTE
         masks = {name: array[..., k].astype(bool) for k, name in enumerate(NAMES)}
         return {name: mask for name, mask in masks.items() if name in TARGET_NAMES or mask.any()}, ""
     channels = _channel_count(path)
     if channels is None:
         stacked = read_cine_masks(path, shape, len(STRUCTURES))
         labels = (stacked * np.arange(1, len(STRUCTURES) + 1, dtype=np.uint8)[:, None, None, None]).max(axis=0)
-        note = "The edited label map holds one structure per pixel: overlaps beneath are those of the network."
-        return unflatten(labels, predicted), note
+        return unflatten(labels, predicted), NOTE
     count = len(STRUCTURES) if channels >= len(STRUCTURES) else len(TARGETS)
     stacked = read_cine_masks(path, shape, count)
     return {NAMES[k]: stacked[k].astype(bool) for k in range(count)}, ""
+
+
+def _is_label_map(path: Path) -> bool:
+    """Whether a DICOM Segmentation holds one label per pixel."""
+    from pydicom import dcmread
+
+    return str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]).SOPClassUID) == LABELMAP
 
 
 def _channel_count(path: Path) -> int | None:

@@ -71,8 +71,15 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_swallow(folder: Path, case: dict[str, Any]) -> bool:
-    record = _read(folder / case["folder"] / RECORD) if case["folder"] else None
-    return record is not None and verdict_of(record)["kind"] == "lateral"
+    here = folder / case["folder"] if case["folder"] else None
+    record = _read(here / RECORD) if here else None
+    return here is not None and record is not None and _verdict(here, record)["kind"] == "lateral"
+
+
+def _verdict(folder: Path, record: dict[str, Any]) -> dict[str, str]:
+    """That of the report, where there is one: its user may have known better than the record."""
+    content = _read(folder / MEASURES) if (folder / PAGE).is_file() else None
+    return (content or {}).get("verdict") or verdict_of(record)
 
 
 def _case(folder: Path, case: dict[str, Any]) -> str:
@@ -86,7 +93,7 @@ def _case(folder: Path, case: dict[str, Any]) -> str:
     base = quote(str(case["folder"]))
     page = PAGE if (here / PAGE).is_file() else "overlay.mp4"
     content = _read(here / MEASURES) if page == PAGE else None
-    verdict = (content or {}).get("verdict") or verdict_of(record)
+    verdict = _verdict(here, record)
     facts = [_facts(record)]
     if content is not None and verdict["kind"] == "lateral":
         facts.append(_found(content))

@@ -3,8 +3,10 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from app_samples import write_cine
 
 from monai_agglo.apps.reporting.edited_masks import read_edited_masks, unflatten
+from monai_agglo.data.seg_writer import write_seg
 from monai_agglo.swallow import NAMES, TARGET_NAMES, flatten
 
 SHAPE = (20, 24, 3)
@@ -75,3 +77,17 @@ def test_what_is_no_mask_file_is_refused(tmp_path, masks):
     for name in ("notes.txt", "broken.nii.gz", "absent.nii.gz"):
         with pytest.raises(ValueError, match=name.replace(".", r"\.")):
             read_edited_masks(tmp_path / name, SHAPE, masks)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_dicom_segmentation_is_read(tmp_path, masks, kind):
+    cine = write_cine(tmp_path / "cine.dcm", frames=SHAPE[2], rows=SHAPE[0], columns=SHAPE[1])
+    stack = np.stack(list(masks.values()))
+    path = write_seg(tmp_path / "seg.dcm", cine, np.moveaxis(stack, -1, 0), kind=kind)
+    found, note = read_edited_masks(path, SHAPE, masks, [cine])
+    assert bool(note) == (kind == "LABELMAP") and list(found) == list(TARGET_NAMES)
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(found[name], mask, name)
+    other = write_cine(tmp_path / "other.dcm", frames=SHAPE[2], rows=SHAPE[0], columns=SHAPE[1])
+    with pytest.raises(ValueError, match=r"seg\.dcm"):
+        read_edited_masks(path, SHAPE, masks, [other])

@@ -147,7 +147,7 @@ def test_wrong_arguments_say_what_is_wrong(study, tmp_path, random_bundle, own_k
 
 def test_not_known_to_be_lateral_and_frontal(tmp_path, random_bundle, own_key):
     """Random weights have no view check: nothing is measured unless somebody says that it is lateral."""
-    source = write_cine(tmp_path / "Doe^Jane.dcm")
+    source = write_cine(tmp_path / "Doe^Jane.dcm", frames=2, SeriesDescription="swallow")
     done = report(source, tmp_path / "o", random_bundle, repeats=0)
     assert done.cases[0].content["verdict"]["kind"] == "unknown" and "Not known" in str(done)
     assert done.cases[0].content["swallows"] == []
