@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_agglo import __version__
+from monai_agglo.apps.node_commands import fetch, send, serve
 from monai_agglo.apps.report_command import report
 
 __all__ = ["COMMANDS", "main"]
@@ -81,8 +82,10 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     def run(args: argparse.Namespace) -> int:
         from monai_agglo import apps
 
-        names = ("source", "output", "bundle", "device", "size", "fps", "spacing_mm", "any_modality", "overwrite")
-        names += ("dicom_seg", "dicom_overlay", "keep_identity")
+        names = (
+            "source", "output", "bundle", "device", "size", "fps", "spacing_mm", "any_modality", "overwrite",
+            "dicom_seg", "dicom_overlay", "keep_identity",
+        )  # fmt: skip
         report = apps.predict(**{name: getattr(args, name) for name in names}, progress=True)
         print(report)
         return report.exit_code
@@ -291,23 +294,25 @@ def structures(parser: argparse.ArgumentParser) -> Run:
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     function.__name__: function
     for function in (
-        *(
-            phantom,
-            predict,
-            report,
-            measure,
-            deidentify,
-            datalist,
-            info,
-            cache,
-            doctor,
-            weights,
-            results,
-            calibrate_view,
-        ),
+        phantom,
+        predict,
+        report,
+        measure,
+        deidentify,
+        datalist,
+        info,
+        cache,
+        doctor,
+        weights,
+        results,
+        calibrate_view,
         structures,
+        serve,
+        fetch,
+        send,
     )
-} | {"export-student": export_student}
+}
+COMMANDS["export-student"] = export_student
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -73,3 +73,22 @@ else
     fail "the installation in $VENV_DIR does not import; delete that folder and run this again."
   printf '%s %s\n' "$WANT" "$EXTRAS" >"$STAMP.part" && mv "$STAMP.part" "$STAMP"
 fi
+
+# Servers and tools that some tests talk to; those tests are skipped where they are missing. For throw-away computers
+# such as those of continuous integration: on others these packages may start services.
+install_servers() {
+  local packages="orthanc orthanc-dicomweb dicom3tools chromium" missing="" sudo=""
+  command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
+    { echo "warning: INSTALL_SERVERS needs Debian's or Ubuntu's apt; going on without"; return 0; }
+  for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi
+  step "installing$missing"
+  # shellcheck disable=SC2086
+  { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; } >/dev/null 2>&1 ||
+    echo "warning: apt-get could not install$missing; the tests that need them are skipped"
+}
+if [ -n "${INSTALL_SERVERS:-}" ]; then install_servers; fi

@@ -34,6 +34,7 @@ TEACHER = RUN.replace("vfss_seg", r"\w+_teacher")
 TEACHER_TEST = "bundles/test_teacher_bundles.py::"
 LABEL = "test_published_weights_make_model_pt_that_label_can_use"
 COPY = "test_shipped_bundle_is_whole"
+BACK = "test_refused_and_failed_go_back_on_request"
 
 COVERED = (
     # scripts/test.sh is what runs these tests, scripts/_install.sh its first part
@@ -82,6 +83,10 @@ COVERED = (
     ),
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
+    (r"python -m monai_agglo serve --config FILE", "apps/orthanc_cases.py::test_serve_round_trip"),
+    (r"python -m monai_agglo serve .* --retry-failed", "apps/serve/test_spool.py::" + BACK),
+    (r"python -m monai_agglo (fetch|send) .*", "apps/orthanc_cases.py::test_store_fetch_query"),
+    (r"bash scripts/orthanc.sh COMMAND", "apps/test_orthanc.py::test_round_trip"),
     (
         r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
         "apps/reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",

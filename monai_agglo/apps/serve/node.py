@@ -75,6 +75,7 @@ class Node:
         handlers = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_CONN_CLOSE, self._closed),
             (evt.EVT_C_ECHO, lambda event: STORED),
             (evt.EVT_C_STORE, self._store),
         ]
@@ -118,6 +119,11 @@ class Node:
             assoc.dul.socket.close()
             return
         assoc.dimse = SpoolingProvider(assoc, self._spool, self._config.limits.object_mb * 1_000_000)
+
+    def _closed(self, event: Any) -> None:
+        """The connection is gone, perhaps in the middle of an object."""
+        if isinstance(event.assoc.dimse, SpoolingProvider):
+            event.assoc.dimse.drop()
 
     def _requested(self, event: Any) -> None:
         """A request for an association: AE title and address must belong together."""

@@ -125,6 +125,12 @@ class SpoolingProvider(DIMSEServiceProvider):
         super().__init__(assoc)
         self._spool, self._limit = spool, limit
 
+    def drop(self) -> None:
+        """Remove what came of a message that will not be finished."""
+        incoming = getattr(self.message, "data_set", None)
+        if isinstance(incoming, IncomingObject):
+            incoming.discard()
+
     def receive_primitive(self, primitive: Any) -> None:
         """Take a piece of a message."""
         if self.message is None:

@@ -69,7 +69,7 @@ def config(tmp_path, bundle, port, **changes):
 
 def send(files, port, own="SENDER", title="AGGLO", **options):
     """Statuses that the node gives to files."""
-    return [answer.status for answer in store(files, Peer(title, LOCAL, port), own, timeout_s=20, **options)]
+    return [answer.status for answer in store(files, Peer(title, LOCAL, port), own, timeout_s=120, **options)]
 
 
 def wait_for(condition, seconds=60):
