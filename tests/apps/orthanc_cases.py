@@ -83,11 +83,13 @@ def test_serve_round_trip(web, cine, random_bundle, tmp_path):
         return process
 
     node = start()
-    (instance,) = requests.get(f"{rest}/instances", auth=login, timeout=20).json()
-    sent = requests.post(f"{rest}/modalities/AGGLO/store", data=instance, auth=login, timeout=60)
-    assert sent.status_code == 200, sent.text
-    node.kill()  # it has answered with success: from here on nothing may be lost
-    node.wait()
+    try:
+        (instance,) = requests.post(f"{rest}/tools/lookup", str(source.SOPInstanceUID), auth=login, timeout=60).json()
+        sent = requests.post(f"{rest}/modalities/AGGLO/store", instance["ID"], auth=login, timeout=60)
+        assert sent.status_code == 200, sent.text
+    finally:
+        node.kill()  # it has answered with success: from here on nothing may be lost
+        node.wait()
     assert kinds(web, source.StudyInstanceUID) == [str(source.SOPClassUID)]
     node = start()
     try:
