@@ -99,7 +99,11 @@ class Learner:
         self.max_norm = float(max_norm)
         self.steps = 0
         self._losses: list[torch.Tensor] = []
-        loss = AgglomerationLoss(tuple(teachers), feature_loss, balancer, balancer_options)
+        options = dict(balancer_options or {})
+        if balancer == "image_attention":  # it reads pooled features, whose widths are known here
+            options.setdefault("student_channels", student.out_channels)
+            options.setdefault("teacher_channels", [shape[0] for shape in teachers.values()])
+        loss = AgglomerationLoss(tuple(teachers), feature_loss, balancer, options)
         network = StudentWithHeads(student, teachers, projector, hidden, project_at)
         self.objective = _Objective(network, loss).to(device)
         self.average = WeightAverage(self.network, average_decay)
@@ -175,6 +179,7 @@ class Learner:
             Whether the step was made; a gradient that is not finite is left out.
         """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.loss.balancer.sync_gradients()
         norm = nn.utils.clip_grad_norm_(parameters, self.max_norm)
         sound = bool(norm.isfinite())
         if sound:

@@ -66,8 +66,8 @@ def test_accumulated_gradients_are_the_mean(cached):
     tiny = Tiny(cached)
     learner = tiny.learners[0]
     batch = tiny.reader(next(iter(tiny.loader)), torch.device("cpu"))
-    learner.parallel.train = lambda mode=True: learner.parallel  # batch norm stays at its running statistics
     learner.objective.eval()
+    learner.parallel.train = lambda mode=True: learner.parallel  # batch norm stays at its running statistics
     learner.backward(batch)
     whole = {n: p.grad.clone() for n, p in learner.objective.named_parameters() if p.grad is not None}
     learner.optimizer.zero_grad(set_to_none=True)
@@ -86,7 +86,7 @@ def test_accumulated_gradients_are_the_mean(cached):
         )
 
 
-OPTIONS = {"fixed": {"weights": [0.3, 0.7]}}
+OPTIONS = {"fixed": {"weights": [0.3, 0.7]}, "gradnorm": {"warmup": 1}}
 
 
 @pytest.mark.parametrize("balancer", BALANCERS)

@@ -1,5 +1,7 @@
 """What the tests of the study share."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from study_samples import TEACHERS, tiny_settings, write_data
@@ -7,14 +9,23 @@ from study_samples import TEACHERS, tiny_settings, write_data
 from monai_agglo.networks.teachers import registry
 
 
-@pytest.fixture(scope="session", autouse=True)
-def small_teachers():
-    """The teachers of one convolution, by name."""
+@contextmanager
+def registered():
+    """The teachers of one convolution, by name, and nobody else's registry changed for good."""
     before = dict(registry.TEACHERS)
     registry.TEACHERS.update(TEACHERS)
-    yield
-    registry.TEACHERS.clear()
-    registry.TEACHERS.update(before)
+    try:
+        yield
+    finally:
+        registry.TEACHERS.clear()
+        registry.TEACHERS.update(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_teachers():
+    """For every test of the study."""
+    with registered():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +42,8 @@ def finished_study(tiny_data, tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     said = []
-    study = Study(tiny_settings(), tiny_data, tmp_path_factory.mktemp("study"), say=said.append)
-    study.run()
+    with registered():
+        study = Study(tiny_settings(), tiny_data, tmp_path_factory.mktemp("study"), say=said.append)
+        study.run()
     torch.set_num_threads(threads)
     return study, said
