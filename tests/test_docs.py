@@ -91,7 +91,7 @@ COVERED = (
         r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
         "apps/reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
     ),
-    (r"python -m monai_agglo measure DIR", "apps/test_measure.py::test_command"),
+    (r"python -m monai_agglo measure DIR", "apps/test_measure_command.py::test_command"),
     (
         r"python -m monai_agglo deidentify FOLDER --output DIR",
         "apps/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",

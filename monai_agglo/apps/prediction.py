@@ -23,6 +23,7 @@ from monai_agglo.apps.view_check import FrameView, ViewCheck
 from monai_agglo.data import Cine, open_cine, pseudonym
 from monai_agglo.data.cine_timing import RepeatFinder, effective_fps
 from monai_agglo.data.contact_sheet import pick_frames, write_contact_sheet
+from monai_agglo.data.exposed_field import blank_outside, find_field
 from monai_agglo.data.mask_store import MaskStore
 from monai_agglo.data.overlay import OverlayVideo
 
@@ -247,6 +248,7 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
     views: list[FrameView] = []
     finder = RepeatFinder(bool(meta.get("lossy")))
     title = f"case {meta['pseudonym']}"
+    field = find_field(cine)  # what is written outside it may name the patient, and stays out of the pictures
     with result_folder(target) as work, MaskStore((rows, columns), len(segmenter.structures), work) as store:
         video = OverlayVideo(
             work / "overlay.mp4", segmenter.structures, times_ms=times, total=total, window=window, title=title
@@ -260,13 +262,13 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
                 if check is not None:
                     views.append(check.frame(item.probabilities))
                     note = "" if views[-1].lateral else f"not a lateral VFSS view? {views[-1].reason}"
-                video.add(item.frame, item.masks, note)
+                video.add(next(blank_outside([item.frame], field)), item.masks, note)
                 bar.update()
         repeated = finder.result()
         meta.update(repeated_frames=repeated, effective_fps=effective_fps(times, repeated))
         record = cine_record(meta, cine.shape, store.areas, segmenter, check, views)
         record["warnings"] = cine_warnings(record, check) + [case.note] * bool(case.note)
-        _contact_sheet(work / "contact_sheet.png", cine, store, record, views, window, title)
+        _contact_sheet(work / "contact_sheet.png", cine, field, store, record, views, window, title)
         store.write_nifti(work / "masks.nii.gz", meta["affine"], "monai-agglo masks: rows, columns, frames, structures")
         if reference is not None:
             record["dicom"] = job.dicom.write(work, reference, cine, store, segmenter, window, times)
@@ -289,6 +291,7 @@ def _meta(cine: Cine, job: _Job) -> dict[str, Any]:
 def _contact_sheet(
     path: Path,
     cine: Cine,
+    field: np.ndarray | None,
     store: MaskStore,
     record: dict[str, Any],
     views: list[FrameView],
@@ -301,7 +304,7 @@ def _contact_sheet(
     times = record["frames"]["frame_times_ms"]
     write_contact_sheet(
         path,
-        cine.frames(picked),
+        blank_outside(cine.frames(picked), field),
         (store.frame(i) for i in picked),
         None if times is None else [times[i] for i in picked],
         picked,

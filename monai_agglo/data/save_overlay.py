@@ -13,6 +13,7 @@ from monai.utils import ImageMetaKey
 from monai_agglo.swallow import TARGETS
 
 from .contact_sheet import pick_frames, write_contact_sheet
+from .exposed_field import blank_outside, exposed_field
 from .overlay import write_overlay_video
 
 __all__ = ["SaveOverlayd"]
@@ -59,6 +60,8 @@ class SaveOverlayd(MapTransform):
         """
         image = data[self.image_key]
         frames = np.asarray(image.cpu())[0]
+        # what is written outside the exposed field may name the patient, and stays out of the pictures
+        field = exposed_field(frames[..., t] for t in range(0, frames.shape[-1], max(1, frames.shape[-1] // 16)))
         name = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])).name
         folder = self.output_dir / name
         times = image.meta.get("frame_times_ms")
@@ -72,7 +75,7 @@ class SaveOverlayd(MapTransform):
             if self.video:
                 write_overlay_video(
                     folder / f"{name}_overlay.mp4",
-                    (frames[..., t] for t in range(total)),
+                    blank_outside((frames[..., t] for t in range(total)), field),
                     (_channels(masks, t) for t in range(total)),
                     times_ms=times,
                     total=total,
@@ -84,7 +87,7 @@ class SaveOverlayd(MapTransform):
                 picked = pick_frames(total, 12, areas[:, names.index("bolus")])
                 write_contact_sheet(
                     folder / f"{name}_contact_sheet.png",
-                    (frames[..., t] for t in picked),
+                    blank_outside((frames[..., t] for t in picked), field),
                     (_channels(masks, t) for t in picked),
                     None if times is None else [times[t] for t in picked],
                     picked,

@@ -14,7 +14,7 @@ from monai.transforms import Invertd
 from PIL import Image
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps import predict
+from monai_agglo.apps import predict, prediction
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import find_cases
 from monai_agglo.data import CineReadError, open_cine
@@ -311,3 +311,32 @@ def test_command_line(done, mixed_folder, random_bundle, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "not a projection cine" in error and "Traceback" not in error
     assert names_in(tmp_path / "one") == FILES and not (tmp_path / "two").exists()
+
+
+def test_text_outside_the_exposed_field_is_in_no_picture(tmp_path, random_bundle, monkeypatch):
+    """A name burnt into the dark border must not leave with overlay and contact sheet."""
+    frames = np.full((3, 96, 96), 4, np.uint8)
+    y, x = np.mgrid[:96, :96]
+    frames[:, (y - 48) ** 2 + (x - 48) ** 2 < 34**2] = 120
+    frames[:, 4:8, 4:30] = 250  # the name
+    source = tmp_path / "stack.nii.gz"
+    nib.save(nib.Nifti1Image(np.transpose(frames, (2, 1, 0)), np.eye(4)), source)
+    shown = []
+
+    class Spy(prediction.OverlayVideo):
+        def add(self, frame, *rest):
+            shown.append(np.array(frame))
+            super().add(frame, *rest)
+
+    def sheet(path, pictures, *args, **options):
+        pictures = list(pictures)
+        shown.extend(pictures)
+        write_contact_sheet(path, pictures, *args, **options)
+
+    write_contact_sheet = prediction.write_contact_sheet
+    monkeypatch.setattr(prediction, "OverlayVideo", Spy)
+    monkeypatch.setattr(prediction, "write_contact_sheet", sheet)
+    predict(source, tmp_path / "out", random_bundle)
+    assert len(shown) == 6
+    for frame in shown:
+        assert frame.max() == 120 and frame[48, 48] == 120 and (frame == 120).sum() == (frames[0] == 120).sum()

@@ -69,7 +69,7 @@ def test_all_arrive(sending):
     wait_for(lambda: len(list((spool.root / "done").iterdir())) == 5)
     assert [ds.SOPInstanceUID for ds in pacs.got] == uids
     assert {(line["step"], line["ae"], line["result"]) for line in audit(spool)} == {("sent", "PACS", "seg: stored")}
-    assert spool.counts()["outgoing"] == 0
+    wait_for(lambda: spool.counts()["outgoing"] == 0)
     pacs.stop()
 
 
