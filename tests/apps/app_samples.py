@@ -74,9 +74,9 @@ def write_cine(path, frames=5, rows=60, columns=80, seed=0, series=None, number=
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SOPClassUID, ds.SOPInstanceUID = XA, meta.MediaStorageSOPInstanceUID
-    ds.Modality, ds.PatientName, ds.PatientID, ds.PatientBirthDate = "XA", "Doe^Jane", "ID4711", "19500101"
+    ds.Modality, ds.PatientName, ds.PatientID, ds.PatientBirthDate = "XA", "Zaphodson^Trillian", "ID4711", "19500101"
     ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), series or generate_uid()
-    ds.SeriesDescription = "Doe lateral"
+    ds.SeriesDescription = "Zaphodson lateral"
     ds.Rows, ds.Columns, ds.SamplesPerPixel = rows, columns, 1
     ds.PhotometricInterpretation, ds.PixelRepresentation = "MONOCHROME2", 0
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11

@@ -106,10 +106,10 @@ def test_serve_round_trip(web, cine, random_bundle, tmp_path):
     assert kinds(web, source.StudyInstanceUID) == sorted([str(source.SOPClassUID), SEG, SR])
     for path in web.fetch(tmp_path / "back", source.StudyInstanceUID):
         ds = dcmread(path)
-        assert (ds.PatientName, ds.PatientID, ds.AccessionNumber) == ("Doe^Jane", "ID4711", "ACC7")
+        assert (ds.PatientName, ds.PatientID, ds.AccessionNumber) == ("Zaphodson^Trillian", "ID4711", "ACC7")
         assert source.SOPInstanceUID in str(ds)
     audit = (tmp_path / "spool" / "audit.jsonl").read_text()
     steps = [json.loads(line)["step"] for line in audit.splitlines()]
     assert steps == ["received", "segmented", "sent", "sent"]
-    hidden = ("Doe", "ID4711", "ACC7", str(source.StudyInstanceUID), str(source.SOPInstanceUID))
+    hidden = ("Zaphodson", "ID4711", "ACC7", str(source.StudyInstanceUID), str(source.SOPInstanceUID))
     assert not [text for text in hidden if text in audit + output + log]

@@ -207,7 +207,7 @@ def test_folder_goes_on_and_says_what_it_left_out(tmp_path, capsys):
     write_cine(folder / "good.dcm", frames=2)
     bad = write_cine(folder / "bad.dcm", frames=2)
     bad.write_bytes(bad.read_bytes()[:-3000])
-    (folder / "notes.txt").write_text("Doe Jane")
+    (folder / "notes.txt").write_text("Zaphodson Trillian")
     report = Dataset()
     report.SOPClassUID, report.SOPInstanceUID, report.Modality = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.3", "SR"
     report.file_meta = FileMetaDataset()

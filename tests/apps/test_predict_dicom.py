@@ -22,7 +22,7 @@ def test_seg_and_overlay(random_bundle, tmp_path):
     assert masks.any()
     np.testing.assert_array_equal(read_seg(out / "seg.dcm", cine), masks)
     source = pydicom.dcmread(cine)
-    hidden = [b"Doe", b"Jane", b"ID4711", b"19500101", b"20240102", b"ACC7", source.StudyInstanceUID.encode()]
+    hidden = [b"Zaphodson", b"Trillian", b"ID4711", b"19500101", b"20240102", b"ACC7", source.StudyInstanceUID.encode()]
     for name in ("seg.dcm", "overlay.dcm", "predict.json"):
         assert not [text for text in hidden if text in (out / name).read_bytes()], name
     record = json.loads((out / "predict.json").read_text())
@@ -42,7 +42,7 @@ def test_keep_identity(random_bundle, tmp_path):
     seg, source = pydicom.dcmread(tmp_path / "out" / "seg.dcm"), pydicom.dcmread(cine)
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", *TAGS):
         assert seg[keyword].value == source[keyword].value
-    assert b"Doe" not in (tmp_path / "out" / "predict.json").read_bytes()
+    assert b"Zaphodson" not in (tmp_path / "out" / "predict.json").read_bytes()
     with pytest.raises(ValueError, match="keep-identity is for DICOM results"):
         predict(cine, tmp_path / "other", random_bundle, keep_identity=True)
 

@@ -22,14 +22,14 @@ def test_same_masks_as_the_bundle_s_own_inference(tmp_path):
     config = bundle / "configs" / "inference.json"
     save_weights(json.loads(config.read_text())["network_def"], bundle / "models" / "model.pt")
     (tmp_path / "in").mkdir()
-    source = write_cine(tmp_path / "in" / "Doe.dcm", 5, 90, 120)
+    source = write_cine(tmp_path / "in" / "Zaphodson.dcm", 5, 90, 120)
     predict(source, tmp_path / "predicted", bundle, size=128, device="cpu")
     run(
         config_file=str(config), bundle_root=str(bundle), dataset_dir=str(tmp_path / "in"), image_size=128,
         output_dir=str(tmp_path / "run"), overlay=False, device="cpu", logging_file=None,
     )  # fmt: skip
     (written,) = (tmp_path / "run").rglob("*.nii.gz")
-    assert "Doe" not in written.name
+    assert "Zaphodson" not in written.name
     one, other = nib.load(tmp_path / "predicted" / "masks.nii.gz"), nib.load(written)
     assert one.shape == other.shape == (90, 120, 5, 12)
     masks = np.asarray(one.dataobj)

@@ -21,7 +21,7 @@ from monai_agglo.data import CineReadError, open_cine
 from monai_agglo.swallow import TARGET_NAMES
 
 FILES = ["contact_sheet.png", "masks.nii.gz", "overlay.mp4", "predict.json"]
-NAMES = (b"Doe", b"Jane", b"ID4711", b"19500101")
+NAMES = (b"Zaphodson", b"Trillian", b"ID4711", b"19500101")
 
 
 def names_in(folder):
@@ -54,7 +54,7 @@ def by_monai(path, bundle):
 def done(random_bundle, tmp_path_factory):
     """A cine, and its results."""
     folder = tmp_path_factory.mktemp("done")
-    source = write_cine(folder / "Doe^Jane.dcm", frames=8)
+    source = write_cine(folder / "Zaphodson^Trillian.dcm", frames=8)
     report = predict(source, folder / "out", random_bundle)
     return source, folder / "out", report
 
@@ -62,7 +62,7 @@ def done(random_bundle, tmp_path_factory):
 def test_four_files_and_nothing_else(done):
     source, folder, report = done
     assert names_in(folder) == FILES and report.exit_code == 0
-    assert names_in(folder.parent) == ["Doe^Jane.dcm", "out"]
+    assert names_in(folder.parent) == ["Zaphodson^Trillian.dcm", "out"]
     image = nib.load(folder / "masks.nii.gz")
     assert image.shape == (60, 80, 8, 12) and image.get_data_dtype() == np.uint8
     masks = masks_in(folder)
@@ -123,7 +123,7 @@ def test_masks_are_those_of_the_bundle(tmp_path, random_bundle, frames, rows, co
 
 
 def test_series_of_single_frames_is_one_cine_in_its_order(tmp_path, random_bundle):
-    folder = tmp_path / "Doe series"
+    folder = tmp_path / "Zaphodson series"
     folder.mkdir()
     for number, name in enumerate(["z", "m", "a"]):
         write_cine(folder / f"{name}.dcm", 1, seed=number, series="1.2.3.4", number=number + 1)
@@ -137,7 +137,7 @@ def test_series_of_single_frames_is_one_cine_in_its_order(tmp_path, random_bundl
 
 @pytest.fixture
 def mixed_folder(tmp_path):
-    folder = tmp_path / "Doe study"
+    folder = tmp_path / "Zaphodson study"
     (folder / "sub").mkdir(parents=True)
     write_cine(folder / "a.dcm", 4)
     shutil.copy(folder / "a.dcm", folder / "copy of a.dcm")
@@ -164,7 +164,7 @@ def test_a_folder_goes_on_after_a_failure(mixed_folder, tmp_path, random_bundle,
     assert all(names_in(path) == FILES for path in folders)
     summary = (tmp_path / "out" / "summary.json").read_text()
     assert [case["error"] is None for case in json.loads(summary)["cases"]].count(True) == 3
-    for word in ("Doe", "ct.dcm", "cut", str(tmp_path)):
+    for word in ("Zaphodson", "ct.dcm", "cut", str(tmp_path)):
         assert word not in summary.replace("cut off", "")
     assert not list((tmp_path / "out").rglob("*.part"))
 

@@ -301,7 +301,7 @@ def _header(frames: np.ndarray, kind: str, bits: int | None, photometric: str | 
     dataset = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.Modality = SOP[kind]
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID = (generate_uid() for _ in range(3))
-    dataset.PatientID, dataset.PatientName = "PID-1", "Doe^Jane"
+    dataset.PatientID, dataset.PatientName = "PID-1", "Zaphodson^Trillian"
     dataset.Rows, dataset.Columns = frames.shape[1:3]
     dataset.NumberOfFrames = frames.shape[0]
     dataset.SamplesPerPixel = 3 if frames.ndim == 4 else 1

@@ -11,7 +11,12 @@ from monai_agglo.phantom import PhantomSpec, write_study
 
 ROWS, COLUMNS, FRAMES = 66, 75, 7
 """66 x 75 is no multiple of 8: frames of one bit per pixel do not begin at a byte."""
-PATIENT = {"PatientName": "Doe^Jane", "PatientID": "ID4711", "PatientBirthDate": "19500101", "AccessionNumber": "ACC99"}
+PATIENT = {
+    "PatientName": "Zaphodson^Trillian",
+    "PatientID": "ID4711",
+    "PatientBirthDate": "19500101",
+    "AccessionNumber": "ACC99",
+}
 
 
 def write_small_study(folder):

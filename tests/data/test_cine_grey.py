@@ -122,7 +122,7 @@ def test_overlay_planes_are_not_burnt_in(tmp_path):
     dataset = pydicom.dcmread(path)
     dataset.add_new(0x60000010, "US", 48)
     dataset.add_new(0x60000011, "US", 64)
-    dataset.add_new(0x60000022, "LO", "Doe^Jane")
+    dataset.add_new(0x60000022, "LO", "Zaphodson^Trillian")
     dataset.add_new(0x60003000, "OW", b"\xff" * (48 * 64 // 8))
     dataset.add_new(0x00181600, "CS", "RECTANGULAR")
     dataset.save_as(path)

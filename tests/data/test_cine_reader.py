@@ -62,7 +62,7 @@ def bad_files(folder):
     whole = write_cine(folder / "good.dcm", moving_disc(), "sv1").read_bytes()
     (folder / "empty.dcm").touch()
     (folder / "garbage.dcm").write_bytes(np.random.default_rng(0).bytes(5000))
-    (folder / "text.txt").write_text("Doe, Jane")
+    (folder / "text.txt").write_text("Zaphodson, Trillian")
     (folder / "cut.dcm").write_bytes(whole[: len(whole) * 2 // 3])
     (folder / "preamble.dcm").write_bytes(b"\0" * 128 + b"DICM")
     (folder / "fake.nii.gz").write_bytes(b"\x1f\x8b" + b"\0" * 300)
@@ -235,7 +235,7 @@ def test_batches_and_workers(tmp_path):
 def test_saved_under_the_pseudonym_and_invertible(tmp_path):
     from monai.transforms import Resized
 
-    path = write_cine(tmp_path / "Doe_Jane.dcm", moving_disc())
+    path = write_cine(tmp_path / "Zaphodson_Trillian.dcm", moving_disc())
     transform = Compose([
         LoadImaged("image", reader=READER, ensure_channel_first=True),
         PseudonymizeMetad("image"),

@@ -205,8 +205,8 @@ def test_pixels_that_are_not_square(tmp_path):
 
 
 def test_names_do_not_leak(tmp_path):
-    write_video(str(tmp_path / "Doe_Jane.mp4"), FRAMES, "mp4", "libx264")
-    meta = open_cine(tmp_path / "Doe_Jane.mp4").meta
-    assert "Doe" not in repr(meta)
-    shutil.copy(tmp_path / "Doe_Jane.mp4", tmp_path / "b.mp4")
+    write_video(str(tmp_path / "Zaphodson_Trillian.mp4"), FRAMES, "mp4", "libx264")
+    meta = open_cine(tmp_path / "Zaphodson_Trillian.mp4").meta
+    assert "Zaphodson" not in repr(meta)
+    shutil.copy(tmp_path / "Zaphodson_Trillian.mp4", tmp_path / "b.mp4")
     assert open_cine(tmp_path / "b.mp4").meta["pseudonym"] == meta["pseudonym"]

@@ -19,14 +19,14 @@ from monai_agglo.data.identity import PseudonymKeyError, file_pseudonym, home_fo
 
 def test_stable_and_keyed(tmp_path, monkeypatch):
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path / "a"))
-    first = pseudonym("Doe^Jane")
-    assert first == pseudonym("Doe^Jane") != pseudonym("Doe^John")
-    assert pseudonym("Doe^Jane", "patient") != first
+    first = pseudonym("Zaphodson^Trillian")
+    assert first == pseudonym("Zaphodson^Trillian") != pseudonym("Zaphodson^John")
+    assert pseudonym("Zaphodson^Trillian", "patient") != first
     assert len(first) == 16 and int(first, 16) >= 0
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path / "b"))
-    assert pseudonym("Doe^Jane") != first
+    assert pseudonym("Zaphodson^Trillian") != first
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path / "a"))
-    assert pseudonym("Doe^Jane") == first
+    assert pseudonym("Zaphodson^Trillian") == first
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_written_costs_only_stability(tmp_path, monkeypa
 def _one(home, queue, start):
     os.environ["MONAI_AGGLO_HOME"] = home
     start.wait()
-    queue.put(pseudonym("Doe^Jane"))
+    queue.put(pseudonym("Zaphodson^Trillian"))
 
 
 def test_many_processes_agree_on_one_key(tmp_path):
@@ -95,9 +95,9 @@ def test_default_home(monkeypatch, tmp_path):
 
 
 def test_file_pseudonym_follows_the_content(tmp_path):
-    (tmp_path / "Doe_Jane.avi").write_bytes(b"1" * 700_000)
-    first = file_pseudonym(tmp_path / "Doe_Jane.avi")
-    (tmp_path / "Doe_Jane.avi").rename(tmp_path / "b.avi")
+    (tmp_path / "Zaphodson_Trillian.avi").write_bytes(b"1" * 700_000)
+    first = file_pseudonym(tmp_path / "Zaphodson_Trillian.avi")
+    (tmp_path / "Zaphodson_Trillian.avi").rename(tmp_path / "b.avi")
     assert file_pseudonym(tmp_path / "b.avi") == first
     (tmp_path / "b.avi").write_bytes(b"1" * 700_001)
     assert file_pseudonym(tmp_path / "b.avi") != first

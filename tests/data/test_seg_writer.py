@@ -106,7 +106,7 @@ def test_identity_goes_unless_it_is_asked_for(study, named, tmp_path):
     source = pydicom.dcmread(named)
     path = write_seg(tmp_path / "dropped.dcm", named, per_frame(masks))
     data = path.read_bytes()
-    hidden = ["Doe", *PATIENT.values(), source.StudyInstanceUID, source.SOPInstanceUID, source.SeriesInstanceUID]
+    hidden = ["Zaphodson", *PATIENT.values(), source.StudyInstanceUID, source.SOPInstanceUID, source.SeriesInstanceUID]
     assert not [text for text in hidden if text.encode() in data]
     dropped = pydicom.dcmread(path)
     assert dropped.PatientIdentityRemoved == "YES" and dropped.PatientID

@@ -147,7 +147,7 @@ def test_wrong_arguments_say_what_is_wrong(study, tmp_path, random_bundle, own_k
 
 def test_not_known_to_be_lateral_and_frontal(tmp_path, random_bundle, own_key):
     """Random weights have no view check: nothing is measured unless somebody says that it is lateral."""
-    source = write_cine(tmp_path / "Doe^Jane.dcm", frames=2, SeriesDescription="swallow")
+    source = write_cine(tmp_path / "Zaphodson^Trillian.dcm", frames=2, SeriesDescription="swallow")
     done = report(source, tmp_path / "o", random_bundle, repeats=0)
     assert done.cases[0].content["verdict"]["kind"] == "unknown" and "Not known" in str(done)
     assert done.cases[0].content["swallows"] == []
@@ -157,27 +157,27 @@ def test_not_known_to_be_lateral_and_frontal(tmp_path, random_bundle, own_key):
 
 def test_no_identity_and_no_markup_from_the_file(tmp_path, random_bundle, own_key):
     evil = "<script>alert(1)</script>"
-    source = write_cine(tmp_path / "Doe^Jane.dcm", frames=2, PatientName=evil, PatientID=evil, Modality="XA")
+    source = write_cine(tmp_path / "Zaphodson^Trillian.dcm", frames=2, PatientName=evil, PatientID=evil, Modality="XA")
     ds = pydicom.dcmread(source)
     ds.SeriesDescription = ds.StudyDescription = ds.InstitutionName = evil
     ds.save_as(source)
     done = report(source, tmp_path / "o", random_bundle, repeats=0)
     for name in FILES:
         content = (done.output / name).read_bytes()
-        for word in (b"alert(1)", b"Doe", b"Jane", b"ID4711", b"19500101", str(tmp_path).encode()):
+        for word in (b"alert(1)", b"Zaphodson", b"Trillian", b"ID4711", b"19500101", str(tmp_path).encode()):
             assert word not in content, (name, word)
 
 
 def test_several_cines_have_an_index(tmp_path, random_bundle, own_key):
     (tmp_path / "in").mkdir()
     for seed in range(2):
-        write_cine(tmp_path / "in" / f"Doe{seed}.dcm", frames=2, seed=seed)
+        write_cine(tmp_path / "in" / f"Zaphodson{seed}.dcm", frames=2, seed=seed)
     (tmp_path / "in" / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM broken")
     done = report(tmp_path / "in", tmp_path / "out", random_bundle, repeats=0)
     assert done.exit_code == 1 and done.index == tmp_path / "out" / "index.html"
     text = done.index.read_text(encoding="utf-8")
-    names = [open_cine(tmp_path / "in" / f"Doe{k}.dcm").meta["pseudonym"] for k in range(2)]
+    names = [open_cine(tmp_path / "in" / f"Zaphodson{k}.dcm").meta["pseudonym"] for k in range(2)]
     assert all(f'href="{name}/report.html"' in text for name in names)
-    assert "3 cines" in text and "1 failed" in text and "Doe" not in text and "broken.dcm" not in text
+    assert "3 cines" in text and "1 failed" in text and "Zaphodson" not in text and "broken.dcm" not in text
     with pytest.raises(ValueError, match="belong to one"):
-        report(tmp_path / "in", tmp_path / "out", random_bundle, events=tmp_path / "in" / "Doe0.dcm")
+        report(tmp_path / "in", tmp_path / "out", random_bundle, events=tmp_path / "in" / "Zaphodson0.dcm")

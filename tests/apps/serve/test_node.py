@@ -57,7 +57,7 @@ def test_what_is_stored_is_what_was_sent(listening, tmp_path, caplog):
     }
     everything = (spool.root / "audit.jsonl").read_text() + caplog.text
     ds = dcmread(cine)
-    assert not [text for text in ("Doe", "ID4711", str(ds.StudyInstanceUID), uid_of(cine)) if text in everything]
+    assert not [text for text in ("Zaphodson", "ID4711", str(ds.StudyInstanceUID), uid_of(cine)) if text in everything]
 
 
 def test_another_object_under_a_known_uid_is_refused(listening, tmp_path):

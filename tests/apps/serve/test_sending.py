@@ -141,14 +141,14 @@ def test_peer_that_stops_reading(sending, caplog, tmp_path):
 
 def test_refusal_is_shown_and_kept(sending, caplog):
     refusal = Dataset()
-    refusal.Status, refusal.ErrorComment = 0xA900, "Doe^Jane is not ours"
+    refusal.Status, refusal.ErrorComment = 0xA900, "Zaphodson^Trillian is not ours"
     pacs = Pacs(classes=(XA,))
     pacs.status = lambda event: refusal
     spool, _ = sending(pacs.port, 2)
     wait_for(lambda: spool.counts()["refused"] == 2)
     assert "PACS refuses seg: " in caplog.text and "0xA900" in caplog.text
     assert [line["result"].startswith("seg: refused: ") for line in audit(spool)] == [True, True]
-    assert "Doe" not in caplog.text + (spool.root / "audit.jsonl").read_text()
+    assert "Zaphodson" not in caplog.text + (spool.root / "audit.jsonl").read_text()
     (kept, _) = (spool.root / "refused").iterdir()
     assert (kept / "seg.dcm").exists() and "not ours" in (kept / "job.json").read_text()
     assert spool.counts()["outgoing"] == 0
