@@ -202,7 +202,6 @@ def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) ->
         {"pseudonym": result.record["source"]["pseudonym"], "folder": result.folder.name, "error": None}
         if result.folder
         # Neither the file's name nor its place may enter a file: a pseudonym stands for it.
-        # Neither the file's name nor its place may enter a file: a pseudonym stands for it.
         else {"pseudonym": pseudonym(result.shown, "path"), "folder": None, "error": _nameless(result, case)}
         for case, result in zip(cases, results)
     ]

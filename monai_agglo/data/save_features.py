@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
-from monai.utils import ImageMetaKey
 
 from .atomic import atomic_path
-from .contact_sheet import pick_frames
-from .feature_cache_view import stored_mask
+from .feature_writer import FeatureWriter
 
 __all__ = ["SaveFeaturesd"]
 
 
-class SaveFeaturesd(MapTransform):
+class SaveFeaturesd(FeatureWriter):
     """Write ``<output_dir>/<name>/<name>_<encoder>_features.npz``; ``_features_RANDOM.npz`` where they mean nothing.
 
     It holds ``features`` (n, C, h, w) float16, ``frames`` (n,) their numbers in the cine, ``affine`` (3, 3) from a cell
@@ -40,12 +35,9 @@ class SaveFeaturesd(MapTransform):
         image_key: str = "image",
         output_dir: str | os.PathLike = ".",
     ) -> None:
-        super().__init__(keys)
         if sheet is None:
             raise ValueError("SaveFeaturesd needs sheet: whose features are written")
-        self.sheet = sheet
-        self.image_key = image_key
-        self.output_dir = Path(output_dir)
+        super().__init__(keys, sheet, image_key, output_dir)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
         """Write the file.
@@ -56,20 +48,14 @@ class SaveFeaturesd(MapTransform):
         Returns:
             ``data``, unchanged.
         """
-        image = data[self.image_key]
-        name = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])).name
-        spec = self.sheet.spec
-        ending = "features_RANDOM" if self.sheet.random_weights else "features"
-        for key in self.key_iterator(data):
-            features = data[key].cpu().permute(3, 0, 1, 2)
-            affine, mask = stored_mask(tuple(image.shape[1:3]), features.shape[-1], asdict(spec))
-            path = self.output_dir / name / f"{name}_{spec.name}_{ending}.npz"
-            with atomic_path(path) as partial, open(partial, "wb") as stream:
+        ending = "features_RANDOM.npz" if self.encoder.random_weights else "features.npz"
+        for stem, numbers, (features, affine, mask) in self.outputs(data):
+            with atomic_path(f"{stem}{ending}") as partial, open(partial, "wb") as stream:
                 np.savez_compressed(
                     stream,
                     features=features.numpy().astype(np.float16),
-                    frames=np.asarray(pick_frames(image.shape[-1], len(features))),
+                    frames=np.asarray(numbers),
                     affine=affine.numpy(),
-                    mask=mask.numpy(),
+                    mask=mask[0, 0].numpy(),
                 )
         return data

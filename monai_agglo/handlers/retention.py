@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
-from ignite.metrics import Metric
+from ignite.engine import Engine
 
+from .evaluation_metric import EvaluationMetric
 from .teacher_losses import metric_name
 
 __all__ = ["RetentionMetric", "Tally"]
@@ -77,7 +77,7 @@ class Tally:
         }
 
 
-class RetentionMetric(Metric):
+class RetentionMetric(EvaluationMetric):
     """R2 and cosine of every teacher reproduced, in the teacher's stored space.
 
     The value is the R2 of the worst teacher of the worst student. ``r2/<teacher>``, ``cosine/<teacher>``, ``worst_r2``
@@ -139,15 +139,3 @@ class RetentionMetric(Metric):
             engine.state.metrics[metric_name("worst_r2", "", label)] = min(values)
             engine.state.metrics[metric_name("mean_r2", "", label)] = sum(values) / len(values)
         engine.state.metric_details[name] = self.report
-
-    def attach(self, engine: Engine, name: str, usage=None) -> None:
-        """Attach to an evaluator's epoch.
-
-        Args:
-            engine: the evaluator.
-            name: name of the metric.
-            usage: not used; validation is one epoch.
-        """
-        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.reset())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
-from ignite.metrics import Metric
+from ignite.engine import Engine
 
 from monai_agglo.metrics import StructureScores
 from monai_agglo.swallow import TARGET_NAMES
 
+from .evaluation_metric import EvaluationMetric
+
 __all__ = ["StructureMetric"]
 
 
-class StructureMetric(Metric):
+class StructureMetric(EvaluationMetric):
     """Mean Dice over structures, NaN-free: absent structures have no Dice and are left out.
 
     Reads the evaluator's decollated output: dictionaries with ``pred`` (S, H, W, T; a structure is present above
@@ -87,15 +88,3 @@ class StructureMetric(Metric):
         if self.report["false_positive_area_pct"] is not None:
             engine.state.metrics["false_positive_area_pct"] = self.report["false_positive_area_pct"]
         engine.state.metric_details[name] = self.report
-
-    def attach(self, engine: Engine, name: str, usage=None) -> None:
-        """Attach to an evaluator's epoch.
-
-        Args:
-            engine: the evaluator.
-            name: name of the metric.
-            usage: not used; validation is one epoch.
-        """
-        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.reset())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .sam_decoder import check_prompts
 from .teachers.base import Teacher
 from .teachers.geometry import FrameGrid
 from .teachers.preprocess import preprocess
@@ -53,10 +54,7 @@ class Sam2PromptSegmenter(nn.Module):
             ValueError: without a prompt, or for more than one frame.
             FrameError: see :class:`~.teachers.Teacher`.
         """
-        if boxes is None and points is None:
-            raise ValueError("give at least one box or point")
-        if len(frame) != 1:
-            raise ValueError(f"one frame at a time, got {len(frame)}")
+        check_prompts(frame, boxes, points)
         pixels, fit = preprocess(frame, self.teacher.spec)
         model = self.teacher.encoder.sam2
         *fine, coarse = model.forward_image(pixels)["backbone_fpn"]

@@ -16,7 +16,7 @@ from .teachers.base import Teacher
 from .teachers.checkpoint import Layout, load_strict, map_keys, read_checkpoint
 from .teachers.geometry import FrameGrid
 
-__all__ = ["PromptSegmenter", "SamDecoder"]
+__all__ = ["PromptSegmenter", "SamDecoder", "check_prompts"]
 
 _BLOCK = r"(mask_decoder\.transformer\.layers\.\d\.)"
 _SAM_DECODER_LAYOUTS = (
@@ -170,10 +170,7 @@ class PromptSegmenter(nn.Module):
             ValueError: without a prompt, or for more than one frame.
             FrameError: see :class:`~.teachers.Teacher`.
         """
-        if boxes is None and points is None:
-            raise ValueError("give at least one box or point")
-        if len(frame) != 1:
-            raise ValueError(f"one frame at a time, got {len(frame)}")
+        check_prompts(frame, boxes, points)
         spec = self.teacher.spec
         fit = FrameGrid.fit((frame.shape[-2], frame.shape[-1]), spec.geometry, spec.input_size, spec.min_side)
         features = self.teacher(frame).features
@@ -188,6 +185,23 @@ class PromptSegmenter(nn.Module):
             logits, _ = self.decoder(features, None if boxes is None else boxes[some], some_points)
             masks.append(_to_frame(logits, fit))
         return torch.cat(masks)
+
+
+def check_prompts(frame: torch.Tensor, boxes: torch.Tensor | None, points: tuple | None) -> None:
+    """Refuse a call without a prompt, or for several frames.
+
+    Args:
+        frame: (1, 1, H, W).
+        boxes: (N, 4) or None.
+        points: coordinates and labels, or None.
+
+    Raises:
+        ValueError: with one sentence.
+    """
+    if boxes is None and points is None:
+        raise ValueError("give at least one box or point")
+    if len(frame) != 1:
+        raise ValueError(f"one frame at a time, got {len(frame)}")
 
 
 def _to_frame(logits: torch.Tensor, fit: FrameGrid) -> torch.Tensor:

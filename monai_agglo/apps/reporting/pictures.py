@@ -11,6 +11,7 @@ import numpy as np
 
 from monai_agglo.data import Cine
 from monai_agglo.data.drawing import display_window, fit_to_side, resize_frame, to_grey8
+from monai_agglo.data.exposed_field import blank_outside, find_field
 from monai_agglo.data.transforms import exposed_range
 
 __all__ = ["BUDGET", "Outlines", "Pictures", "encode_frames", "outline_masks"]
@@ -39,7 +40,7 @@ class Pictures:
 
 
 def encode_frames(cine: Cine, budget: int = BUDGET) -> Pictures:
-    """Frames as the page shows them, as large and as good as fits.
+    """Frames as the page shows them, as large and as good as fits, blank outside the exposed field.
 
     Args:
         cine: the cine.
@@ -50,9 +51,11 @@ def encode_frames(cine: Cine, budget: int = BUDGET) -> Pictures:
     """
     rows, columns, total = cine.shape
     picked = sorted({round(k * (total - 1) / (SAMPLE - 1)) for k in range(SAMPLE)})
+    field_mask = find_field(cine)  # what is written outside it may name the patient
     sample = [np.asarray(frame) for frame in cine.frames(picked)]
     low, high = exposed_range(np.stack(sample))
     window = (low, high) if high > low else display_window(sample[0])
+    sample = list(blank_outside(sample, field_mask))
     side, quality = LADDER[-1]
     for side, quality in LADDER:
         if side < min(256, max(rows, columns)):
@@ -62,7 +65,7 @@ def encode_frames(cine: Cine, budget: int = BUDGET) -> Pictures:
         if mean * total <= budget:
             break
     shape = fit_to_side((rows, columns), 1, side)
-    frames = [_webp(frame, window, shape, quality) for frame in cine.frames()]
+    frames = [_webp(frame, window, shape, quality) for frame in blank_outside(cine.frames(), field_mask)]
     return Pictures(shape[1], shape[0], frames)
 
 

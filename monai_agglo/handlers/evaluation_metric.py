@@ -1,0 +1,24 @@
+"""What metrics of ours share that are computed once per evaluation."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+
+__all__ = ["EvaluationMetric"]
+
+
+class EvaluationMetric(Metric):
+    """A metric that is forgotten, fed and completed with each epoch of an evaluator."""
+
+    def attach(self, engine: Engine, name: str, usage=None) -> None:
+        """Attach to an evaluator's epoch.
+
+        Args:
+            engine: the evaluator.
+            name: name of the metric.
+            usage: not used; validation is one epoch.
+        """
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.reset())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed, name)
