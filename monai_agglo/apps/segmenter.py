@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,17 @@ class Segmenter:
         """Longer side of the frames as the network sees them; 512 where the bundle takes them as they come."""
         return next((step.size for step in self._steps if isinstance(step, FitFramesd) and step.size), 512)
 
+    @property
+    def context(self) -> int:
+        """Frames on both sides of a window that the network must see as well, see :meth:`segment_window`."""
+        return self._inferer.context
+
+    @property
+    def lookahead(self) -> int:
+        """Later frames that a frame's masks depend on: 0 where the network's temporal shift is causal."""
+        shift = getattr(self.network, "shift", None)
+        return 0 if getattr(shift, "causal", False) or not getattr(shift, "fraction", 1.0) else self.context
+
     def identity(self) -> dict[str, Any]:
         """What stands in every record: bundle name and version, and the SHA-256 of the weights."""
         return {
@@ -159,21 +170,29 @@ class Segmenter:
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {self.device} cannot be used here ({type(error).__name__}); try cpu") from None
 
-    def intensity_range(self, cine: Cine) -> tuple[float, float]:
-        """The grey levels that become 0 and 1: the bundle's own scaling, from a sample of the cine.
+    def intensity_range(self, cine: Cine | Iterable[np.ndarray]) -> tuple[float, float]:
+        """The grey levels that become 0 and 1: the bundle's own scaling, from a sample of the frames.
 
         Args:
-            cine: an open cine.
+            cine: an open cine, of which a few frames are decoded; or, for a stream without an end, some of its frames
+                (H, W) of one size, which are all used.
 
         Returns:
             Intensities as read; equal for a cine without any contrast.
+
+        Raises:
+            ValueError: when there is no frame.
         """
         for position, step in enumerate(self._steps):
             if isinstance(step, ScaleCineIntensityd):
-                frames = step.sampled(cine.shape)[2]
-                sample = np.stack([self._prepare(frame, position) for frame in cine.frames(frames)], axis=-1)
-                rows, columns, _ = step.sampled((*sample.shape[:-1], cine.shape[2]))
-                return exposed_range(sample[:, rows, columns], step.low, step.high)
+                shape = getattr(cine, "shape", None)
+                frames = cine if shape is None else cine.frames(step.sampled(shape)[2])  # type: ignore[union-attr]
+                sample = [self._prepare(frame, position) for frame in frames]
+                if not sample:
+                    raise ValueError("there is no frame to take the range of grey levels from")
+                stack = np.stack(sample, axis=-1)
+                rows, columns, _ = step.sampled((*stack.shape[:-1], shape[2] if shape else len(sample)))
+                return exposed_range(stack[:, rows, columns], step.low, step.high)
         return 0.0, 1.0
 
     def _prepare(self, frame: np.ndarray, stop: int) -> np.ndarray:
@@ -184,7 +203,7 @@ class Segmenter:
         return np.asarray(data["image"])[..., 0]
 
     def run(self, cine: Cine, limits: tuple[float, float]) -> Iterator[SegmentedFrame]:
-        """Segment every frame, in order.
+        """Segment every frame of a cine, in order: the offline loop over :meth:`segment_window`.
 
         Args:
             cine: an open cine.
@@ -196,7 +215,7 @@ class Segmenter:
         Raises:
             CineReadError: when a frame is damaged.
         """
-        context, total = self._inferer.context, cine.shape[2]
+        context, total = self.context, cine.shape[2]
         held: list[np.ndarray] = []
         first, start = 0, 0  # index of held[0], and of the next frame to segment
         frames = cine.frames()
@@ -204,17 +223,48 @@ class Segmenter:
             stop = min(start + self.batch, total)
             while first + len(held) < min(stop + context, total):
                 held.append(next(frames))
-            window = np.stack(held[start - min(context, start - first) - first :], axis=-1)
             lead = min(context, start - first)
-            yield from self._segment(window, lead, held[start - first : stop - first], start, limits)
+            yield from self.segment_window(held[start - lead - first :], limits, lead, start, stop - start)
             drop = max(0, stop - context - first)
             held, first, start = held[drop:], first + drop, stop
 
     @torch.inference_mode()
-    def _segment(
-        self, window: np.ndarray, lead: int, frames: list[np.ndarray], start: int, limits: tuple[float, float]
+    def segment_window(
+        self,
+        frames: Sequence[np.ndarray],
+        limits: tuple[float, float],
+        lead: int = 0,
+        start: int = 0,
+        count: int | None = None,
     ) -> list[SegmentedFrame]:
-        """Segment a window (H, W, n) of which the frames from ``lead`` on are wanted."""
+        """Segment a few successive frames at once; a stream calls this with what has arrived.
+
+        A network with a temporal shift needs :attr:`context` frames on both sides of those that are wanted, or before
+        them only when the shift is causal. The first and the last frames of a cine have none.
+
+        Args:
+            frames: (H, W) frames of one size, any real dtype: ``lead`` earlier ones, the wanted ones, and later ones.
+            limits: from :meth:`intensity_range`.
+            lead: how many of ``frames`` come before the wanted ones.
+            start: index of the first wanted frame in the cine, for the results.
+            count: how many frames are wanted; all after ``lead`` when None.
+
+        Returns:
+            One result per wanted frame, in order; empty when none is wanted.
+
+        Raises:
+            ValueError: when the frames differ in size, or ``lead`` and ``count`` do not fit them.
+            BundleError: when the network's channels are not the structures of the table.
+        """
+        count = len(frames) - lead if count is None else count
+        if lead < 0 or count < 0 or lead + count > len(frames):
+            raise ValueError(f"{lead} earlier and {count} wanted frames do not fit {len(frames)} frames")
+        if not count:
+            return []
+        if len({frame.shape for frame in frames}) > 1:
+            raise ValueError(f"the frames of a cine must have one size, not {sorted({f.shape for f in frames})}")
+        wanted = frames[lead : lead + count]
+        window = np.stack(frames, axis=-1)
         data: dict[str, Any] = {"image": MetaTensor(np.ascontiguousarray(window, np.float32)[None])}
         for step in self._steps:
             if isinstance(step, ScaleCineIntensityd):
@@ -223,7 +273,7 @@ class Segmenter:
                 data = step(data)
         image = data["image"]
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        logits = self._inferer(plain[None].to(self.device), self.network)[0, ..., lead : lead + len(frames)]
+        logits = self._inferer(plain[None].to(self.device), self.network)[0, ..., lead : lead + count]
         if len(logits) != len(self.structures):
             raise BundleError(
                 f"{self.folder.name}: the network gives {len(logits)} channels, the table has {len(self.structures)}"
@@ -240,4 +290,4 @@ class Segmenter:
             if isinstance(step, FitFramesd):
                 masks = step.inverse({step.keys[0]: masks})[step.keys[0]]
         found = masks.as_tensor().numpy()
-        return [SegmentedFrame(start + i, frame, found[..., i] != 0, glimpse[i]) for i, frame in enumerate(frames)]
+        return [SegmentedFrame(start + i, frame, found[..., i] != 0, glimpse[i]) for i, frame in enumerate(wanted)]

@@ -56,6 +56,38 @@ def test_frames_are_streamed(random_bundle):
     assert count == 59
 
 
+def test_a_stream_gives_the_masks_of_the_whole(tmp_path):
+    """Frames handed over one by one, with their neighbours, are segmented as ``run`` does it."""
+    bundle = write_bundle(tmp_path / "b", window=3, context=1)
+    path = bundle / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["network_def"] |= {"temporal_shift": 0.5}
+    path.write_text(json.dumps(config))
+    segmenter, cine = Segmenter(bundle), open_cine(write_cine(tmp_path / "c.dcm", 5))
+    frames = list(cine.frames())
+    limits = segmenter.intensity_range(iter(frames))
+    assert limits == segmenter.intensity_range(cine)  # so few frames are all in the sample
+    assert segmenter.context == segmenter.lookahead == 1
+    whole = list(segmenter.run(cine, limits))
+    for t, expected in enumerate(whole):
+        lead = min(t, 1)
+        (got,) = segmenter.segment_window(frames[t - lead : t + 2], limits, lead, t, 1)
+        assert got.index == t and got.frame is frames[t]
+        assert (got.masks != expected.masks).mean() < 1e-4
+        np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-4)
+    assert segmenter.segment_window([], limits) == []
+    for wrong in ({"lead": 3}, {"count": 3}, {"lead": -1}):
+        with pytest.raises(ValueError, match="do not fit 2 frames"):
+            segmenter.segment_window(frames[:2], limits, **wrong)
+    with pytest.raises(ValueError, match="one size"):
+        segmenter.segment_window([frames[0], frames[0][1:]], limits)
+    with pytest.raises(ValueError, match="no frame"):
+        segmenter.intensity_range([])
+    config["network_def"] |= {"causal": True}
+    path.write_text(json.dumps(config))
+    assert Segmenter(bundle).lookahead == 0
+
+
 def damaged(random_bundle, tmp_path):
     bundle = tmp_path / "b"
     shutil.copytree(random_bundle, bundle)
