@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from .estimate import estimate
-from .plan import StudySettings
+from .plan import COMPACT, StudySettings
 from .report import COMMAND, write_report
 from .runner import STAGES, Study
 from .tasks import shared_folder
@@ -24,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of the command line; those of the process when None.
     """
-    defaults = StudySettings()
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--shared", help="folder above the real sets' (default: AGGLO_SHARED or ../shared)")
     parser.add_argument("--output", type=Path, default=Path("agglo_study"), help="everything that is made (several GB)")
@@ -33,18 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report-only", action="store_true", help="report on what is there, compute nothing")
     parser.add_argument("--estimate-only", action="store_true", help="say what it would cost, and stop")
     parser.add_argument("--budget-hours", type=float, default=24, help="refuse to start a larger study; 0: any")
+    parser.add_argument(
+        "--compact", action="store_true", help="a study of some hours on two cores, for directions only"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of this process; start one process per core")
-    parser.add_argument("--steps", type=int, default=defaults.steps, help="of a distillation")
-    parser.add_argument("--seeds", type=int, default=defaults.seeds, help="of the finalists")
-    parser.add_argument("--batch", type=int, default=defaults.batch, help="images per step")
+    parser.add_argument("--steps", type=int, help="of a distillation")
+    parser.add_argument("--seeds", type=int, help="of the finalists")
+    parser.add_argument("--batch", type=int, help="images per step")
     parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    settings = defaults.changed(
-        steps=args.steps, seeds=args.seeds, batch=args.batch, ship_steps=4 * args.steps,
-        random_teachers=args.random_weights,
-    )  # fmt: skip
+    settings = StudySettings(random_teachers=args.random_weights, **(COMPACT if args.compact else {}))
+    given = {name: value for name in ("steps", "seeds", "batch") if (value := getattr(args, name)) is not None}
+    if args.steps is not None:
+        given["ship_steps"] = 4 * args.steps
+    settings = settings.changed(**given)
     try:
         data = shared_folder(args.shared)
         study = Study(settings, data, args.output, args.device, _say)
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not _affordable(study, args) or args.estimate_only:
                 return
             study.run(args.until)
-        figures = write_report(study, args.report)
+        figures = write_report(study, args.report, f"{COMMAND} --compact" if args.compact else COMMAND)
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     _say(f"report in {args.report}: {figures.missing or 'the study is complete'}")

@@ -85,7 +85,8 @@ def make_learner(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 + cell.seed)  # projectors and balancer
         return Learner(
-            cell.backbone, student, shapes, steps, device, balancer=balancer, balancer_options=options,
+            cell.backbone, student, shapes, steps, device, hidden=settings.hidden, balancer=balancer,
+            balancer_options=options,
             feature_loss=FeatureLoss("mse" if cell.method == SIMPLE else "cosine_smooth_l1"),
             lr=settings.lr, average_decay=settings.average_decay, distributed=False,
         )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from monai_agglo.engines.distillation_batch import DistillationBatch
 
 from .distil import make_learner, new_student
-from .images import IMAGE_SETS, VIEW, cache_facts, choose_images, teachers
+from .images import cache_facts, choose_images, teachers, view_of
 from .plan import StudyCell, grid
 from .probe import encode, probe
 from .runner import Study
@@ -62,7 +62,7 @@ def estimate(study: Study) -> Estimate:
     settings = study.settings
     facts = cache_facts(study.folder)
     if facts is None:
-        frames = sum(len(choose_images(study.tasks, images)) for images in IMAGE_SETS)
+        frames = sum(len(choose_images(study.tasks, images, settings.per_set)) for images in ("all", "held"))
         features = frames * _teachers_seconds(study)
     else:
         features = facts["cpu_seconds" if _on_cpu(study) else "wall_seconds"]
@@ -116,7 +116,7 @@ def _step_seconds(study: Study, backbone: str) -> float:
     settings = study.settings
     cell = StudyCell("equal", settings.targets[-1], backbone, 0)
     specs = {teacher.spec.name: teacher.spec for teacher in teachers(settings)}
-    shapes = {name: VIEW.shape(spec) for name, spec in specs.items()}
+    shapes = {name: view_of(settings).shape(spec) for name, spec in specs.items()}
     learner = make_learner(cell, settings, shapes, 4, study.device)
     count, size = settings.batch, settings.size
     targets = {name: torch.randn(count, *shape, device=study.device) for name, shape in shapes.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,22 +19,28 @@ from monai_agglo.networks.teachers import Teacher, create_teacher
 from .plan import StudySettings
 from .tasks import Task
 
-__all__ = ["IMAGE_SETS", "StudyFrames", "build_caches", "choose_images", "open_cache"]
+__all__ = ["IMAGE_SETS", "StudyFrames", "build_caches", "choose_images", "open_cache", "view_of"]
 
 IMAGE_SETS = ("all", "held", "shippable")
 """Training images, validation images (on which retention is measured), and those training images that a student that is
 given away may have seen. Test images are in none."""
 
-VIEW = FeatureView(32, None)
-"""All channels: principal components would differ between the caches, and targets could not be compared."""
+
+def view_of(settings: StudySettings) -> FeatureView:
+    """What is stored of teachers' maps: all channels, since principal components would differ between the caches, and
+    targets could not be compared."""
+    return FeatureView(settings.cells, None)
 
 
-def choose_images(tasks: Mapping[str, Task], images: str) -> list[tuple[str, int]]:
+def choose_images(
+    tasks: Mapping[str, Task], images: str, per_set: tuple[int, int] | None = None
+) -> list[tuple[str, int]]:
     """Images of a set.
 
     Args:
         tasks: by name, sets without a task among them.
         images: one of :data:`IMAGE_SETS`.
+        per_set: most training and held-out images of each task, evenly spread; all when None.
 
     Returns:
         Names of tasks and positions in them.
@@ -43,9 +50,17 @@ def choose_images(tasks: Mapping[str, Task], images: str) -> list[tuple[str, int
     """
     if images not in IMAGE_SETS:
         raise ValueError(f"images are one of {', '.join(IMAGE_SETS)}, not {images!r}")
-    part = "val" if images == "held" else "train"
+    held = images == "held"
     chosen = [task for task in tasks.values() if images != "shippable" or task.shippable]
-    return [(task.name, index) for task in chosen for index in task.indices(part)]
+    most = per_set[int(held)] if per_set else None
+    return [(t.name, index) for t in chosen for index in _spread(t.indices("val" if held else "train"), most)]
+
+
+def _spread(indices: list[int], most: int | None) -> list[int]:
+    """At most ``most`` of them, evenly spread."""
+    if most is None or len(indices) <= most:
+        return indices
+    return [indices[place * len(indices) // most] for place in range(most)]
 
 
 class StudyFrames:
@@ -70,7 +85,7 @@ class StudyFrames:
 
 def frames_of(tasks: Mapping[str, Task], images: str, settings: StudySettings) -> StudyFrames:
     """The frames of a set of images."""
-    chosen = choose_images(tasks, images)
+    chosen = choose_images(tasks, images, settings.per_set)
     facts = [images, settings.frame, settings.phantom, settings.split_seed, chosen]
     return StudyFrames(tasks, chosen, json.dumps(facts))
 
@@ -93,14 +108,21 @@ def build_caches(
         began, cpu = time.perf_counter(), time.process_time()
         live = teachers(settings)
         licences = {}
-        for images in IMAGE_SETS:
+        # Images that may be shipped are training images too: theirs are made first, and taken over.
+        for images in ("shippable", "all", "held"):
+            own = _folder(folder, images)
+            if images == "all" and not own.is_dir() and choose_images(tasks, "shippable", settings.per_set):
+                shutil.copytree(_folder(folder, "shippable"), own.with_suffix(".part"), dirs_exist_ok=True)
+                own.with_suffix(".part").rename(own)
+            if not choose_images(tasks, images, settings.per_set):
+                continue
             cache = build_feature_cache(
-                frames_of(tasks, images, settings), live, _folder(folder, images), view=VIEW, device=device,
-                on_bad="skip", verify=2,
+                frames_of(tasks, images, settings), live, own, view=view_of(settings), device=device, on_bad="skip",
+                verify=2,
             )  # fmt: skip
             licences = {name: cache.describe(name)["teacher"]["licence"] for name in cache.teachers}
         facts = {
-            "images": {images: len(choose_images(tasks, images)) for images in IMAGE_SETS},
+            "images": {images: len(choose_images(tasks, images, settings.per_set)) for images in IMAGE_SETS},
             "teachers": {
                 teacher.spec.name: {"weights_hash": teacher.weights_hash(), "licence": licences[teacher.spec.name]}
                 for teacher in live

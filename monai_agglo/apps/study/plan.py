@@ -10,7 +10,18 @@ from typing import Any
 
 from .probe import ProbeSettings
 
-__all__ = ["BALANCINGS", "SCRATCH", "SIMPLE", "StudyCell", "StudySettings", "equal_of", "finalists", "grid", "singles"]
+__all__ = [
+    "BALANCINGS",
+    "COMPACT",
+    "SCRATCH",
+    "SIMPLE",
+    "StudyCell",
+    "StudySettings",
+    "equal_of",
+    "finalists",
+    "grid",
+    "singles",
+]
 
 SCRATCH, SIMPLE = "scratch", "simple"
 
@@ -41,6 +52,9 @@ class StudySettings:
         other_students: backbones that the best methods are tried on.
         frame: side of the teachers' square frames, pixels.
         size: side of the student's frames, pixels.
+        cells: wanted cells a side of the teachers' maps, see :class:`~monai_agglo.data.FeatureView`.
+        hidden: channels inside the projectors; their default when None.
+        per_set: most images of a set that are distilled on, and that retention is measured on; all when None.
         steps: of a distillation.
         batch: images per step.
         lr: largest learning rate of a distillation.
@@ -69,6 +83,9 @@ class StudySettings:
     other_students: tuple[str, ...] = ("mobilenetv4_conv_small", "efficientvit_b1")
     frame: int = 512
     size: int = 256
+    cells: int = 32
+    hidden: int | None = None
+    per_set: tuple[int, int] | None = None
     steps: int = 600
     batch: int = 16
     lr: float = 2e-3
@@ -106,6 +123,30 @@ class StudySettings:
     def changed(self, **values: Any) -> StudySettings:
         """A copy with other values."""
         return replace(self, **values)
+
+
+COMPACT: dict[str, Any] = {
+    "targets": ("identity", "phi_s"),
+    "frame": 480,
+    "size": 160,
+    "cells": 16,
+    "hidden": 128,
+    "per_set": (14, 4),
+    "steps": 100,
+    "ship_steps": 400,
+    "batch": 8,
+    "lr": 4e-3,
+    "average_decay": 0.95,
+    "other_students": ("mobilenetv4_conv_small",),
+    "screen_shots": (8,),
+    "shots": (8, 0),
+    "tuned_shots": (8,),
+    "best": 2,
+    "on_other_students": 1,
+    "probe": ProbeSettings(steps=60, tuned_steps=30, channels=32),
+}
+"""Settings of a study that fits an afternoon on two cores: smaller frames, fewer images, shorter trainings. It shows
+directions; gains of a point need the whole study."""
 
 
 @dataclass(frozen=True)
