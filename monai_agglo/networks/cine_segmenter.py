@@ -74,6 +74,28 @@ class CineSegmenter(nn.Module):
         Raises:
             ValueError: when the input is not five-dimensional with one channel, or smaller than 16 pixels.
         """
+        features, frames, height, width = self._encode(image)
+        return self._decode(self.shift(features, frames), frames, height, width)
+
+    def forward_part(self, image: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Segment the next frames of a cine that comes piece by piece, exactly as :meth:`forward` on the whole.
+
+        Args:
+            image: (B, 1, H, W, T), the next T frames.
+            past: what this gave for the frames before; None for the first frames.
+
+        Returns:
+            Logits (B, out_channels, H, W, T), and what the frames after these need.
+
+        Raises:
+            ValueError: as :meth:`forward`, and when the temporal shift looks ahead.
+        """
+        features, frames, height, width = self._encode(image)
+        carried = self.shift.carried(features, frames)
+        return self._decode(self.shift(features, frames, past), frames, height, width), carried
+
+    def _encode(self, image: torch.Tensor) -> tuple[torch.Tensor, int, int, int]:
+        """Features (B * T, C, h, w) of padded frames, T, and the height and width before padding."""
         if image.dim() != 5 or image.shape[1] != 1:
             raise ValueError(f"CineSegmenter expects (B, 1, H, W, T), not {list(image.shape)}")
         batch, height, width, frames = image.shape[0], image.shape[2], image.shape[3], image.shape[4]
@@ -85,9 +107,13 @@ class CineSegmenter(nn.Module):
         if below > 0 or right > 0:
             x = F.pad(x, [0, right, 0, below], mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
-        features = self.shift(self.encoder(x), frames)
+        return self.encoder(x), frames, height, width
+
+    def _decode(self, features: torch.Tensor, frames: int, height: int, width: int) -> torch.Tensor:
+        """Logits (B, S, H, W, T) from mixed features."""
+        below, right = -height % self.multiple, -width % self.multiple
         if self.training and self.train_step > 1:
             below, right = below // self.train_step, right // self.train_step
             height, width = height // self.train_step, width // self.train_step
         logits = self.decoder(features, height + below, width + right)[:, :, :height, :width]
-        return logits.reshape(batch, frames, self.out_channels, height, width).permute(0, 2, 3, 4, 1)
+        return logits.reshape(-1, frames, self.out_channels, height, width).permute(0, 2, 3, 4, 1)

@@ -46,3 +46,28 @@ def test_still_is_unchanged_and_there_are_no_parameters():
 def test_bad_fraction():
     with pytest.raises(ValueError, match=r"0\.\.1"):
         TemporalShift(1.5)
+
+
+@pytest.mark.parametrize("causal", [{"temporal_shift": 0.25, "causal": True}, {}])
+def test_piece_by_piece_is_exactly_the_whole(causal):
+    """A stream gives the very logits of the whole cine, however it is cut; the carried state is what makes it so."""
+    torch.manual_seed(0)
+    network = CineSegmenter("mobilenetv3_small_050.lamb_in1k", **causal).eval()
+    image = torch.rand(2, 1, 40, 56, 7)
+    with torch.inference_mode():
+        whole = network(image)
+        for sizes in ((1, 1, 1, 1, 1, 1, 1), (3, 1, 3), (7,)):
+            past, parts = None, []
+            for part in image.split(sizes, dim=-1):
+                logits, past = network.forward_part(part, past)
+                parts.append(logits)
+            assert torch.equal(torch.cat(parts, -1), whole)
+        forgotten = torch.cat([network.forward_part(part, None)[0] for part in image.split(1, -1)], -1)
+    assert torch.equal(forgotten, whole) == (not causal)
+
+
+def test_a_shift_that_looks_ahead_cannot_be_cut():
+    with pytest.raises(ValueError, match="only a causal temporal shift"):
+        CineSegmenter("mobilenetv3_small_050.lamb_in1k", temporal_shift=0.25).eval().forward_part(
+            torch.rand(1, 1, 32, 32, 2), None
+        )
