@@ -20,6 +20,7 @@ from pathlib import Path
 from monai_agglo import __version__
 from monai_agglo.apps.node_commands import fetch, send, serve
 from monai_agglo.apps.report_command import report
+from monai_agglo.apps.student_commands import export_student, ship_student
 
 __all__ = ["COMMANDS", "main"]
 
@@ -263,21 +264,6 @@ def calibrate_view(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
-def export_student(parser: argparse.ArgumentParser) -> Run:
-    """Write the student of a distillation alone: safetensors with a JSON card, without projectors and balancer."""
-    parser.add_argument("checkpoint", help="checkpoint.pt of a training with agglo_distill, or its output folder")
-    parser.add_argument("student", help="the file to write, NAME.safetensors")
-    parser.add_argument("--name", help="which student, where several were trained side by side")
-    parser.add_argument("--last", action="store_true", help="the weights of the last step (default: averaged ones)")
-
-    def run(args: argparse.Namespace) -> None:
-        from monai_agglo import bundle
-
-        print(bundle.export_student(args.checkpoint, args.student, args.name, averaged=not args.last))
-
-    return run
-
-
 def structures(parser: argparse.ArgumentParser) -> Run:
     """List the structures: id, name, code, colour and priority."""
 
@@ -313,6 +299,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     )
 }
 COMMANDS["export-student"] = export_student
+COMMANDS["ship-student"] = ship_student
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -81,6 +81,10 @@ COVERED = (
         r"python -m monai_agglo export-student \S+ \S+",
         "bundle/test_export_student.py::test_command_and_several_students",
     ),
+    (
+        r"python -m monai_agglo ship-student \S+",
+        "apps/study/test_study_shipping.py::test_a_finished_study_ships_its_student",
+    ),
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
     (r"python -m monai_agglo serve --config FILE", "apps/orthanc_cases.py::test_serve_round_trip"),

@@ -10,6 +10,7 @@ _MODULES = {
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
     "reporting": ("ReportCase", "ReportRun", "report"),
+    "shipping": ("ship_student",),
     "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,0 +1,139 @@
+"""A distilled student that is given away: put into the segmenter's bundle with its card, or refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_agglo.bundle import find_bundle
+from monai_agglo.data.atomic import atomic_path
+from monai_agglo.networks import read_student, write_student
+from monai_agglo.networks.teachers import teacher_class
+
+from .student_page import student_page
+from .study.phantom_task import PHANTOM
+from .study.sources import may_ship
+
+__all__ = ["ship_student"]
+
+COMMAND = "python -m monai_agglo ship-student"
+WEIGHTS, PAGE = Path("models", "student.safetensors"), Path("docs", "student.md")
+
+
+def ship_student(
+    source: str | os.PathLike, bundle: str | os.PathLike = "vfss_seg", method: str | None = None
+) -> list[Path]:
+    """Copy a student into a bundle: ``models/student.safetensors``, its card ``student.json`` and ``docs/student.md``.
+
+    Args:
+        source: folder of a study that has been run to its last stage, or a student's ``.safetensors`` file.
+        bundle: the bundle's folder or name.
+        method: how it was distilled, in words; what the student's own card says when None.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileNotFoundError: when there is no such student.
+        ValueError: when it may not be given away: its teachers were random, its images do not allow it, or its card
+            does not say what they were.
+    """
+    path = _student_of(Path(source))
+    student, card = read_student(path)
+    facts = {**_facts(card, path), **_study_facts(path, card.get("cell"))}
+    if method or not facts.get("method"):
+        facts["method"] = method or "not recorded"
+    _refuse(facts, path)
+    folder = find_bundle(bundle)
+    written = write_student(folder / WEIGHTS, student, {**facts, "made_by": COMMAND})
+    page = folder / PAGE
+    with atomic_path(page) as partial:
+        partial.write_text(student_page(read_student(written)[1]), encoding="utf-8")
+    return [written, written.with_suffix(".json"), page]
+
+
+def _student_of(source: Path) -> Path:
+    if source.suffix == ".safetensors":
+        return source
+    if not source.is_dir():
+        raise FileNotFoundError(f"there is no study and no student {source}")
+    found = sorted((source / "students").glob("*-shippable-*.safetensors"))
+    if len(found) != 1:
+        what = "several students" if found else "no student"
+        raise FileNotFoundError(
+            f"{source} holds {what} that may be given away: run scripts/agglo_study.py to its last stage, or name a "
+            "student's file"
+        )
+    return found[0]
+
+
+def _facts(card: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """A study's and a training's cards say the same in two forms; this is the one that is shipped."""
+    teachers, images = card.get("teachers"), card.get("images")
+    if isinstance(teachers, list):  # of a training with agglo_distill
+        names = {sheet["name"]: sheet["licence"] for sheet in teachers}
+        images = card.get("data", {}).get("licences")
+    else:
+        names = dict(teachers or {})
+    if not names or not images:
+        raise ValueError(f"the card of {path} does not say which teachers and images it is made of: it stays here")
+    sheets = []
+    for name, licence in names.items():
+        spec = teacher_class(name).spec
+        sheets.append({"name": name, "title": spec.title, "licence": licence, "commercial": spec.commercial})
+    return {
+        "random": bool(card.get("random") or card.get("random_teachers")),
+        "teachers": sheets,
+        "images": [{"name": name, "licence": licence} for name, licence in images.items()],
+        "method": _method(card.get("method")),
+        "retention": card.get("retention", {}),
+        "data_hash": card.get("train_data_hash"),
+        "git_revision": card.get("git_revision"),
+    }
+
+
+def _method(found: Any) -> str:
+    return found if isinstance(found, str) else ", ".join(f"{k} {v}" for k, v in (found or {}).items() if v)
+
+
+def _study_facts(path: Path, cell: str | None) -> dict[str, Any]:
+    """What the results of the study that the student lies in add: method, provenance, probes on test images."""
+    results = path.parents[1] / "results"
+    if cell is None or not (results / "distil" / f"{cell}.json").is_file():
+        return {}
+    made = json.loads((results / "distil" / f"{cell}.json").read_text(encoding="utf-8"))
+    probes = {}
+    for file in sorted((results / "test" / cell).glob("*.json")):
+        row = json.loads(file.read_text(encoding="utf-8"))["probes"]
+        probes[file.stem] = {name: _score(own) for name, own in row.items()}
+    return {
+        "method": f"{made['name']}, {made['steps']} steps on {made['images']} images, seed {made['seed']}",
+        "data_hash": made["data_hash"],
+        "git_revision": made["git_revision"],
+        "probes": probes,
+    }
+
+
+def _score(row: Mapping[str, Any]) -> dict[str, Any]:
+    known = [value for value in row["dice"] if value is not None]
+    return {
+        "dice": round(float(np.mean(known)), 4) if known else 0.0,
+        "test_images": len(known),
+        "trained_on": row["images"],
+    }
+
+
+def _refuse(facts: Mapping[str, Any], path: Path) -> None:
+    if facts["random"]:
+        raise ValueError(f"{path} was distilled from teachers with RANDOM weights: it means nothing and stays here")
+    for image in facts["images"]:
+        if image["name"] != PHANTOM and not may_ship(image["licence"]):
+            raise ValueError(
+                f"{path} has seen {image['name']} ({image['licence']}): only students of images that are CC0 or CC BY "
+                "outright, or drawn, may be given away"
+            )

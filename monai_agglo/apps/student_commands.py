@@ -1,0 +1,39 @@
+"""Commands of distilled students, written like those of ``monai_agglo.__main__``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+__all__ = ["export_student", "ship_student"]
+
+Run = Callable[[argparse.Namespace], "int | None"]
+
+
+def export_student(parser: argparse.ArgumentParser) -> Run:
+    """Write the student of a distillation alone: safetensors with a JSON card, without projectors and balancer."""
+    parser.add_argument("checkpoint", help="checkpoint.pt of a training with agglo_distill, or its output folder")
+    parser.add_argument("student", help="the file to write, NAME.safetensors")
+    parser.add_argument("--name", help="which student, where several were trained side by side")
+    parser.add_argument("--last", action="store_true", help="the weights of the last step (default: averaged ones)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import bundle
+
+        print(bundle.export_student(args.checkpoint, args.student, args.name, averaged=not args.last))
+
+    return run
+
+
+def ship_student(parser: argparse.ArgumentParser) -> Run:
+    """Put a study's student that may be given away into the vfss_seg bundle, with its card; refuse any other."""
+    parser.add_argument("source", help="folder of a finished study, or a student's .safetensors file")
+    parser.add_argument("--bundle", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
+    parser.add_argument("--method", help="how it was distilled, in words (default: what its card says)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import apps
+
+        print(*apps.ship_student(args.source, args.bundle, args.method), sep="\n")
+
+    return run

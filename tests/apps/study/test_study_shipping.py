@@ -1,0 +1,115 @@
+"""What may be given away is shipped with its card; everything else stays where it is, with the reason."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_agglo.__main__ import main
+from monai_agglo.apps import ship_student
+from monai_agglo.apps.student_page import student_page
+from monai_agglo.networks import StudentEncoder, read_student, write_student
+
+ROOT = Path(__file__).parents[3]
+TEACHERS = {"litemedsam": "Apache-2.0", "mobilenet_v3": "BSD-3-Clause"}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    folder = tmp_path / "bundle"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def real_study(finished_study, tmp_path):
+    """The tiny study's folder, as if its teachers had been the real ones."""
+    study, _ = finished_study
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    (path,) = (folder / "students").glob("*-shippable-*.safetensors")
+    student, card = read_student(path)
+    retention = {name: {"r2": 0.5, "cosine": 0.75} for name in TEACHERS}
+    facts = {**card, "random_teachers": False, "teachers": TEACHERS, "retention": retention}
+    write_student(path, student, {k: v for k, v in facts.items() if k not in ("student", "weights_sha256")})
+    return folder
+
+
+def test_a_finished_study_ships_its_student(real_study, bundle, capsys):
+    assert main(["ship-student", str(real_study), "--bundle", str(bundle)]) == 0
+    assert "student.md" in capsys.readouterr().out
+    student, card = read_student(bundle / "models" / "student.safetensors")
+    (source,) = (real_study / "students").glob("*-shippable-*.safetensors")
+    theirs = read_student(source)[0].state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in student.state_dict().items())
+    assert [t["title"] for t in card["teachers"]] == ["LiteMedSAM", "MobileNetV3-Small"] and card["random"] is False
+    assert card["images"] == [{"name": "ct_aorta", "licence": "CC BY 4.0 (README)"}]
+    # probes are the study's own results, averaged; a task per row
+    cell = source.stem
+    for task, row in card["probes"].items():
+        result = json.loads((real_study / "results" / "test" / cell / f"{task}.json").read_text())["probes"]
+        for setting, own in row.items():
+            known = [d for d in result[setting]["dice"] if d is not None]
+            assert own["dice"] == pytest.approx(sum(known) / len(known), abs=1e-4) and own["test_images"] == len(known)
+    assert set(card["probes"]) == {"us_breast_busbra", "cxr_lung_shenzhen_montgomery"}
+    page = (bundle / "docs" / "student.md").read_text()
+    assert page == student_page(card)
+    for words in ("| LiteMedSAM | Apache-2.0 |", "0.500 | 0.750", "CC BY 4.0", "us_breast_busbra", "no medical device"):
+        assert words in page
+    assert str(real_study) not in page and str(real_study) not in json.dumps(card)
+
+
+def test_random_teachers_stay(finished_study, bundle):
+    study, _ = finished_study
+    (path,) = (study.folder / "students").glob("*-shippable-*.safetensors")
+    student, card = read_student(path)
+    copy = write_student(bundle / "s.safetensors", student, {**card, "teachers": TEACHERS})
+    with pytest.raises(ValueError, match="RANDOM weights"):
+        ship_student(copy, bundle)
+    assert not (bundle / "models").exists() and not (bundle / "docs").exists()
+
+
+REFUSED = {
+    "images": ({"teachers": TEACHERS, "images": {"mri": "CC BY-NC 4.0"}}, "has seen mri"),
+    "share alike": ({"teachers": TEACHERS, "images": {"mri": "CC BY-SA 4.0"}}, "has seen mri"),
+    "own": ({"teachers": TEACHERS, "images": {"folder 1": "not stated where the images are"}}, "has seen folder 1"),
+    "no card": ({}, "does not say which teachers"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_may_not_be_given_away(case, bundle):
+    facts, words = REFUSED[case]
+    path = write_student(bundle / "s.safetensors", StudentEncoder("lcnet_050", 8), facts)
+    with pytest.raises(ValueError, match=words):
+        ship_student(path, bundle)
+    assert not (bundle / "models").exists()
+
+
+def test_no_student(bundle, capsys):
+    with pytest.raises(FileNotFoundError, match="no student that may be given away"):
+        ship_student(bundle, bundle)
+    assert main(["ship-student", "nowhere", "--bundle", str(bundle)]) == 2
+    assert "there is no study and no student nowhere" in capsys.readouterr().err
+
+
+def test_a_training_s_student(bundle):
+    """The card of agglo_distill says the same in another form."""
+    sheets = [{"name": name, "licence": licence} for name, licence in TEACHERS.items()]
+    facts = {"teachers": sheets, "data": {"licences": {"phantom": "CC0-1.0 (synthetic)"}}, "random": False}
+    facts |= {"method": {"balancer": "equal", "projector": "mlp", "hidden": None}}
+    path = write_student(bundle / "s.safetensors", StudentEncoder("lcnet_050", 8), facts)
+    ship_student(path, bundle)
+    card = read_student(bundle / "models" / "student.safetensors")[1]
+    assert card["method"] == "balancer equal, projector mlp" and card["images"][0]["name"] == "phantom"
+
+
+def test_the_shipped_page_is_its_card_s():
+    folder = ROOT / "bundles" / "vfss_seg"
+    if not (folder / "models" / "student.safetensors").is_file():
+        pytest.skip("no student is shipped yet: python -m monai_agglo ship-student STUDY")
+    _, card = read_student(folder / "models" / "student.safetensors")
+    assert (folder / "docs" / "student.md").read_text(encoding="utf-8") == student_page(card)
+    assert card["random"] is False and card["retention"] and card["probes"]
