@@ -130,7 +130,7 @@ def deidentify_file(path: str | os.PathLike, folder: str | os.PathLike) -> tuple
     form, _ = pixel_format(parsed, path)
     try:
         with quiet_pydicom():
-            header = dcmread(path, stop_before_pixels=True)
+            header = dcmread(path, force=True, stop_before_pixels=True)
     except Exception as error:
         raise fail(path, f"the DICOM header is damaged ({type(error).__name__})") from None
     instance, burnt = text(header, "SOPInstanceUID"), text(header, "BurnedInAnnotation")

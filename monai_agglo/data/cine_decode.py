@@ -21,7 +21,7 @@ class PixelFormat:
         rows: image height in pixels.
         cols: image width in pixels.
         samples: samples per pixel, 1 or 3.
-        allocated: bits of the storage word: 8, 16 or 32.
+        allocated: bits of the storage word: 8, 16 or 32; 1 where eight pixels share a byte.
         stored: bits of it that hold the sample.
         high_bit: position of the sample's highest bit.
         signed: two's complement samples.
@@ -41,8 +41,8 @@ class PixelFormat:
 
     @property
     def word(self) -> np.dtype:
-        """The unsigned storage word in native byte order."""
-        return np.dtype(f"u{self.allocated // 8}")
+        """The unsigned storage word in native byte order; a byte for single bits."""
+        return np.dtype(f"u{max(1, self.allocated // 8)}")
 
     @property
     def subsampled(self) -> bool:
@@ -51,8 +51,10 @@ class PixelFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """Size of a native frame in bytes."""
+        """Size of a native frame in bytes; of single bits, which need not end with a byte, rounded up."""
         pixels = self.rows * self.cols
+        if self.allocated == 1:
+            return -(-pixels // 8)
         return pixels * (2 if self.subsampled else self.samples) * self.allocated // 8
 
 
@@ -106,12 +108,33 @@ def decode_rle(data: bytes, form: PixelFormat) -> np.ndarray:
     if len(data) < 64 or struct.unpack("<L", data[:4])[0] != form.samples * form.allocated // 8:
         raise DamagedFrameError("the RLE header has another number of segments than the image")
     size = form.rows * form.cols * form.samples * form.word.itemsize
-    decoded = imagecodecs.dicomrle_decode(data, form.word.newbyteorder("<"), out=bytearray(size))
+    try:
+        decoded = imagecodecs.dicomrle_decode(data, form.word.newbyteorder("<"), out=bytearray(size))
+    except imagecodecs.DicomrleError:
+        decoded = _padded_rle(data, form)
     if len(decoded) != size:
         raise DamagedFrameError(f"{len(decoded)} bytes decoded where a frame takes {size}")
     samples = np.frombuffer(decoded, form.word.newbyteorder("<")).astype(form.word, copy=False)
     planes = samples.reshape(form.samples, form.rows, form.cols)
     return planes[0] if form.samples == 1 else _luminance(planes.transpose(1, 2, 0), form)
+
+
+def _padded_rle(data: bytes, form: PixelFormat) -> bytes:
+    """RLE whose segments are padded by more than one byte, which decode to a little more than a plane."""
+    import imagecodecs
+
+    count, *offsets = struct.unpack("<16L", data[:64])
+    ends = [*offsets[1:count], len(data)]
+    size, width = form.rows * form.cols, form.word.itemsize
+    planes = np.empty((form.samples, size, width), np.uint8)
+    for number, (start, end) in enumerate(zip(offsets, ends)):
+        segment = data[start:end]
+        slack = (len(segment) - len(segment.rstrip(b"\0"))) // 2 + 1
+        plane = imagecodecs.packbits_decode(segment, out=bytearray(size + slack))
+        if len(plane) < size:
+            raise DamagedFrameError(f"{len(plane)} bytes decoded where a plane takes {size}")
+        planes[number // width, :, width - 1 - number % width] = np.frombuffer(plane, np.uint8)[:size]
+    return planes.tobytes()
 
 
 def decode_jpeg(data: bytes, form: PixelFormat) -> np.ndarray:
@@ -120,11 +143,12 @@ def decode_jpeg(data: bytes, form: PixelFormat) -> np.ndarray:
 
     frame = jpeg_frame(data)
     _same_size(frame.rows, frame.cols, form)
-    if b"\xff\xd9" not in data[-64:]:  # libjpeg would fill the rest of the frame with grey
+    if b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:  # libjpeg would fill the rest of the frame with grey
         raise DamagedFrameError("the JPEG codestream has no end")
     if form.samples == 1 or frame.components == 1:
         return imagecodecs.jpeg8_decode(data)
-    luminance = frame.adobe == 1 or (frame.adobe is None and form.photometric.startswith("YBR"))
+    # JFIF is YBR by definition, whatever the header calls it; an Adobe marker says which of the two it is.
+    luminance = frame.adobe == 1 or (frame.adobe is None and (frame.jfif or form.photometric.startswith("YBR")))
     space = "YCBCR" if luminance else "RGB"
     if frame.lossless:  # nothing is converted there: the first component of YBR is the luminance
         decoded = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
@@ -214,6 +238,7 @@ class JpegFrame:
     components: int
     lossless: bool
     adobe: int | None
+    jfif: bool
 
 
 def jpeg_frame(data: bytes) -> JpegFrame:
@@ -223,12 +248,12 @@ def jpeg_frame(data: bytes) -> JpegFrame:
         data: the codestream.
 
     Returns:
-        Size, components, and the colour transform of the Adobe marker (None without one).
+        Size, components, the colour transform of the Adobe marker (None without one), whether a JFIF marker is there.
 
     Raises:
         DamagedFrameError: there is no frame header.
     """
-    position, adobe = 2, None
+    position, adobe, jfif = 2, None, False
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             break
@@ -240,11 +265,12 @@ def jpeg_frame(data: bytes) -> JpegFrame:
         body = data[position + 4 : position + 2 + length]
         if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             adobe = body[11]
+        jfif = jfif or (marker == 0xE0 and body[:4] == b"JFIF")
         if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
             if len(body) < 6:
                 break
             rows, cols, components = struct.unpack(">HHB", body[1:6])
-            return JpegFrame(rows, cols, components, marker in (0xC3, 0xC7, 0xCB, 0xCF), adobe)
+            return JpegFrame(rows, cols, components, marker in (0xC3, 0xC7, 0xCB, 0xCF), adobe, jfif)
         position += 2 + max(2, length)
     raise DamagedFrameError("the JPEG codestream has no frame header")
 

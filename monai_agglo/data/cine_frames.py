@@ -95,12 +95,16 @@ def pixel_format(header: DicomHeader, shown: object) -> tuple[PixelFormat, int]:
         raise fail(shown, "its PhotometricInterpretation is not one that a cine has")
     if samples != (3 if photometric in COLOUR else 1):
         raise fail(shown, f"{samples} samples per pixel do not fit {photometric}")
-    if allocated not in (8, 16, 32):
+    native = header.syntax in SYNTAXES and SYNTAXES[header.syntax].kind == "native"
+    if allocated not in (8, 16, 32) and not (allocated == 1 and samples == 1 and native and not header.big_endian):
         raise fail(shown, f"{allocated} bits per sample is not supported (8, 16 or 32 are)")
     if not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
         raise fail(shown, f"BitsStored {stored} and HighBit {high} do not fit BitsAllocated {allocated}")
     signed = integer("PixelRepresentation", 0) == 1 and photometric in MONOCHROME
     planar = integer("PlanarConfiguration", 0) == 1
+    whole = rows * cols * 3 * frames * allocated // 8
+    if native and photometric.endswith("_422") and header.length in (whole, whole + 1):
+        photometric = photometric.removesuffix("_422")  # it was decompressed, and its chrominances with it
     return PixelFormat(rows, cols, samples, allocated, stored, high, signed, planar, photometric), frames
 
 
@@ -126,10 +130,12 @@ class NativeFrames(FrameSource):
         self._check(count)
 
     def _check(self, count: int) -> None:
-        header, size = self._header, self._form.frame_bytes
+        header, form, size = self._header, self._form, self._form.frame_bytes
         if header.length is None:
             raise fail(self.shown, "the pixel data are encapsulated but the transfer syntax says uncompressed")
         declared, expected = header.length, size * count
+        if form.allocated == 1:  # frames of single bits follow each other without padding
+            expected = -(-form.rows * form.cols * count // 8)
         if header.deflated:
             packed = header.file_size - header.stream_start
             if expected > INFLATION_FREE_BYTES and expected > MAX_INFLATION * packed:
@@ -151,18 +157,37 @@ class NativeFrames(FrameSource):
         form = self._form
         with self._header.open() as file:
             for index in wanted:
+                if form.allocated == 1:
+                    yield self._grey(self._bits(file, index), index)
+                    continue
                 data = np.empty(form.frame_bytes, np.uint8)
                 self._read(file, index, data)
                 yield self._grey(arrange_native(data, form), index)
 
     def fill(self, wanted: Sequence[int], stack: np.ndarray) -> None:
-        if not self._grey.in_place:
+        if not self._grey.in_place or self._form.allocated == 1:
             super().fill(wanted, stack)
             return
         with self._header.open() as file:  # without a buffer in between
             for index, frame in zip(wanted, stack):
                 self._read(file, index, frame.reshape(-1).view(np.uint8))
                 self._grey(frame.view(self._form.word), index)
+
+    def _bits(self, file: Any, index: int) -> np.ndarray:
+        """One frame of single bits, the lowest of a byte first, as bytes."""
+        form = self._form
+        pixels = form.rows * form.cols
+        first, lead = divmod(index * pixels, 8)
+        data = bytearray(-(-(lead + pixels) // 8))
+        try:
+            file.seek(self._header.offset + first)
+            count = file.readinto(data)
+        except (OSError, zlib.error):
+            count = 0
+        if count < len(data):
+            raise fail(self.shown, f"the file is cut off in frame {index + 1} of {self.shape[2]}")
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+        return bits[lead : lead + pixels].reshape(form.rows, form.cols)
 
     def _read(self, file: Any, index: int, data: np.ndarray) -> None:
         """Read one frame's bytes into ``data``, in the byte order of this machine."""

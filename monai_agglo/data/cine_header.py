@@ -24,10 +24,8 @@ from pydicom.tag import Tag
 
 from .cine_bytes import BoundedFile, InflatingFile
 from .cine_errors import MAX_HEADER_BYTES, CineReadError, fail
+from .cine_start import DEFLATED, EXPLICIT_BIG, HEAD_BYTES, IMPLICIT_LITTLE, find_start, guess_syntax
 
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 
 _KEYWORDS = """
@@ -89,10 +87,9 @@ class DicomHeader:
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
-    """Whether a file has the DICOM preamble."""
+    """Whether a file is DICOM: by its preamble, or because it begins with a data set, as old exports do."""
     with open(path, "rb") as file:
-        file.seek(128)
-        return file.read(4) == b"DICM"
+        return find_start(file.read(HEAD_BYTES)) is not None
 
 
 def read_header(path: str | os.PathLike, shown: object | None = None, pixels: bool = True) -> DicomHeader:
@@ -144,17 +141,33 @@ def _parse(path: str, shown: object, pixels: bool) -> DicomHeader:
     size = os.path.getsize(path)
     with open(path, "rb") as raw:
         file: Any = BoundedFile(raw, size)
-        if size < 132 or file.read(132)[128:] != b"DICM":
+        start = find_start(file.read(HEAD_BYTES))
+        if start is None:
             raise fail(shown, "this is not a DICOM file (it has no DICM preamble)")
-        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >= 0x00030000)
-        syntax = str(meta.get("TransferSyntaxUID", "") or "")
-        if not syntax:
-            raise fail(shown, "the file does not name its transfer syntax")
+        file.seek(start)
+        syntax = "" if guess_syntax(_peek(file)) else _transfer_syntax(file)
         if syntax == DEFLATED:
             return _parse_deflated(path, shown, pixels, raw.tell(), size)
+        named, syntax = bool(syntax), syntax or guess_syntax(_peek(file)) or ""
+        if not syntax:
+            raise fail(shown, "the file does not name its transfer syntax")
         dataset = _read_tags(file, syntax)
         offset, length, vr = _pixel_element(file, syntax == EXPLICIT_BIG, shown, pixels)
+        if not named and offset >= 0 and length is None:
+            raise fail(shown, "its pixels are compressed, but the file does not name its transfer syntax")
     return DicomHeader(path, dataset, syntax, offset, length, vr, size)
+
+
+def _transfer_syntax(file: Any) -> str:
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >= 0x00030000)
+    return str(meta.get("TransferSyntaxUID", "") or "")
+
+
+def _peek(file: Any) -> bytes:
+    position = file.tell()
+    head = file.read(HEAD_BYTES)
+    file.seek(position)
+    return head
 
 
 def _parse_deflated(path: str, shown: object, pixels: bool, start: int, size: int) -> DicomHeader:

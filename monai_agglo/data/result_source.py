@@ -94,7 +94,7 @@ class ResultSource:
         wanted = [*_PATIENT, *_STUDY, *_IMAGE]
         with quiet_pydicom():
             try:
-                headers = [dcmread(file, stop_before_pixels=True, specific_tags=wanted) for file in files]
+                headers = [dcmread(file, force=True, stop_before_pixels=True, specific_tags=wanted) for file in files]
             except Exception as error:  # pydicom raises whatever a damaged header leads it to; it may quote a tag
                 raise fail(shown, f"the DICOM header is damaged ({type(error).__name__})") from None
             return cls._from(headers, keep_identity, frames, shown)
@@ -156,7 +156,7 @@ def _ordered(paths: Sequence[Path], shown: object) -> list[str]:
 
 def _lossy(header: Dataset, frames: int) -> None:
     """Say that the pixels lost information where only the transfer syntax tells it."""
-    syntax = header.file_meta.TransferSyntaxUID
+    syntax = header.file_meta.get("TransferSyntaxUID", "")
     if not (syntax in SYNTAXES and SYNTAXES[syntax].lossy) or "LossyImageCompressionMethod" in header:
         return
     coding = str(syntax).removeprefix("1.2.840.10008.1.2.4.").split(".")[0]

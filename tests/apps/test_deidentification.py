@@ -230,3 +230,17 @@ def test_bad_arguments(tmp_path, source, output, words, capsys):
     (tmp_path / "in" / "notes.txt").write_text("hello")
     assert cli.main(["deidentify", str(tmp_path / source), "--output", str(tmp_path / output)]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_file_without_preamble_and_meta_group(tmp_path):
+    source = write_cine(tmp_path / "doe.dcm")
+    data = source.read_bytes()
+    header = pydicom.dcmread(source, stop_before_pixels=True)
+    body = 132 + 12 + header.file_meta.FileMetaInformationGroupLength
+    before = open_cine(source).read()
+    source.write_bytes(data[body:])
+    report = deidentify(source, tmp_path / "out")
+    copy = report.done[0][1]
+    np.testing.assert_array_equal(open_cine(copy).read(), before)
+    assert b"Zaphodson" in source.read_bytes() and b"Zaphodson" not in copy.read_bytes()
+    assert ResultSource.read(source).header.StudyInstanceUID != header.StudyInstanceUID

@@ -136,10 +136,13 @@ def test_unsupported_syntaxes(tmp_path):
 
 
 def test_no_transfer_syntax_and_no_pixels(tmp_path):
-    path = write_cine(tmp_path / "x.dcm", FRAMES)
+    path = write_cine(tmp_path / "x.dcm", FRAMES, "jpeg")
     data = path.read_bytes()
-    path.write_bytes(data.replace(SYNTAX["explicit"].encode(), b"\0" * len(SYNTAX["explicit"]), 1))
-    refused(path, "transfer syntax")
+    path.write_bytes(data.replace(SYNTAX["jpeg"].encode(), b"\0" * len(SYNTAX["jpeg"]), 1))
+    refused(path, "compressed, but the file does not name its transfer syntax")
+    path.write_bytes(data[: data.index(struct.pack("<HH", 0x0008, 0x0016))])
+    refused(path, "transfer syntax|no pixel data")
+    data = write_cine(path, FRAMES).read_bytes()
     place = data.index(struct.pack("<HH", 0x7FE0, 0x0010))
     path.write_bytes(data[:place])
     refused(path, "no pixel data")
