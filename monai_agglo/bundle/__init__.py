@@ -3,6 +3,7 @@ from .dataset import ensure_dataset
 from .doctor import Check, doctor
 from .export_student import export_student
 from .locate import bundle_folders, find_bundle
+from .pack import pack
 from .prompts import with_prompts
 from .results import publish
 
@@ -14,6 +15,7 @@ __all__ = [
     "ensure_dataset",
     "export_student",
     "find_bundle",
+    "pack",
     "publish",
     "readable_cines",
     "with_prompts",

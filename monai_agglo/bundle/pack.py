@@ -1,0 +1,167 @@
+"""A bundle as one folder that needs no installation of ours: this package's code lies inside it.
+
+MONAI puts a bundle's folder on the path when it runs it, and so does MONAI Label, so ``monai_agglo`` is found there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from monai_agglo import __version__
+
+from .doctor import sha256
+from .locate import find_bundle
+
+__all__ = ["label_name", "pack", "source_hash"]
+
+RECORD = "packed.json"
+PACKAGE = "monai_agglo"
+LEFT_OUT = ("eval", "data", "mlruns*", "__pycache__", "*.pyc", "*.part", ".*", RECORD)
+"""What of a bundle's folder is somebody's run and not the bundle."""
+PROMPTS = {"box", "points"}
+
+
+def pack(
+    bundle: str | os.PathLike[str] = "vfss_seg",
+    output: str | os.PathLike[str] = "dist",
+    name: str | None = None,
+) -> Path:
+    """Copy a bundle, and this package into it.
+
+    The folder appears whole or not at all. An older one of the same name is replaced if it was packed by this function
+    and nothing in it was changed or added since: weights that were trained in it are never lost.
+
+    Args:
+        bundle: a bundle's folder or name, see :func:`find_bundle`.
+        output: folder that the packed bundle is put into; made when missing.
+        name: of the packed folder; :func:`label_name` when None.
+
+    Returns:
+        The packed folder.
+
+    Raises:
+        FileNotFoundError: when there is no such bundle, or it has no weights yet.
+        ValueError: when the name is no plain folder name, the bundle brings code that would hide other code, or the
+            folder exists and is not what was packed.
+    """
+    source = find_bundle(bundle).resolve()
+    name = label_name(source) if name is None else name
+    if not name or name != Path(name).name or name.startswith("."):
+        raise ValueError(f"{name!r} is no name for a folder")
+    if not any((source / "models" / f"model.{kind}").is_file() for kind in ("pt", "ts")):
+        raise FileNotFoundError(
+            f"{source} has no models/model.pt: train it, or get a teacher's with 'python -m monai_agglo weights'"
+        )
+    for hidden in ("scripts", "monai"):
+        if (source / hidden).is_dir():
+            raise ValueError(f"{source} holds a folder {hidden}, which other bundles' code would be mistaken for")
+    folder = Path(output).expanduser().absolute() / name
+    if folder.is_relative_to(source):
+        raise ValueError(f"{folder} lies in the bundle itself; give another --output")
+    _check_replaceable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    try:
+        shutil.copytree(source, work, ignore=shutil.ignore_patterns(*LEFT_OUT, PACKAGE))
+        _copy_package(work / PACKAGE)
+        record = {"bundle": source.name, "monai_agglo": __version__, "source_sha256": source_hash(work / PACKAGE)}
+        record["files"] = {path.relative_to(work).as_posix(): sha256(path) for path in _files(work)}
+        (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        _move(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def label_name(bundle: str | os.PathLike[str]) -> str:
+    """The folder name under which MONAI Label treats a bundle as what it is.
+
+    Label guesses a model's type from its folder's name, and its clients offer points only for some types.
+
+    Args:
+        bundle: a bundle's folder.
+
+    Returns:
+        ``litemedsam_deepgrow`` for ``litemedsam_teacher`` and for every other bundle that takes prompts; else the
+        folder's own name.
+    """
+    folder = Path(bundle).resolve()
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    image = metadata.get("network_data_format", {}).get("inputs", {}).get("image", {})
+    prompted = PROMPTS & set(image.get("channel_def", {}).values())
+    return f"{folder.name.removesuffix('_teacher')}_deepgrow" if prompted else folder.name
+
+
+def source_hash(package: str | os.PathLike[str] | None = None) -> str:
+    """SHA-256 over names and contents of a copy of this package.
+
+    Args:
+        package: the folder ``monai_agglo``; the one that is running when None.
+
+    Returns:
+        64 hexadecimal digits; equal for equal sources, wherever they lie.
+    """
+    folder = Path(__file__).resolve().parents[1] if package is None else Path(package)
+    digest = hashlib.sha256()
+    for path in _sources(folder):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _sources(folder: Path) -> list[Path]:
+    """Files of the package, without what Python wrote beside them and without the bundle that a wheel carries."""
+    skip = {"__pycache__", "bundles"}
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return sorted(path for path in found if not skip & set(path.relative_to(folder).parts[:-1]))
+
+
+def _copy_package(target: Path) -> None:
+    source = Path(__file__).resolve().parents[1]
+    for path in _sources(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Everything in a packed folder but its record and what Python writes when it runs."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if path != folder / RECORD)
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists() and not folder.is_symlink():
+        return
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        packed = dict(record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder} exists and was not packed by this command; give another --output") from None
+    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    other = sorted(name for name, path in there.items() if name not in packed or sha256(path) != packed[name])
+    if other:
+        raise ValueError(
+            f"{folder} has changed since it was packed ({other[0]} and {len(other) - 1} more files); move it away first"
+            if len(other) > 1
+            else f"{folder} has changed since it was packed ({other[0]}); move it away first"
+        )
+
+
+def _move(work: Path, folder: Path) -> None:
+    """Put the new folder in the place of the old one; between the two steps there is none, never half a one."""
+    old = work.with_suffix(".old")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(work, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
