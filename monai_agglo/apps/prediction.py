@@ -16,7 +16,7 @@ import numpy as np
 
 from monai_agglo.apps.dicom_results import DicomResults
 from monai_agglo.apps.outputs import SUMMARY, check_output, result_folder, write_json
-from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings
+from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings, known_facts, spacing_pair
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import Case, find_cases
 from monai_agglo.apps.view_check import FrameView, ViewCheck
@@ -27,7 +27,16 @@ from monai_agglo.data.exposed_field import blank_outside, find_field
 from monai_agglo.data.mask_store import MaskStore
 from monai_agglo.data.overlay import OverlayVideo
 
-__all__ = ["CaseResult", "PredictReport", "predict"]
+__all__ = [
+    "CaseResult",
+    "PredictJob",
+    "PredictReport",
+    "contact_sheet",
+    "failure_sentence",
+    "predict",
+    "segment_case",
+    "write_summary",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +82,17 @@ class PredictReport:
 
 
 @dataclass
-class _Job:
-    """What is the same for every cine of a run."""
+class PredictJob:
+    """What is the same for every cine of a run.
+
+    Args:
+        load: makes the segmenter, when the first cine needs it.
+        fps: frames per second that the user gave; None for those of the file.
+        spacing_mm: pixel spacing (row, column) that the user gave; None for that of the file.
+        options: of :func:`~monai_agglo.data.open_cine`.
+        progress: show a bar per cine.
+        dicom: which DICOM files to write.
+    """
 
     load: Callable[[], Segmenter]
     fps: float | None
@@ -86,6 +104,7 @@ class _Job:
     check: ViewCheck | None = None
 
     def ready(self) -> tuple[Segmenter, ViewCheck | None]:
+        """The segmenter and the bundle's view check, loaded once."""
         if self.segmenter is None:
             self.segmenter = self.load()
             self.check = ViewCheck.load(self.segmenter.folder)
@@ -152,23 +171,14 @@ def predict(
         raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
     dicom = DicomResults(dicom_seg, dicom_overlay, keep_identity)
     load = partial(Segmenter, bundle, device, size, batch)
-    job = _Job(load, fps, _pair(spacing_mm), {"any_modality": any_modality}, progress, dicom)
+    job = PredictJob(load, fps, spacing_pair(spacing_mm), {"any_modality": any_modality}, progress, dicom)
     if len(cases) == 1:
-        record = _segment_case(cases[0], lambda _: target, job, "segmenting")
+        record = segment_case(cases[0], lambda _: target, job, "segmenting")
         return PredictReport(target, [CaseResult(cases[0].shown, target, record=record)])
     return _segment_all(cases, target, job, overwrite)
 
 
-def _pair(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
-    if spacing is None:
-        return None
-    values = np.atleast_1d(np.asarray(spacing, float))
-    if values.size not in (1, 2) or not np.all(np.isfinite(values)) or values.min() <= 0:
-        raise ValueError(f"spacing must be one or two positive numbers of millimetres, not {spacing}")
-    return float(values[0]), float(values[-1])
-
-
-def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) -> PredictReport:
+def _segment_all(cases: list[Case], target: Path, job: PredictJob, overwrite: bool) -> PredictReport:
     """Segment several cines; whatever happens to one, the others go on."""
     used: set[str] = set()
     results = []
@@ -189,15 +199,28 @@ def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) ->
             return done[0]
 
         try:
-            record = _segment_case(case, place, job, f"{number}/{len(cases)}")
+            record = segment_case(case, place, job, f"{number}/{len(cases)}")
             result = CaseResult(case.shown, done[0], record=record)
         except Exception as error:
             logger.debug("case %d failed", number, exc_info=True)
-            result = CaseResult(case.shown, None, _sentence(error, case))
+            result = CaseResult(case.shown, None, failure_sentence(error, case))
         results.append(result)
         if job.progress:
             where = result.error if result.error else f"{result.shown} -> {result.folder and result.folder.name}"
             print(f"{number}/{len(cases)} {'FAILED' if result.error else 'ok'} {where}", flush=True)
+    write_summary(target, results, cases)
+    return PredictReport(target, results)
+
+
+def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[Case], **facts: Any) -> None:
+    """Write ``summary.json`` and ``index.html`` of a folder of results.
+
+    Args:
+        target: the folder.
+        results: what became of each cine.
+        cases: the cines, in the same order.
+        facts: further entries of the summary.
+    """
     summary = [
         {"pseudonym": result.record["source"]["pseudonym"], "folder": result.folder.name, "error": None}
         if result.folder
@@ -206,15 +229,19 @@ def _segment_all(cases: list[Case], target: Path, job: _Job, overwrite: bool) ->
         for case, result in zip(cases, results)
     ]
     target.mkdir(parents=True, exist_ok=True)
-    write_json(target / SUMMARY, {"kind": "monai_agglo.predict_batch", "cases": summary})
+    write_json(target / SUMMARY, {"kind": "monai_agglo.predict_batch", **facts, "cases": summary})
     from monai_agglo.apps.reporting.index_page import write_index  # the report stands on this module
 
     write_index(target)
-    return PredictReport(target, results)
 
 
-def _sentence(error: Exception, case: Case) -> str:
-    """One line that names the file once."""
+def failure_sentence(error: Exception, case: Case) -> str:
+    """Why a cine failed, in one line that names the file once.
+
+    Args:
+        error: what was raised.
+        case: the cine.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     known = isinstance(error, (ValueError, OSError))
     text = text if known else f"unexpected {type(error).__name__}: {text}"
@@ -229,8 +256,21 @@ def _nameless(result: CaseResult, case: Case) -> str:
     return text.lstrip(": ") or "failed"
 
 
-def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: str) -> dict[str, Any]:
-    """Segment one cine into the folder that ``place`` names; returns its record."""
+def segment_case(case: Case, place: Callable[[Cine], Path], job: PredictJob, label: str) -> dict[str, Any]:
+    """Segment one cine.
+
+    Args:
+        case: the cine.
+        place: names the folder of its results, checked; called when the cine could be opened.
+        job: what is the same for all.
+        label: of the progress bar.
+
+    Returns:
+        Its record.
+
+    Raises:
+        CineReadError: when it cannot be read.
+    """
     from tqdm import tqdm
 
     started = time.monotonic()
@@ -242,7 +282,7 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
     limits = segmenter.intensity_range(cine)
     window = limits if limits[1] > limits[0] else None
     rows, columns, total = cine.shape
-    meta = _meta(cine, job)
+    meta = known_facts(cine, job.fps, job.spacing_mm)
     times = meta["frame_times_ms"]
     views: list[FrameView] = []
     finder = RepeatFinder(bool(meta.get("lossy")))
@@ -267,7 +307,7 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
         meta.update(repeated_frames=repeated, effective_fps=effective_fps(times, repeated))
         record = cine_record(meta, cine.shape, store.areas, segmenter, check, views)
         record["warnings"] = cine_warnings(record, check) + [case.note] * bool(case.note)
-        _contact_sheet(work / "contact_sheet.png", cine, field, store, record, views, window, title)
+        contact_sheet(work / "contact_sheet.png", cine, field, store, record, views, window, title)
         store.write_nifti(work / "masks.nii.gz", meta["affine"], "monai-agglo masks: rows, columns, frames, structures")
         if reference is not None:
             record["dicom"] = job.dicom.write(work, reference, cine, store, segmenter, window, times)
@@ -276,18 +316,7 @@ def _segment_case(case: Case, place: Callable[[Cine], Path], job: _Job, label: s
     return record
 
 
-def _meta(cine: Cine, job: _Job) -> dict[str, Any]:
-    """The cine's metadata, with what the user knows better."""
-    meta = dict(cine.meta)
-    if job.fps is not None:
-        times = [1000 * i / job.fps for i in range(cine.shape[2])]
-        meta.update(frame_times_ms=times, time_source="given by the user", time_assumed=False)
-    if job.spacing_mm is not None:
-        meta.update(spacing_mm=job.spacing_mm, spacing_source="given by the user", spacing_known=True)
-    return meta
-
-
-def _contact_sheet(
+def contact_sheet(
     path: Path,
     cine: Cine,
     field: np.ndarray | None,
@@ -297,6 +326,18 @@ def _contact_sheet(
     window: tuple[float, float] | None,
     title: str,
 ) -> None:
+    """Write the contact sheet of a cine: twelve frames with their masks, what was read, and the warnings.
+
+    Args:
+        path: the PNG file.
+        cine: the cine, of which the frames are decoded again.
+        field: its exposed field, from :func:`~monai_agglo.data.exposed_field.find_field`.
+        store: its masks.
+        record: its record.
+        views: the view check's verdicts; empty without one.
+        window: grey levels shown as black and white.
+        title: heading.
+    """
     areas = store.areas
     names = [item["name"] for item in record["structures"]]
     picked = pick_frames(len(store), 12, areas[:, names.index("bolus")])

@@ -12,12 +12,44 @@ import numpy as np
 from monai_agglo import __version__
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.view_check import FrameView, ViewCheck, view_record
+from monai_agglo.data import Cine
 from monai_agglo.data.contact_sheet import DISCLAIMER
 
-__all__ = ["cine_lines", "cine_record", "cine_warnings"]
+__all__ = ["cine_lines", "cine_record", "cine_warnings", "known_facts", "spacing_pair"]
 
 KIND, VERSION = "monai_agglo.predict", 1
 SOURCE_KEYS = ("source_format", "modality", "photometric", "bits_stored", "lossy", "mask_subtraction", "view")
+
+
+def spacing_pair(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
+    """One or two millimetres as (row, column).
+
+    Raises:
+        ValueError: when they are not positive numbers.
+    """
+    if spacing is None:
+        return None
+    values = np.atleast_1d(np.asarray(spacing, float))
+    if values.size not in (1, 2) or not np.all(np.isfinite(values)) or values.min() <= 0:
+        raise ValueError(f"spacing must be one or two positive numbers of millimetres, not {spacing}")
+    return float(values[0]), float(values[-1])
+
+
+def known_facts(cine: Cine, fps: float | None, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:
+    """The cine's metadata, with what the user knows better.
+
+    Args:
+        cine: the cine.
+        fps: frames per second, None for the times of the file.
+        spacing_mm: pixel spacing (row, column), None for that of the file.
+    """
+    meta = dict(cine.meta)
+    if fps is not None:
+        times = [1000 * i / fps for i in range(cine.shape[2])]
+        meta.update(frame_times_ms=times, time_source="given by the user", time_assumed=False)
+    if spacing_mm is not None:
+        meta.update(spacing_mm=spacing_mm, spacing_source="given by the user", spacing_known=True)
+    return meta
 
 
 def cine_record(
