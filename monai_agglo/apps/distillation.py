@@ -286,6 +286,7 @@ def describe_run(
         sheets.append(
             {
                 "name": teacher.spec.name,
+                "class": f"{type(teacher).__module__}:{type(teacher).__qualname__}",
                 "title": teacher.spec.title,
                 "licence": teacher.spec.licence,
                 "commercial": teacher.spec.commercial,

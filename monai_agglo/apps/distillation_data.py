@@ -52,7 +52,7 @@ class DistillationData:
 
     Args:
         dataset_dir: a folder or file, or several. The default one is filled with phantoms.
-        phantom_dir: the default folder.
+        phantom_dir: the default folder; None where there is none.
         patients: phantom patients.
         frames: frames per phantom study.
         seed: of the phantom.
@@ -69,7 +69,7 @@ class DistillationData:
     def __init__(
         self,
         dataset_dir: str | os.PathLike | Sequence[str | os.PathLike],
-        phantom_dir: str | os.PathLike,
+        phantom_dir: str | os.PathLike | None = None,
         patients: int = 12,
         frames: int = 8,
         seed: int = 1,
@@ -84,8 +84,9 @@ class DistillationData:
         self.folders = [Path(folder) for folder in folders]  # type: ignore[arg-type]
         if not self.folders:
             raise ValueError("there is no folder of images: name one with --dataset_dir")
-        self.synthetic = len(self.folders) == 1 and self.folders[0].absolute() == Path(phantom_dir).absolute()
-        if self.synthetic:
+        phantom = None if phantom_dir is None else Path(phantom_dir).absolute()
+        self.synthetic = [folder.absolute() for folder in self.folders] == [phantom]
+        if self.synthetic and phantom_dir is not None:
             options = {"patients": patients, "frames": frames, "seed": seed, "splits": (0.6, 0.2, 0.2)}
             ensure_dataset(phantom_dir, phantom_dir, **{**options, **(phantom_options or {})})
         if not 0 < held_out < 1:

@@ -1,6 +1,6 @@
 from .agglomeration_trainer import AgglomerationTrainer
 from .distillation_batch import DistillationBatch, TargetReader
-from .learner import Learner, check_strides
+from .learner import Learner, check_strides, make_loss
 from .retention_evaluator import RetentionEvaluator
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "RetentionEvaluator",
     "TargetReader",
     "check_strides",
+    "make_loss",
 ]

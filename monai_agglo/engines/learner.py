@@ -17,7 +17,7 @@ from monai_agglo.networks import StudentEncoder, StudentWithHeads, parameter_gro
 
 from .distillation_batch import DistillationBatch
 
-__all__ = ["Learner", "check_strides"]
+__all__ = ["Learner", "check_strides", "make_loss"]
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +99,7 @@ class Learner:
         self.max_norm = float(max_norm)
         self.steps = 0
         self._losses: list[torch.Tensor] = []
-        options = dict(balancer_options or {})
-        if balancer == "image_attention":  # it reads pooled features, whose widths are known here
-            options.setdefault("student_channels", student.out_channels)
-            options.setdefault("teacher_channels", [shape[0] for shape in teachers.values()])
-        loss = AgglomerationLoss(tuple(teachers), feature_loss, balancer, options)
+        loss = make_loss(student, teachers, feature_loss, balancer, balancer_options)
         network = StudentWithHeads(student, teachers, projector, hidden, project_at)
         self.objective = _Objective(network, loss).to(device)
         self.average = WeightAverage(self.network, average_decay)
@@ -246,6 +242,35 @@ def _statistics_at_rest(module: nn.Module) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, momenta):
             layer.momentum = momentum
+
+
+def make_loss(
+    student: StudentEncoder,
+    teachers: Mapping[str, tuple[int, int, int]],
+    feature_loss: FeatureLoss | None = None,
+    balancer: str = "equal",
+    balancer_options: Mapping[str, Any] | None = None,
+) -> AgglomerationLoss:
+    """The loss of a student and its teachers, with what a balancer has to know of both.
+
+    Args:
+        student: the encoder.
+        teachers: stored shape (k, rows, columns) of each teacher's maps, by name.
+        feature_loss: per token; the default one when None.
+        balancer: name in the registry.
+        balancer_options: its options.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: see :class:`~monai_agglo.losses.AgglomerationLoss`.
+    """
+    options = dict(balancer_options or {})
+    if balancer == "image_attention":  # it reads pooled features, whose widths are known here
+        options.setdefault("student_channels", student.out_channels)
+        options.setdefault("teacher_channels", [shape[0] for shape in teachers.values()])
+    return AgglomerationLoss(tuple(teachers), feature_loss, balancer, options)
 
 
 def check_strides(student: StudentEncoder, size: int, teachers: Mapping[str, tuple[int, int, int]]) -> None:

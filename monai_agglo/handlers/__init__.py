@@ -1,6 +1,7 @@
 from .clip_gradients import ClipGradients
 from .evaluation_report import EvaluationReport, command_line
 from .feature_cache_builder import FeatureCacheBuilder
+from .feature_term import FeatureTerm
 from .learners import LearnerAverages, LearnersLoader, RetentionReport, SaveStudents
 from .provenance import git_revision, provenance, run_name
 from .resumable_checkpoint import BestWeights, ResumableCheckpoint, save_atomically
@@ -21,6 +22,7 @@ __all__ = [
     "EncoderLoader",
     "EvaluationReport",
     "FeatureCacheBuilder",
+    "FeatureTerm",
     "IterationScalars",
     "LearnerAverages",
     "LearnersLoader",

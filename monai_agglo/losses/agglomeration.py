@@ -21,7 +21,8 @@ class TargetSpace(nn.Module):
     Args:
         kind: of :class:`TargetNormalizer`: ``identity``, ``standardise`` or ``phi_s``; ``running`` is ``standardise``
             with statistics that are learnt from the batches while training.
-        statistics: count, mean and covariance of each teacher's stored features, by name.
+        statistics: count, mean and covariance of each teacher's stored features, by name; or their number of channels,
+            for a space whose statistics come with a ``state_dict``.
 
     Raises:
         ValueError: for an unknown kind.
@@ -30,14 +31,7 @@ class TargetSpace(nn.Module):
     def __init__(self, kind: str, statistics: Mapping[str, Any]) -> None:
         super().__init__()
         self.kind = kind
-        self.normalizers = nn.ModuleDict(
-            {
-                name: TargetNormalizer("standardise", len(found.mean), running=True)
-                if kind == "running"
-                else TargetNormalizer.from_statistics(kind, found)
-                for name, found in statistics.items()
-            }
-        )
+        self.normalizers = nn.ModuleDict({name: _normalizer(kind, found) for name, found in statistics.items()})
 
     @torch.no_grad()
     def forward(
@@ -58,6 +52,13 @@ class TargetSpace(nn.Module):
     def inverse(self, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Back to the stored view; see :meth:`forward`."""
         return {name: self.normalizers[name].inverse(value) for name, value in features.items()}
+
+
+def _normalizer(kind: str, found: Any) -> TargetNormalizer:
+    channels = found if isinstance(found, int) else len(found.mean)
+    if kind == "running":
+        return TargetNormalizer("standardise", channels, running=True)
+    return TargetNormalizer(kind, channels) if found is channels else TargetNormalizer.from_statistics(kind, found)
 
 
 class AgglomerationResult(NamedTuple):
