@@ -264,6 +264,20 @@ def calibrate_view(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def pack(parser: argparse.ArgumentParser) -> Run:
+    """Copy a bundle with this package's code inside: the folder alone runs, in MONAI and in MONAI Label."""
+    parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
+    parser.add_argument("--output", default="dist", help="folder to put it into; made when missing (default: dist)")
+    parser.add_argument("--name", help="of the packed folder (default: one from which MONAI Label guesses the type)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import bundle
+
+        print(bundle.pack(args.bundle, args.output, args.name))
+
+    return run
+
+
 def structures(parser: argparse.ArgumentParser) -> Run:
     """List the structures: id, name, code, colour and priority."""
 
@@ -292,6 +306,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
         weights,
         results,
         calibrate_view,
+        pack,
         structures,
         serve,
         fetch,
