@@ -23,11 +23,11 @@ from monai_agglo.networks.teachers import Teacher, create_teacher
 
 from .feature_cache import FeatureCache
 from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import get_frame, index_frames
+from .feature_cache_frames import index_frames
 from .feature_cache_store import read_json
 from .feature_cache_teacher import VERSION, TeacherStore, check_version, write_json
 from .feature_cache_view import COMPACT, PRECISIONS, FeatureCodec, FeatureView
-from .feature_cache_work import Progress, encode_pooled, fill_blocks, open_blocks
+from .feature_cache_work import Progress, RecentFrames, encode_pooled, fill_blocks, open_blocks
 
 __all__ = ["build_feature_cache"]
 
@@ -107,13 +107,15 @@ def build_feature_cache(
         device or (f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu")
     )
     size = batch_size or (16 if place.type == "cuda" else 1)
-    for store, teacher in zip(stores, live):
-        _calibrate(store, teacher.to(place), frames, where, calibration_frames, show)
+    known = [
+        _calibrate(store, teacher.to(place), RecentFrames(frames, where), where, calibration_frames, show)
+        for store, teacher in zip(stores, live)
+    ]
     bar = Progress(stores, where, show)
     if processes > 1:
         _spawn(folder, frames, live, names, stores, where, size, place, processes, bar)
     else:
-        fill_blocks(list(zip(stores, live)), frames, where, size, (rank, world), bar)
+        fill_blocks(list(zip(stores, live)), frames, where, size, (rank, world), bar, known)
     bar.close()
     for store in stores:
         store.finish(store.codec())
@@ -151,22 +153,29 @@ def _announce(
 
 
 def _calibrate(
-    store: TeacherStore, teacher: Teacher, frames: Sequence[Any], where: dict[str, int], count: int, show: bool
-) -> None:
-    """Find means and principal components, unless another process has."""
+    store: TeacherStore, teacher: Teacher, source: RecentFrames, where: dict[str, int], count: int, show: bool
+) -> dict[str, torch.Tensor]:
+    """Find means and principal components, unless another process has.
+
+    Returns:
+        The pooled maps that were made for it, by frame: they need not be made again.
+    """
+    known: dict[str, torch.Tensor] = {}
     with store.lock():
         if store.calibrated():
-            return
+            return known
         hashes = [frame for block in store.blocks for frame in block.frames if frame in where]
         chosen = np.unique(np.linspace(0, len(hashes) - 1, min(count, len(hashes))).round().astype(int))
 
         def maps() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             for number in tqdm(chosen, desc=f"calibrating {store.name}", unit="frame", disable=not show, delay=2):
-                frame = get_frame(frames, where[hashes[number]])
-                yield encode_pooled(store, teacher, frame[None])[0], store.mask(hashes[number])
+                pooled = encode_pooled(store, teacher, source[hashes[number]][None])[0]
+                known[hashes[number]] = pooled
+                yield pooled, store.mask(hashes[number])
 
         components = store.view.components(teacher.spec)
         store.write_codec(FeatureCodec.fit(maps(), components, store.precision))
+    return known
 
 
 def _spawn(folder, frames, teachers, names, stores, where, batch_size, device, processes, bar) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from .feature_cache_store import Block, Record
 from .feature_cache_teacher import TeacherStore
 from .feature_cache_view import FeatureCodec, stored_mask
 
-__all__ = ["Progress", "encode_pooled", "fill_blocks", "open_blocks"]
+__all__ = ["Progress", "RecentFrames", "encode_pooled", "fill_blocks", "open_blocks"]
 
 
 def open_blocks(store: TeacherStore, where: dict[str, int]) -> list[tuple[int, Block]]:
@@ -47,24 +47,28 @@ def fill_blocks(
     batch_size: int,
     share: tuple[int, int],
     bar: Callable[[], None],
+    known: Sequence[Mapping[str, torch.Tensor]] | None = None,
 ) -> None:
-    """Fill blocks until none is left, waiting for those that others are filling."""
+    """Fill blocks until none is left, waiting for those that others are filling.
+
+    ``known`` holds for each pair the pooled maps (C, h, w) of frames that the teacher has seen in this process.
+    """
     jobs = sorted(
         ((number, place) for place, (store, _) in enumerate(pairs) for number, _ in open_blocks(store, where)),
     )
     first = len(jobs) * share[0] // share[1]
     jobs = jobs[first:] + jobs[:first]
-    source = _Recent(frames, where)
+    source = RecentFrames(frames, where)
     while jobs:
         left = []
         for number, place in jobs:
             store, teacher = pairs[place]
-            block = store.blocks[number]
+            block, seen = store.blocks[number], known[place] if known else {}
             lock = store.block_lock(number)
             try:
                 with lock.acquire(timeout=0):
                     if not block.complete():
-                        _fill(store, teacher, number, block, source, batch_size, bar)
+                        _fill(store, teacher, number, block, source, batch_size, bar, seen)
             except Timeout:
                 left.append((number, place))
             bar()
@@ -78,19 +82,24 @@ def _fill(
     teacher: Teacher,
     number: int,
     block: Block,
-    source: _Recent,
+    source: RecentFrames,
     batch_size: int,
     bar: Callable[[], None],
+    known: Mapping[str, torch.Tensor],
 ) -> None:
     """Write the records of a block that are not there yet, count its cells, and give it its final name."""
     codec = store.codec()
-    codec_there = codec.to(next(teacher.parameters()).device)
+    device = next(teacher.parameters()).device
+    codec_there = codec.to(device)
     todo = np.flatnonzero(~block.prepare()).tolist()
     while todo:
-        size = store.sizes[block.frames[todo[0]]]
-        batch = [index for index in todo if store.sizes[block.frames[index]] == size][:batch_size]
-        stack = torch.stack([source[block.frames[index]] for index in batch])
-        for index, record in zip(batch, _encode(store, teacher, codec_there, stack, size)):
+        alike = store.sizes[block.frames[todo[0]]], block.frames[todo[0]] in known
+        batch = [i for i in todo if (store.sizes[block.frames[i]], block.frames[i] in known) == alike][:batch_size]
+        if alike[1]:
+            pooled = torch.stack([known[block.frames[index]] for index in batch]).to(device)
+        else:
+            pooled = encode_pooled(store, teacher, torch.stack([source[block.frames[index]] for index in batch]))
+        for index, record in zip(batch, _records(store, codec_there, pooled, alike[0])):
             block.write(index, record)
         todo = [index for index in todo if index not in batch]
         bar()
@@ -98,17 +107,14 @@ def _fill(
     block.finish()
 
 
-def _encode(
-    store: TeacherStore, teacher: Teacher, codec: FeatureCodec, batch: torch.Tensor, size: tuple[int, int]
-) -> Iterator[Record]:
+def _records(store: TeacherStore, codec: FeatureCodec, pooled: torch.Tensor, size: tuple[int, int]) -> Iterator[Record]:
     """Records of a batch of frames of one size, each with how well it says what the teacher said."""
-    pooled = encode_pooled(store, teacher, batch)
     stored = codec.project(pooled)
     codes, scale = codec.pack(stored)
     back = codec.unpack(codes, scale)
     mask = stored_mask(size, store.shape[1], store.identity["teacher"])[1].to(pooled.device)
     inside = (mask >= 0.5).float()
-    for number in range(len(batch)):
+    for number in range(len(pooled)):
         cosine = cosines(back[number], stored[number], mask)
         energy = kept = torch.ones((), device=pooled.device)
         if codec.origin is not None:
@@ -121,7 +127,7 @@ def _encode(
         )
 
 
-class _Recent:
+class RecentFrames:
     """Frames by hash; the last ones are kept, as one teacher after the other asks for the same block."""
 
     def __init__(self, frames: Sequence[Any], where: dict[str, int], room: int = 128) -> None:

@@ -14,29 +14,39 @@ from monai.utils import convert_to_tensor
 
 from .cine_masks import UNLABELLED, pack_masks, unpack_masks
 
-__all__ = ["FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined", "exposed_range"]
+__all__ = ["FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined", "exposed_range", "resize_plane"]
 
 logger = logging.getLogger(__name__)
 
 
+def resize_plane(plane: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray:
+    """Resize one plane; binary masks keep smooth edges: linear, then one half decides.
+
+    Args:
+        plane: (H, W).
+        rows: of the result.
+        cols: of the result.
+        binary: a mask of 0 and 1 (a plane of one value throughout keeps it); an image otherwise.
+
+    Returns:
+        (rows, cols): of the mask's dtype, or float32.
+    """
+    method = cv2.INTER_AREA if rows < plane.shape[0] or cols < plane.shape[1] else cv2.INTER_LINEAR
+    if not binary:
+        return cv2.resize(plane.astype(np.float32, copy=False), (cols, rows), interpolation=method)
+    low, high = plane.min(), plane.max()
+    if low == high:
+        return np.full((rows, cols), low, plane.dtype)
+    scaled = cv2.resize((plane == 1).astype(np.float32), (cols, rows), interpolation=method)
+    return (scaled > 0.5).astype(plane.dtype)
+
+
 def _resize(array: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray:
-    """Resize (C, H, W, T) in the plane; binary masks keep smooth edges: linear, then one half decides."""
+    """Resize (C, H, W, T) in the plane."""
     out = np.empty((array.shape[0], rows, cols, array.shape[3]), array.dtype)
-    smaller = rows < array.shape[1] or cols < array.shape[2]
-    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     for c in range(array.shape[0]):
         for t in range(array.shape[3]):
-            plane = np.ascontiguousarray(array[c, :, :, t])
-            if binary:
-                low, high = plane.min(), plane.max()
-                if low == high:
-                    out[c, :, :, t] = low
-                else:
-                    out[c, :, :, t] = (
-                        cv2.resize((plane == 1).astype(np.float32), (cols, rows), interpolation=method) > 0.5
-                    )
-            else:
-                out[c, :, :, t] = cv2.resize(plane.astype(np.float32, copy=False), (cols, rows), interpolation=method)
+            out[c, :, :, t] = resize_plane(np.ascontiguousarray(array[c, :, :, t]), rows, cols, binary)
     return out
 
 
@@ -60,6 +70,13 @@ class FitFramesd(MapTransform, InvertibleTransform):
         if size is not None and size < 16:
             raise ValueError(f"frames must be at least 16 pixels, not {size}")
         self.size = size
+
+    def fitted(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns that frames of a given height and width get."""
+        if self.size is None:
+            return height, width
+        scale = self.size / max(height, width)
+        return max(16, round(height * scale)), max(16, round(width * scale))
 
     def _to(self, tensor: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
         if tuple(tensor.shape[1:3]) == (rows, cols):
@@ -91,11 +108,7 @@ class FitFramesd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(d):
             tensor = convert_to_tensor(d[key], track_meta=True)
             height, width = int(tensor.shape[1]), int(tensor.shape[2])
-            if self.size is None:
-                rows, cols = height, width
-            else:
-                scale = self.size / max(height, width)
-                rows, cols = max(16, round(height * scale)), max(16, round(width * scale))
+            rows, cols = self.fitted(height, width)
             out = self._to(tensor, rows, cols)
             self.push_transform(out, orig_size=(height, width), extra_info={"affine": tensor.affine.tolist()})
             d[key] = out

@@ -14,6 +14,8 @@ from torch import nn
 
 from monai_agglo.networks.teachers import Layout, Teacher, TeacherSpec
 
+CALIBRATION = 2
+"""Frames that the builds of these tests calibrate with: the first and the last."""
 COMMON = {
     "architecture": "one convolution",
     "parameters": 0,
@@ -85,4 +87,5 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     frames = make_frames(int(sys.argv[2]) if len(sys.argv) > 2 else 12)
-    build_feature_cache(frames, [Wide(random_weights=True)], sys.argv[1], frames_per_block=4, progress=False)
+    options = {"frames_per_block": 4, "calibration_frames": CALIBRATION, "progress": False}
+    build_feature_cache(frames, [Wide(random_weights=True)], sys.argv[1], **options)
