@@ -79,13 +79,16 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--dicom-seg", action="store_true", help="also write the masks as a DICOM Segmentation")
     parser.add_argument("--dicom-overlay", action="store_true", help="also write the overlay as a DICOM cine")
     parser.add_argument("--keep-identity", action="store_true", help="DICOM results keep the patient and study")
+    parser.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
+    parser.add_argument("--runtime", default="auto", help="torch, onnxruntime, openvino or auto, the fastest here")
+    parser.add_argument("--precision", default="fp32", help="fp32, int8 or auto (default: fp32)")
 
     def run(args: argparse.Namespace) -> int:
         from monai_agglo import apps
 
         names = (
             "source", "output", "bundle", "device", "size", "fps", "spacing_mm", "any_modality", "overwrite",
-            "dicom_seg", "dicom_overlay", "keep_identity",
+            "dicom_seg", "dicom_overlay", "keep_identity", "overlay", "runtime", "precision",
         )  # fmt: skip
         report = apps.predict(**{name: getattr(args, name) for name in names}, progress=True)
         print(report)

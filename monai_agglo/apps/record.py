@@ -112,7 +112,13 @@ def cine_record(
         ],
         "area_px": {s.name: [int(a) for a in areas[:, i]] for i, s in enumerate(segmenter.structures)},
         "view": None if check is None else view_record(check, views),
-        "model": {**segmenter.identity(), "threshold": segmenter.threshold, "device": segmenter.device.type},
+        "model": {
+            **segmenter.identity(),
+            "threshold": segmenter.threshold,
+            "device": segmenter.device.type,
+            "runtime": segmenter.runtime.name,
+            "precision": segmenter.runtime.precision,
+        },
         "software": {
             "monai_agglo": __version__,
             **{name: distributions.version(name) for name in ("monai", "torch", "numpy")},

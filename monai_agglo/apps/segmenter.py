@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.transforms import EnsureChannelFirstd, EnsureTyped, LoadImaged
 
 from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.config_check import load_parser
 from monai_agglo.bundle.doctor import sha256
 from monai_agglo.data import Cine, PseudonymizeMetad
-from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed_range
+from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed_range, resize_plane
 from monai_agglo.inferers import CineInferer
-from monai_agglo.swallow import TARGETS, keep_main_parts
+from monai_agglo.inferers.coarse_masks import cut_masks, glimpses
+from monai_agglo.inferers.runtimes import FrameRuntime, TorchRuntime, make_runtime
+from monai_agglo.swallow import TARGETS
 
 __all__ = ["BundleError", "SegmentedFrame", "Segmenter"]
 
@@ -63,8 +66,13 @@ class Segmenter:
         device: torch device; the first GPU when there is one, else the CPU, when None.
         size: longer side of the frames as the network sees them; the bundle's own when None.
         batch: frames per call of the network; the bundle's own when None.
+        runtime: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: on the CPU the fastest that is installed.
+        precision: ``fp32`` (on a GPU the bundle's own), ``int8``, or ``auto``: int8 where the processor is made for it.
+        say: told of work that takes a few seconds, once for new weights.
 
     Raises:
+        ImportError: when the runtime that was asked for is not installed.
+        ValueError: when device, runtime and precision do not go together.
         BundleError: when weights and network do not belong together, or the preprocessing cannot be streamed.
         FileNotFoundError: when there is no such bundle or it has no weights.
     """
@@ -75,6 +83,9 @@ class Segmenter:
         device: str | torch.device | None = None,
         size: int | None = None,
         batch: int | None = None,
+        runtime: str = "auto",
+        precision: str = "fp32",
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.folder = find_bundle(bundle or "vfss_seg")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -87,13 +98,30 @@ class Segmenter:
         self._inferer = self._make_inferer(parser, batch)
         self.batch = self._inferer.window
         self.weights = self.folder / "models" / "model.pt"
-        self.network = self._network(parser)
+        self._loaded = self._network(parser)
+        options = (runtime, precision, self._inferer.dtype, self._calibration, say)
+        self.runtime: FrameRuntime = make_runtime(self._loaded, self.device, *options)
         self.metadata = json.loads((self.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
 
     @property
     def size(self) -> int:
         """Longer side of the frames as the network sees them; 512 where the bundle takes them as they come."""
         return next((step.size for step in self._steps if isinstance(step, FitFramesd) and step.size), 512)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network. Another one that is set in its place is run by PyTorch."""
+        return self._loaded
+
+    @network.setter
+    def network(self, network: torch.nn.Module) -> None:
+        self._loaded = network
+        self.runtime = TorchRuntime(network, self._inferer.dtype)
+
+    @property
+    def ahead(self) -> int:
+        """Frames that :meth:`run` holds at most before it hands out the first of them."""
+        return (self.runtime.workers + 2) * (self.batch + 2 * self.context)
 
     @property
     def context(self) -> int:
@@ -140,8 +168,8 @@ class Segmenter:
                 raise ValueError(f"batch must be at least 1, not {batch}")
             inferer.window = batch
         self.threshold = 0.5 if inferer.threshold is None else float(inferer.threshold)
-        # The probabilities are wanted too, so the cut is made here; windows are cut here, with their context.
-        inferer.threshold, inferer.progress = None, False
+        # A logit above this is a probability above the threshold.
+        self._cut = float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
         return inferer
 
     def _network(self, parser: Any) -> torch.nn.Module:
@@ -170,6 +198,12 @@ class Segmenter:
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {self.device} cannot be used here ({type(error).__name__}); try cpu") from None
 
+    def _calibration(self) -> list[np.ndarray]:
+        """Frames of phantoms as the network sees them, to set the ranges of an int8 network."""
+        from .calibration import phantom_frames
+
+        return [self._batch([frame], self.intensity_range([frame]))[0][0, 0] for frame in phantom_frames()]
+
     def intensity_range(self, cine: Cine | Iterable[np.ndarray]) -> tuple[float, float]:
         """The grey levels that become 0 and 1: the bundle's own scaling, from a sample of the frames.
 
@@ -196,11 +230,13 @@ class Segmenter:
         return 0.0, 1.0
 
     def _prepare(self, frame: np.ndarray, stop: int) -> np.ndarray:
-        """One frame (H, W) through the steps before ``stop``: (1, h, w) float32."""
-        data = {"image": torch.from_numpy(np.ascontiguousarray(frame, np.float32))[None, ..., None]}
+        """One frame (H, W) through the resizing steps before ``stop``: (1, h, w) float32."""
+        plane = np.ascontiguousarray(frame, np.float32)
         for step in self._steps[:stop]:
-            data = step(data)
-        return np.asarray(data["image"])[..., 0]
+            if isinstance(step, FitFramesd):
+                rows, columns = step.fitted(*plane.shape)
+                plane = plane if plane.shape == (rows, columns) else resize_plane(plane, rows, columns, False)
+        return plane[None]
 
     def run(self, cine: Cine, limits: tuple[float, float]) -> Iterator[SegmentedFrame]:
         """Segment every frame of a cine, in order: the offline loop over :meth:`segment_window`.
@@ -210,11 +246,27 @@ class Segmenter:
             limits: from :meth:`intensity_range`.
 
         Yields:
-            One result per frame. At most a few windows of frames are held.
+            One result per frame. Windows are read, segmented and handed over at the same time, by as many threads as
+            the runtime has use for; at most :attr:`ahead` frames are held, however long the cine is.
 
         Raises:
             CineReadError: when a frame is damaged.
         """
+        workers = self.runtime.workers
+        waiting: deque[Future[list[SegmentedFrame]]] = deque()
+        with ThreadPoolExecutor(workers, "segment") as pool:
+            try:
+                for frames, lead, start, count in self._windows(cine):
+                    waiting.append(pool.submit(self.segment_window, frames, limits, lead, start, count))
+                    if len(waiting) > workers:  # one is ready to start when another ends
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _windows(self, cine: Cine) -> Iterator[tuple[list[np.ndarray], int, int, int]]:
+        """Frames of each window with their context, how many of them come before it, its start and its length."""
         context, total = self.context, cine.shape[2]
         held: list[np.ndarray] = []
         first, start = 0, 0  # index of held[0], and of the next frame to segment
@@ -224,11 +276,10 @@ class Segmenter:
             while first + len(held) < min(stop + context, total):
                 held.append(next(frames))
             lead = min(context, start - first)
-            yield from self.segment_window(held[start - lead - first :], limits, lead, start, stop - start)
+            yield held[start - lead - first :], lead, start, stop - start
             drop = max(0, stop - context - first)
             held, first, start = held[drop:], first + drop, stop
 
-    @torch.inference_mode()
     def segment_window(
         self,
         frames: Sequence[np.ndarray],
@@ -264,30 +315,37 @@ class Segmenter:
         if len({frame.shape for frame in frames}) > 1:
             raise ValueError(f"the frames of a cine must have one size, not {sorted({f.shape for f in frames})}")
         wanted = frames[lead : lead + count]
-        window = np.stack(frames, axis=-1)
-        data: dict[str, Any] = {"image": MetaTensor(np.ascontiguousarray(window, np.float32)[None])}
-        for step in self._steps:
-            if isinstance(step, ScaleCineIntensityd):
-                data["image"] = step.scale(data["image"], *limits)
-            else:
-                data = step(data)
-        image = data["image"]
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        logits = self._inferer(plain[None].to(self.device), self.network)[0, ..., lead : lead + count]
-        if len(logits) != len(self.structures):
+        batch, sizes = self._batch(frames, limits)
+        coarse = self.runtime.run(batch)
+        coarse = replace(coarse, values=coarse.values[lead : lead + count])
+        shape, channels = batch.shape[2:], coarse.values.shape[1] // coarse.fold**2
+        if channels != len(self.structures):
             raise BundleError(
-                f"{self.folder.name}: the network gives {len(logits)} channels, the table has {len(self.structures)}"
+                f"{self.folder.name}: the network gives {channels} channels, the table has {len(self.structures)}"
             )
-        pool = max(1, -(-max(logits.shape[1:3]) // GLIMPSE))
-        glimpse = torch.nn.functional.avg_pool2d(logits.float().sigmoid().permute(3, 0, 1, 2), pool, ceil_mode=True)
-        glimpse = glimpse.cpu().numpy()
-        cut = float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
-        cut_out = (logits > cut).to(torch.uint8).cpu()
-        if self._inferer.main_parts:
-            keep_main_parts(cut_out.numpy(), self._inferer.main_parts, self.structures)
-        masks = MetaTensor(cut_out, applied_operations=getattr(image, "applied_operations", []))
-        for step in reversed(self._steps):
+        small = glimpses(coarse, channels, shape, GLIMPSE)
+        options = (coarse.fold, coarse.scale, shape, self._cut, self._inferer.main_parts, self.structures)
+        results = []
+        for i, (frame, values) in enumerate(zip(wanted, coarse.values)):
+            masks = cut_masks(values, *options)
+            for rows, columns in reversed(sizes):
+                if masks.shape[1:] != (rows, columns):
+                    masks = np.stack([resize_plane(mask, rows, columns, True) for mask in masks])
+            results.append(SegmentedFrame(start + i, frame, masks.view(bool), small[i]))
+        return results
+
+    def _batch(
+        self, frames: Sequence[np.ndarray], limits: tuple[float, float]
+    ) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """Frames as the network takes them, (N, 1, h, w) float32, and their sizes before each resizing."""
+        planes = [np.ascontiguousarray(frame, np.float32) for frame in frames]
+        sizes: list[tuple[int, int]] = []
+        for step in self._steps:
             if isinstance(step, FitFramesd):
-                masks = step.inverse({step.keys[0]: masks})[step.keys[0]]
-        found = masks.as_tensor().numpy()
-        return [SegmentedFrame(start + i, frame, found[..., i] != 0, glimpse[i]) for i, frame in enumerate(wanted)]
+                sizes.append(planes[0].shape)  # type: ignore[arg-type]
+                rows, columns = step.fitted(*planes[0].shape)
+                if (rows, columns) != planes[0].shape:
+                    planes = [resize_plane(plane, rows, columns, False) for plane in planes]
+            else:
+                planes = [step.scale(torch.from_numpy(plane), *limits).numpy() for plane in planes]
+        return np.stack(planes)[:, None], sizes

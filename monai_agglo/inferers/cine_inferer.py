@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from monai.inferers import Inferer
 
-from monai_agglo.swallow import keep_main_parts
+from monai_agglo.swallow import TARGETS, keep_main_parts
 
 __all__ = ["AutocastInferer", "CineInferer"]
 
@@ -50,6 +51,11 @@ def precision_dtype(name: str):
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
     return DTYPES[name]
+
+
+def has_coarse(network: object) -> bool:
+    """Whether a network gives its logits before they are scaled up; one that training steps may not."""
+    return hasattr(network, "coarse") and not getattr(network, "training", False)
 
 
 class AutocastInferer(Inferer):
@@ -146,19 +152,23 @@ class CineInferer(Inferer):
         result: torch.Tensor | None = None
         # A logit above this is a probability above the threshold: saves the sigmoid of every pixel.
         cut = None if self.threshold is None else float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
+        coarse = not (args or kwargs) and getattr(network, "out_channels", 0) == len(TARGETS) and has_coarse(network)
         starts = range(0, frames, self.window)
         for start in tqdm(starts, desc="segmenting", unit="window", disable=not self.progress, delay=2):
             stop = min(start + self.window, frames)
             first, last = max(0, start - self.context), min(frames, stop + self.context)
             part = plain[..., first:last].to(device)
-            with autocast(part, self.dtype):
-                logits = network(part, *args, **kwargs)
-            logits = logits[..., start - first : stop - first]
-            part = logits.float() if cut is None else (logits > cut).to(torch.uint8)
-            if cut is not None and self.main_parts:
-                part = part.cpu()
-                for case in part.numpy():
-                    keep_main_parts(case, self.main_parts)
+            if coarse and cut is not None:
+                part = self._cut(part, network, cut, slice(start - first, stop - first))
+            else:
+                with autocast(part, self.dtype):
+                    logits = network(part, *args, **kwargs)
+                logits = logits[..., start - first : stop - first]
+                part = logits.float() if cut is None else (logits > cut).to(torch.uint8)
+                if cut is not None and self.main_parts:
+                    part = part.cpu()
+                    for case in part.numpy():
+                        keep_main_parts(case, self.main_parts)
             if result is None:
                 result = torch.empty((*part.shape[:-1], frames), dtype=part.dtype, device=plain.device)
             result[..., start:stop] = part
@@ -167,3 +177,17 @@ class CineInferer(Inferer):
 
             return MetaTensor(result, meta=inputs.meta, applied_operations=inputs.applied_operations)
         return result
+
+    def _cut(self, part: torch.Tensor, network: torch.nn.Module, cut: float, wanted: slice) -> torch.Tensor:
+        """Masks (B, S, H, W, t) uint8 of a window, scaled up only where something is."""
+        from .coarse_masks import cut_masks
+        from .runtimes.torch_runtime import coarse_logits
+
+        found = coarse_logits(network, part, self.dtype)
+        batch, _, height, width, frames = part.shape
+        values = found.values.reshape(batch, frames, *found.values.shape[1:])[:, wanted]
+        masks = [
+            np.stack([cut_masks(v, found.fold, found.scale, (height, width), cut, self.main_parts) for v in case], -1)
+            for case in values
+        ]
+        return torch.from_numpy(np.stack(masks))

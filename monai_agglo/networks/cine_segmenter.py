@@ -94,6 +94,18 @@ class CineSegmenter(nn.Module):
         carried = self.shift.carried(features, frames)
         return self._decode(self.shift(features, frames, past), frames, height, width), carried
 
+    def coarse(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits at the head's own resolution, for those who scale up only where something is.
+
+        Args:
+            image: (B, 1, H, W, T), as for :meth:`forward`.
+
+        Returns:
+            (B * T, 4 * out_channels, h, w), the frames padded to a multiple of 32, see :meth:`LightDecoder.coarse`.
+        """
+        features, frames, _, _ = self._encode(image)
+        return self.decoder.coarse(self.shift(features, frames))
+
     def _encode(self, image: torch.Tensor) -> tuple[torch.Tensor, int, int, int]:
         """Features (B * T, C, h, w) of padded frames, T, and the height and width before padding."""
         if image.dim() != 5 or image.shape[1] != 1:

@@ -45,7 +45,18 @@ class LightDecoder(nn.Module):
         Returns:
             Logits (B, out_channels, height, width).
         """
-        logits = self.shuffle(self.head(self.blocks(features)))
+        logits = self.shuffle(self.coarse(features))
         if logits.shape[2] != height or logits.shape[3] != width:
             logits = F.interpolate(logits, size=[height, width], mode="bilinear", align_corners=False)
         return logits
+
+    def coarse(self, features: torch.Tensor) -> torch.Tensor:
+        """The logits before they are put in place and scaled up; :meth:`forward` does nothing else to them.
+
+        Args:
+            features: (B, in_channels, h, w).
+
+        Returns:
+            (B, 4 * out_channels, h, w): for each structure the 2 x 2 block of every pixel, row by row.
+        """
+        return self.head(self.blocks(features))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .structures import TARGETS, Structure
 
-__all__ = ["keep_main_parts"]
+__all__ = ["keep_main_part", "keep_main_parts"]
 
 
 def keep_main_parts(masks: np.ndarray, fraction: float, structures: Sequence[Structure] = TARGETS) -> np.ndarray:
@@ -29,8 +29,6 @@ def keep_main_parts(masks: np.ndarray, fraction: float, structures: Sequence[Str
     Raises:
         ValueError: when the fraction is not within 0..1, or the channels are not the structures.
     """
-    import cv2
-
     if not 0 <= fraction <= 1:
         raise ValueError(f"the fraction of the largest part is within 0 to 1, not {fraction}")
     if masks.ndim != 4 or len(masks) != len(structures):
@@ -41,10 +39,26 @@ def keep_main_parts(masks: np.ndarray, fraction: float, structures: Sequence[Str
         for t in np.flatnonzero(channel.any(axis=(0, 1))):
             frame = channel[..., t]
             rows, columns = np.flatnonzero(frame.any(1)), np.flatnonzero(frame.any(0))
-            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            found, labels, facts, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(frame[box]), connectivity=8)
-            areas = facts[1:, cv2.CC_STAT_AREA]
-            small = areas < fraction * areas.max()
-            if found > 2 and small.any():
-                frame[box][np.concatenate([[False], small])[labels]] = 0
+            keep_main_part(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], fraction)
     return masks
+
+
+def keep_main_part(mask: np.ndarray, fraction: float) -> np.ndarray:
+    """Erase the parts of one mask that are much smaller than its largest part.
+
+    Args:
+        mask: uint8 (H, W), 0 or 1; changed in place.
+        fraction: as for :func:`keep_main_parts`.
+
+    Returns:
+        ``mask``.
+    """
+    import cv2
+
+    found, labels, facts, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask), connectivity=8)
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    if found > 2:
+        small = areas < fraction * areas.max()
+        if small.any():
+            mask[np.concatenate([[False], small])[labels]] = 0
+    return mask

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 from app_samples import save_weights, write_cine
 from monai.bundle import run
 
@@ -23,7 +24,7 @@ def test_same_masks_as_the_bundle_s_own_inference(tmp_path):
     save_weights(json.loads(config.read_text())["network_def"], bundle / "models" / "model.pt")
     (tmp_path / "in").mkdir()
     source = write_cine(tmp_path / "in" / "Zaphodson.dcm", 5, 90, 120)
-    predict(source, tmp_path / "predicted", bundle, size=128, device="cpu")
+    predict(source, tmp_path / "predicted", bundle, size=128, device="cpu", runtime="torch")
     run(
         config_file=str(config), bundle_root=str(bundle), dataset_dir=str(tmp_path / "in"), image_size=128,
         output_dir=str(tmp_path / "run"), overlay=False, device="cpu", logging_file=None,
@@ -36,3 +37,8 @@ def test_same_masks_as_the_bundle_s_own_inference(tmp_path):
     assert 0.01 < masks.mean() < 0.9
     np.testing.assert_array_equal(masks, np.asarray(other.dataobj))
     np.testing.assert_allclose(one.affine, other.affine, atol=1e-5)
+    for runtime in ("onnxruntime", "openvino"):
+        pytest.importorskip(runtime)
+        predict(source, tmp_path / runtime, bundle, size=128, device="cpu", runtime=runtime)
+        found = np.asarray(nib.load(tmp_path / runtime / "masks.nii.gz").dataobj)
+        assert (found != masks).mean() < 1e-3

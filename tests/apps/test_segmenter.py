@@ -40,20 +40,20 @@ def test_windows_see_their_neighbours(tmp_path):
 
 def test_frames_are_streamed(random_bundle):
     class Counted:
-        shape, reads = (40, 48, 60), 0
+        shape, reads = (40, 48, 200), 0
 
         def frames(self, frames=None):
-            for _ in range(60)[frames] if isinstance(frames, slice) else range(60):
+            for _ in range(200)[frames] if isinstance(frames, slice) else range(200):
                 self.reads += 1
                 yield np.random.default_rng(self.reads).integers(0, 99, (40, 48)).astype(np.uint8)
 
     cine, segmenter = Counted(), Segmenter(random_bundle)
     limits = segmenter.intensity_range(cine)
-    assert cine.reads == 20  # the sample only
+    assert cine.reads == 17  # the sample only
     cine.reads = 0
     for count, item in enumerate(segmenter.run(cine, limits)):
-        assert item.index == count and cine.reads <= count + segmenter.batch
-    assert count == 59
+        assert item.index == count and cine.reads <= count + segmenter.ahead
+    assert count == 199 and segmenter.ahead < 30 * segmenter.runtime.workers
 
 
 def test_a_stream_gives_the_masks_of_the_whole(tmp_path):

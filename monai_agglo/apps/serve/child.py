@@ -80,7 +80,7 @@ def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     if pseudonym(source.originals[0]) != job["object"]:
         raise fail(file, "its SOP Instance UID is not the one that it was sent under")
     output = folder / "result"
-    options = {"dicom_seg": "seg" in wanted, "dicom_overlay": "overlay" in wanted}
+    options: dict[str, Any] = {"dicom_seg": "seg" in wanted, "dicom_overlay": "overlay" in wanted}
     options["keep_identity"] = any(options.values())
     report = predict(file, output, setup["bundle"], device=setup["device"], **options)
     record = report.cases[0].record

@@ -1,0 +1,89 @@
+"""What every engine runs, and what it gives: logits at the resolution of the network's head."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["CoarseLogits", "FrameNetwork", "FrameRuntime", "padded", "processors"]
+
+
+@dataclass(frozen=True)
+class CoarseLogits:
+    """Logits of a few frames before they are scaled up to the frames.
+
+    Args:
+        values: (N, S * fold * fold, h, w) float32, C order; every structure has a ``fold`` x ``fold`` block of logits
+            per position, row by row (a sub-pixel convolution's output).
+        fold: side of the block.
+        scale: pixels of the frame per logit, along each axis.
+    """
+
+    values: np.ndarray
+    fold: int
+    scale: int
+
+
+class FrameRuntime(Protocol):
+    """An engine with a network in it.
+
+    Attributes:
+        name: ``torch``, ``onnxruntime`` or ``openvino``.
+        precision: ``fp32``, ``int8``, ``bf16`` or ``fp16``.
+        workers: calls of :meth:`run` that are worth making at the same time, each from a thread of its own.
+    """
+
+    name: str
+    precision: str
+    workers: int
+
+    def run(self, frames: np.ndarray) -> CoarseLogits:
+        """Segment successive frames of one cine.
+
+        Args:
+            frames: (N, 1, H, W) float32 within 0..1, C order.
+
+        Returns:
+            Their logits.
+        """
+        ...
+
+
+class FrameNetwork(nn.Module):
+    """A :class:`~monai_agglo.networks.CineSegmenter` as the engines see it: frames in, coarse logits out.
+
+    Args:
+        network: has a method ``coarse``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Run.
+
+        Args:
+            frames: (N, 1, H, W), successive frames of one cine; H and W are multiples of the network's ``multiple``.
+
+        Returns:
+            (N, 4 * S, h, w).
+        """
+        return self.network.coarse(frames.permute(1, 2, 3, 0)[None])  # type: ignore[operator]
+
+
+def padded(frames: np.ndarray, multiple: int) -> np.ndarray:
+    """Frames (N, 1, H, W) padded below and right to a multiple, by repeating the border as the network does it."""
+    below, right = -frames.shape[2] % multiple, -frames.shape[3] % multiple
+    return np.pad(frames, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge") if below or right else frames
+
+
+def processors() -> int:
+    """Processors that this process may use, and no more than PyTorch would (OMP_NUM_THREADS)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, torch.get_num_threads()))

@@ -1,0 +1,91 @@
+"""Eight-bit integers instead of floats: post-training static quantisation of a graph's convolutions."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from monai_agglo.data.atomic import atomic_path
+
+from .frame_network import padded
+from .graphs import GraphError, quiet
+
+__all__ = ["quantise_graph"]
+
+KEPT = 1
+"""The first and the last convolution stay in float: they cost little and their errors reach every pixel."""
+
+
+def quantise_graph(source: str | os.PathLike, target: str | os.PathLike, frames: Iterable[np.ndarray]) -> Path:
+    """Quantise a graph: weights per channel, activations by their range over the given frames.
+
+    Activations and weights are both unsigned: signed weights overflow in the instructions of processors without VNNI.
+
+    Args:
+        source: an ONNX graph in floats whose only input are images.
+        target: the ONNX file to write; it appears when it is whole.
+        frames: (H, W) float32 within 0..1, prepared as the network sees them, at least one; sizes may differ.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        GraphError: when there is no frame, or a package is missing or cannot do it.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise GraphError(f"int8 needs {error.name}: pip install onnx onnxruntime") from None
+    graph = onnx.load(str(source)).graph
+    entry = graph.input[0]
+    rank = len(entry.type.tensor_type.shape.dim)
+    feeds = iter([_feed(frame, rank) for frame in frames])
+
+    class Reader(CalibrationDataReader):
+        count = 0
+
+        def get_next(self):
+            image = next(feeds, None)
+            self.count += image is not None
+            return None if image is None else {entry.name: image}
+
+    target, reader = Path(target), Reader()
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            atomic_path(target) as partial,
+            warnings.catch_warnings(),
+            quiet(),
+        ):
+            warnings.simplefilter("ignore")
+            prepared = Path(folder) / "prepared.onnx"
+            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            convolutions = [node.name for node in onnx.load(str(prepared)).graph.node if node.op_type == "Conv"]
+            quantize_static(
+                str(prepared),
+                str(partial),
+                reader,
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QUInt8,
+                op_types_to_quantize=["Conv"],
+                nodes_to_exclude=[*convolutions[:KEPT], *convolutions[-KEPT:]],
+            )
+    except Exception as error:
+        missing = "there is no frame to calibrate with" if not reader.count else f"{type(error).__name__}: {error}"
+        raise GraphError(f"the graph cannot be quantised ({missing})") from error
+    return target
+
+
+def _feed(frame: np.ndarray, rank: int) -> np.ndarray:
+    """A frame as the graph's input: (1, 1, H, W), or (1, 1, H, W, 1) for a graph of cines."""
+    image = padded(np.asarray(frame, np.float32)[None, None], 32)
+    return image if rank == 4 else image[..., None]
