@@ -1,60 +1,20 @@
 # Sourced by demo.sh and test.sh: makes the virtual environment and installs the package into it, once.
 # Before sourcing, WITH_TESTS=1 asks for the test tools too. Afterwards $PY is the environment's Python.
 # VENV_DIR (default .venv) and PYTHON (default: the first python >= 3.10 found) may be set by the caller.
-set -euo pipefail
-
-fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
-step() { printf '==> %s\n' "$*"; }
+# shellcheck source=scripts/_python.sh
+source "$(dirname "${BASH_SOURCE[0]}")/_python.sh"
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$ROOT"
 VENV_DIR="${VENV_DIR:-.venv}"
 
-good_python() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
-
-find_python() {
-  if [ -n "${PYTHON:-}" ]; then
-    "$PYTHON" -c '' >/dev/null 2>&1 || fail "PYTHON=$PYTHON does not run; set PYTHON to a Python 3.10 or newer."
-    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-      fail "PYTHON=$PYTHON is $("$PYTHON" -V 2>&1), but Python 3.10 or newer is needed."
-    good_python "$PYTHON" ||
-      fail "PYTHON=$PYTHON cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)."
-    return
-  fi
-  for PYTHON in python3 python3.13 python3.12 python3.11 python3.10 python; do
-    if good_python "$PYTHON"; then return; fi
-  done
-  fail "no Python 3.10 or newer with the venv module was found; install one (Debian, Ubuntu: apt install python3 python3-venv) or set PYTHON."
-}
-
-venv_python() { # Windows keeps it in Scripts
-  PY="$VENV_DIR/bin/python"
-  [ -x "$PY" ] || PY="$VENV_DIR/Scripts/python.exe"
-}
-
-venv_python
-if ! "$PY" -m pip --version >/dev/null 2>&1; then
-  find_python
-  step "making $VENV_DIR with $("$PYTHON" -V 2>&1)"
-  "$PYTHON" -m venv --clear "$VENV_DIR" || fail "could not make the virtual environment $VENV_DIR."
-  venv_python
-fi
+make_venv "$VENV_DIR"
+PY="$(python_of "$VENV_DIR")"
 
 # Anything that changes what is installed changes the stamp: the dependencies, these steps, and where the clone lies.
 fingerprint() {
-  { cat pyproject.toml setup.py scripts/_install.sh; pwd; } |
+  { cat pyproject.toml setup.py scripts/_install.sh scripts/_python.sh; pwd; } |
     "$PY" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'
-}
-
-install() { # a label for people, then pip's arguments
-  local label="$1" begin=$SECONDS quiet="-q"
-  shift
-  if [ -t 1 ]; then quiet=""; fi
-  step "installing $label"
-  # shellcheck disable=SC2086
-  "$PY" -m pip install --disable-pip-version-check $quiet "$@" ||
-    fail "could not install $label: pip's message is above; without a network see docs/install.md, then run this again."
-  printf '    done in %d s\n' $((SECONDS - begin))
 }
 
 STAMP="$VENV_DIR/.installed"
