@@ -17,10 +17,14 @@ def export_student(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--name", help="which student, where several were trained side by side")
     parser.add_argument("--last", action="store_true", help="the weights of the last step (default: averaged ones)")
 
+    parser.add_argument(
+        "--keep", metavar="TEACHER", help="keep the way into this SAM teacher's space, for its mask decoder"
+    )
+
     def run(args: argparse.Namespace) -> None:
         from monai_agglo import bundle
 
-        print(bundle.export_student(args.checkpoint, args.student, args.name, averaged=not args.last))
+        print(bundle.export_student(args.checkpoint, args.student, args.name, not args.last, args.keep))
 
     return run
 

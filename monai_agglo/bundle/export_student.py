@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from monai_agglo.networks import StudentEncoder, load_encoder, read_student, write_student
+from monai_agglo.losses import TargetSpace
+from monai_agglo.networks import SplicedStudent, StudentEncoder, load_encoder, read_student, write_student
+from monai_agglo.networks.bundle_networks import PROMPTED
 
 __all__ = ["export_student"]
 
@@ -24,6 +26,7 @@ def export_student(
     target: str | os.PathLike,
     name: str | None = None,
     averaged: bool = True,
+    keep: str | None = None,
 ) -> Path:
     """Write a student-only file from a checkpoint of a distillation: projectors, balancer and optimiser stay behind.
 
@@ -32,13 +35,15 @@ def export_student(
         target: ``NAME.safetensors``; the card ``NAME.json`` appears beside it.
         name: of the student, needed where the checkpoint holds several.
         averaged: the averaged weights, which are what is evaluated; False takes those of the last step.
+        keep: a teacher of the SAM family: keep its projector, and the way back from its normalised space, so that its
+            mask decoder can be put on the student (:class:`monai_agglo.networks.StudentPromptNetwork`).
 
     Returns:
         The file.
 
     Raises:
         FileNotFoundError: when there is no checkpoint.
-        ValueError: when it is none of a distillation, or holds no such student.
+        ValueError: when it is none of a distillation, or holds no such student or teacher.
     """
     path = Path(source)
     path = path / "checkpoint.pt" if path.is_dir() else path
@@ -67,9 +72,56 @@ def export_student(
     if not averaged:
         for figure in ("retention", "worst_r2", "mean_r2"):
             card.pop(figure, None)  # measured on the averaged weights
+    if keep is not None:
+        heads = {key.removeprefix(prefix.removesuffix(PREFIX)): value for key, value in whole.items()}
+        spliced = _splice(keep, student, heads, objects.get("space", {}), card, path)
+        written = spliced.write(target, {**card, "kept": keep})
+        SplicedStudent.read(written)
+        return written
     written = write_student(target, student, card)
     read_student(written)  # what cannot be read again is no export
     return written
+
+
+def _splice(
+    teacher: str,
+    student: StudentEncoder,
+    heads: dict[str, torch.Tensor],
+    space: dict[str, torch.Tensor],
+    card: dict[str, Any],
+    path: Path,
+) -> SplicedStudent:
+    """The student with a teacher's projector and the inverse of its normalisation."""
+    method, kind = card.get("method"), card.get("targets")
+    if not isinstance(method, dict) or kind is None:
+        raise ValueError(f"{path} is of an unfinished training: the card beside it does not say how targets were made")
+    own = {name.split(".")[1] for name in heads if name.startswith("projectors.")}
+    if teacher not in own:
+        raise ValueError(f"{path} was not distilled from {teacher} but from {', '.join(sorted(own))}")
+    if teacher not in PROMPTED or teacher == "medsam2":
+        raise ValueError(f"{teacher} has no mask decoder that could be put on a student: keep one of the SAM family")
+    spliced = SplicedStudent(
+        teacher, student.options, method["projector"], method["hidden"], method["project_at"], card["image_size"]
+    )
+    spliced.heads.student = student
+    start, channels = f"projectors.{teacher}.", spliced.spec.channels
+    try:
+        spliced.heads.projectors[teacher].load_state_dict(
+            {key.removeprefix(start): value for key, value in heads.items() if key.startswith(start)}
+        )
+        targets = TargetSpace(kind, {teacher: channels})
+        targets.load_state_dict({key: value for key, value in space.items() if key.split(".")[1] == teacher})
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} keeps principal components of {teacher} and not its {channels} channels: distil with "
+            "--view#channels None"
+        ) from error
+    with torch.no_grad():
+        zero = targets.inverse({teacher: torch.zeros(1, channels, 1, 1)})[teacher]
+        columns = targets.inverse({teacher: torch.eye(channels)[:, :, None, None]})[teacher] - zero
+        spliced.inverse.weight.copy_(columns.transpose(0, 1))
+        spliced.inverse.bias.copy_(zero.flatten())  # type: ignore[union-attr]
+    return spliced
 
 
 def _card_beside(path: Path, name: str) -> dict[str, Any]:

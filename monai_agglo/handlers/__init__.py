@@ -3,6 +3,7 @@ from .evaluation_report import EvaluationReport, command_line
 from .feature_cache_builder import FeatureCacheBuilder
 from .feature_term import FeatureTerm
 from .learners import LearnerAverages, LearnersLoader, RetentionReport, SaveStudents
+from .prompt_student_loader import PromptStudentLoader
 from .provenance import git_revision, provenance, run_name
 from .resumable_checkpoint import BestWeights, ResumableCheckpoint, save_atomically
 from .retention import RetentionMetric
@@ -26,6 +27,7 @@ __all__ = [
     "IterationScalars",
     "LearnerAverages",
     "LearnersLoader",
+    "PromptStudentLoader",
     "ResumableCheckpoint",
     "RetentionMetric",
     "RetentionReport",

@@ -4,6 +4,7 @@ from .cine_segmenter import CineSegmenter
 from .light_decoder import LightDecoder
 from .light_encoder import CORE_BACKBONES, LightEncoder, SeparableConv, parameter_groups
 from .projectors import PROJECTORS, make_projector
+from .spliced_student import SplicedStudent, StudentPromptNetwork
 from .student import StudentEncoder
 from .student_file import load_encoder, read_student, write_student
 from .student_heads import StudentOutput, StudentWithHeads
@@ -17,8 +18,10 @@ __all__ = [
     "LightEncoder",
     "PromptNetwork",
     "SeparableConv",
+    "SplicedStudent",
     "StudentEncoder",
     "StudentOutput",
+    "StudentPromptNetwork",
     "StudentWithHeads",
     "TeacherNetwork",
     "TemporalShift",

@@ -14,7 +14,7 @@ from .light_encoder import LightEncoder
 from .student import StudentEncoder
 from .teachers.checkpoint import CheckpointError, State, read_checkpoint
 
-__all__ = ["load_encoder", "read_student", "write_student"]
+__all__ = ["count_parameters", "load_encoder", "read_student", "read_weights", "write_student", "write_weights"]
 
 INPUT = "frames (B, 1, H, W) in [0, 1], dark barium; the encoder itself takes (x - 0.5) * 4"
 FORMAT = "monai_agglo student"
@@ -34,30 +34,8 @@ def write_student(path: str | os.PathLike, student: StudentEncoder, card: dict[s
     Raises:
         ValueError: for a file name with another ending.
     """
-    from safetensors.torch import save
-
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"a student is written to a .safetensors file, not {path.name}")
-    state = {key: value.detach().cpu().contiguous() for key, value in student.encoder.state_dict().items()}
-    content = save(state, {"format": FORMAT, "student": json.dumps(student.options)})
-    facts = {
-        "format": FORMAT,
-        "student": student.options,
-        "input": INPUT,
-        "parameters": sum(p.numel() for p in student.encoder.parameters()),
-        **(card or {}),
-        "weights_sha256": hashlib.sha256(content).hexdigest(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for file, data in ((path, content), (path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())):
-        partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
-    return path
+    facts = {"format": FORMAT, "student": student.options, "input": INPUT, "parameters": count_parameters(student)}
+    return write_weights(path, student.encoder.state_dict(), {**facts, **(card or {})})
 
 
 def read_student(path: str | os.PathLike) -> tuple[StudentEncoder, dict[str, Any]]:
@@ -73,21 +51,79 @@ def read_student(path: str | os.PathLike) -> tuple[StudentEncoder, dict[str, Any
         FileNotFoundError: when there is no such file.
         CheckpointError: when it is no student's file, or its card is missing or of other weights.
     """
+    state, card = read_weights(path)
+    student = StudentEncoder(**card["student"])
+    load_encoder(student.encoder, state, str(path))
+    return student.eval(), card
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Numbers in a module that are trained; its buffers do not count."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def write_weights(path: str | os.PathLike, state: State, card: dict[str, Any]) -> Path:
+    """Write tensors and a card that belong together; the card appears last.
+
+    Args:
+        path: ``NAME.safetensors``; the card is ``NAME.json`` beside it.
+        state: tensors by name.
+        card: plain JSON with ``format`` and ``student``; the weights' hash is added.
+
+    Returns:
+        The safetensors file.
+
+    Raises:
+        ValueError: for a file name with another ending.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a student is written to a .safetensors file, not {path.name}")
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    content = save(tensors, {"format": card["format"], "student": json.dumps(card["student"])})
+    facts = {**card, "weights_sha256": hashlib.sha256(content).hexdigest()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, data in ((path, content), (path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())):
+        partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def read_weights(path: str | os.PathLike, form: str = FORMAT) -> tuple[State, dict[str, Any]]:
+    """Read what :func:`write_weights` wrote.
+
+    Args:
+        path: ``NAME.safetensors``.
+        form: the ``format`` that its card must have.
+
+    Returns:
+        Tensors by name, and the card.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        CheckpointError: when it is no such file, or its card is missing or of other weights.
+    """
     path = Path(path)
     state = read_checkpoint(path)
     beside = path.with_suffix(".json")
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
-        options = card["student"]
+        found = card["format"] if card["student"] else ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} has no student's card {beside.name} beside it: export the student again"
         ) from error
     if card.get("weights_sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
         raise CheckpointError(f"{beside} is the card of other weights than {path.name}: export the student again")
-    student = StudentEncoder(**options)
-    load_encoder(student.encoder, state, str(path))
-    return student.eval(), card
+    if found != form:
+        raise CheckpointError(f"{path} is a {found}, wanted is a {form}: export the student in that form")
+    return state, card
 
 
 def load_encoder(encoder: LightEncoder, state: State | str | os.PathLike, source: str = "") -> None:

@@ -1,0 +1,92 @@
+"""A student and a SAM teacher's mask decoder into one network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from monai_agglo.networks import SplicedStudent, StudentPromptNetwork
+from monai_agglo.networks.sam_decoder import SamDecoder
+from monai_agglo.networks.teachers import find_weights, weights_folders
+
+__all__ = ["PromptStudentLoader"]
+
+logger = logging.getLogger(__name__)
+
+
+class PromptStudentLoader:
+    """Loads a student that was exported with a teacher's space, and the teacher's decoder, when an engine starts.
+
+    Args:
+        path: what ``export-student --keep TEACHER`` wrote, with its card beside it.
+        network: built with the same options.
+        decoder: the teacher's published checkpoint; looked for where weights are kept when None.
+        folders: further folders of weights.
+        random_weights: leave everything random on purpose, to try the plumbing.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        network: StudentPromptNetwork,
+        decoder: str | os.PathLike | None = None,
+        folders: Sequence[str | os.PathLike] = (),
+        random_weights: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.decoder = decoder
+        self.folders = [Path(folder) for folder in folders]
+        self.random_weights = bool(random_weights)
+
+    def attach(self, engine: Engine) -> None:
+        """Load when this engine starts."""
+        engine.add_event_handler(Events.STARTED, self.load)
+
+    @property
+    def marked(self) -> bool:
+        """Whether what comes out means nothing: the weights are random, or those of the teachers were."""
+        card = self.path.with_suffix(".json")
+        if self.random_weights or not card.is_file():
+            return self.random_weights
+        return bool(json.loads(card.read_text(encoding="utf-8")).get("random"))
+
+    def load(self, engine: Engine | None = None) -> None:
+        """Load now.
+
+        Raises:
+            FileNotFoundError: when there is no student or no decoder, with what to do.
+            ValueError: when the student is another one than the network's.
+        """
+        spec = self.network.teacher.spec
+        if self.random_weights:
+            logger.warning("the student is left with RANDOM weights, as asked for: the masks mean nothing")
+            return
+        if not self.path.is_file():
+            raise FileNotFoundError(
+                f"there is no student in {self.path}: write one with 'python -m monai_agglo export-student CHECKPOINT "
+                f"{self.path} --keep {spec.name}', or name a file with --weights FILE"
+            )
+        student, card = SplicedStudent.read(self.path)
+        own = self.network.teacher.options
+        other = [key for key, value in student.options.items() if own[key] != value]
+        if other:
+            said = ", ".join(f"{key} {student.options[key]}, not {own[key]}" for key in other)
+            raise ValueError(f"{self.path} is of another student than network_def: {said}")
+        file = self.decoder or find_weights(spec, [*self.folders, *weights_folders()])
+        if file is None:
+            raise FileNotFoundError(
+                f"there are no weights of {spec.title} for the mask decoder: get them with 'python -m monai_agglo "
+                f"weights {spec.name}', or name the file with --decoder FILE"
+            )
+        self.network.teacher.load_state_dict(student.state_dict())
+        self.network.teacher.random_weights = student.random_weights
+        self.network.decoder.load_state_dict(SamDecoder(spec.input_size, spec.grid, file).state_dict())
+        if student.random_weights:
+            logger.warning("%s: %s", self.path.name, card.get("warning", "its teachers had RANDOM weights"))
+        logger.info("student from %s, decoder from %s", self.path, file)
