@@ -24,7 +24,7 @@ class TeacherWeightsLoader(WeightsLoader):
     puts it), or where weights are kept. Nothing is downloaded.
 
     Args:
-        path: the bundle's ``models/model.pt``.
+        path: the bundle's ``models/model.pt``, or the published file under its own name.
         network: the bundle's network.
         random_weights: leave the network random on purpose, to try the plumbing.
     """
@@ -44,9 +44,10 @@ class TeacherWeightsLoader(WeightsLoader):
         if self.random_weights:
             logger.warning("%s is left with RANDOM weights, as asked for: the results mean nothing", spec.title)
             return
-        if self.path.is_file():
+        names = [file.name for file in spec.files]
+        if self.path.is_file() and self.path.name not in names:
             return super().load(engine)
-        beside = (self.path.parent / file.name for file in spec.files)
+        beside = [self.path] if self.path.name in names else [self.path.parent / name for name in names]
         published = next((path for path in beside if path.is_file()), None) or find_weights(spec)
         if published is None:
             raise FileNotFoundError(

@@ -139,6 +139,25 @@ def test_features_and_pictures(images, tmp_path):
     assert cache.verify(frames, [teacher], count=5)["medclip"] > 0.999
 
 
+@pytest.mark.parametrize(
+    ("bundle", "file", "name"),
+    [("litemedsam", "features", "mobilesam"), ("rad_dino", "inference", "dinov2_small")],
+)
+def test_a_teacher_without_a_bundle_with_its_real_weights(bundle, file, name, images, tmp_path):
+    weights = find_weights(teacher_class(name).spec, [SHARED / "weights"])
+    if weights is None:
+        pytest.skip(f"no real weights of {name} in {SHARED / 'weights'} (AGGLO_SHARED)")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.png").write_bytes((images / "still0.png").read_bytes())
+    override = {"network_def#name": name, "weights": str(weights)}
+    workflow = work(bundle, file, tmp_path / "out", tmp_path / "data", **override)
+    workflow.initialize()
+    workflow.run()
+    cache = FeatureCache.open(tmp_path / "out" / "cache")
+    assert cache.teachers == (name,) and not cache.describe(name)["weights_hash"].startswith("random-")
+    assert len(list((tmp_path / "out").glob(f"*/*_{name}_pca.png"))) == 1
+
+
 def test_missing_weights_are_one_sentence(images, tmp_path, monkeypatch):
     monkeypatch.setenv("AGGLO_WEIGHTS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

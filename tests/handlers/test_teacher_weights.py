@@ -44,6 +44,13 @@ def test_published_file_beside_model_pt(network, published):
     assert network.teacher.weights_hash() == wanted.teacher.weights_hash()
 
 
+def test_published_file_named_as_such(network, published):
+    torch.save({"teacher.encoder.x": torch.zeros(1)}, published.parent / "model.pt")  # another network's: not asked for
+    TeacherWeightsLoader(published, network).load()
+    wanted = bundle_network("mobilenet_v3", published)
+    assert network.teacher.weights_hash() == wanted.teacher.weights_hash()
+
+
 def test_model_pt(network, published, caplog):
     path = published.parent / "model.pt"
     wanted = bundle_network("mobilenet_v3", published)
