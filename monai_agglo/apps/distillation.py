@@ -26,6 +26,7 @@ from monai_agglo.losses import FeatureLoss, TargetSpace, check_teacher_set, make
 from monai_agglo.networks import PROJECTORS, StudentEncoder
 from monai_agglo.networks.teachers import Teacher, create_teacher, find_weights, teacher_class, weights_folders
 from monai_agglo.networks.teachers.small import RANDOM_TEACHERS
+from monai_agglo.networks.teachers.student_teacher import StudentTeacher
 
 from .distillation_data import DistillationData
 
@@ -55,8 +56,9 @@ def choose_teachers(
     """The teachers of a distillation.
 
     Args:
-        names: in the registry, or ``module:Class``; None takes those of :data:`OPEN_TEACHERS` whose weights are on this
-            computer, and small random stand-ins where there are fewer than two.
+        names: in the registry, ``module:Class``, or the ``.safetensors`` file of a distilled student; None takes those
+            of :data:`OPEN_TEACHERS` whose weights are on this computer, and small random stand-ins where there are
+            fewer than two.
         random_weights: random weights on purpose, to try the plumbing.
         balancer: name of the balancer, which decides whether a single teacher will do.
         folders: further folders of weights.
@@ -82,10 +84,16 @@ def choose_teachers(
                 )
             return [create_teacher(name, random_weights=True) for name in RANDOM_TEACHERS]
         names = real
-    check_teacher_set([teacher_class(name).spec.name for name in names], balancer)
-    if random_weights:
-        return [create_teacher(name, random_weights=True) for name in names]
-    return [create_teacher(name, find_weights(teacher_class(name).spec, places)) for name in names]
+    students = {name: StudentTeacher(name) for name in names if str(name).endswith(".safetensors")}
+    specs = {name: (students[name] if name in students else teacher_class(name)).spec for name in names}
+    check_teacher_set([specs[name].name for name in names], balancer)
+
+    def made(name: str) -> Teacher:
+        if name in students:
+            return students[name]
+        return create_teacher(name, None if random_weights else find_weights(specs[name], places), random_weights)
+
+    return [made(name) for name in names]
 
 
 def check_students(students: Sequence[Mapping[str, Any]], teachers: Mapping[str, tuple[int, int, int]]) -> None:

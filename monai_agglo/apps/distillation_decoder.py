@@ -117,6 +117,8 @@ def make_feature_term(
     student.encoder = encoder  # type: ignore[assignment]
 
     names = [teacher["name"] for teacher in card["teachers"]]
+    if teachers is None and "proxy" in names:
+        raise ValueError("the student was distilled from a proxy: name its file with --teachers \"['FILE']\"")
     classes = [teacher.get("class", teacher["name"]) for teacher in card["teachers"]]
     live = choose_teachers(teachers or classes, card["random"], method["balancer"], folders)
     cache_dir = Path(distillation, "cache") if cache_dir is None else Path(cache_dir)
