@@ -70,12 +70,12 @@ def test_another_object_under_a_known_uid_is_refused(listening, tmp_path):
     assert len(stored(spool)) == 1 and dcmread(stored(spool)[0]).PatientID == "ID4711"
 
 
-def test_fifty_at_once(listening, tmp_path):
+def test_two_hundred_at_once(listening, tmp_path):
     _, spool, port = listening(limits={"network_s": 120})
-    cines = [write_cine(tmp_path / f"{n}.dcm", frames=2, rows=16, columns=16, seed=n) for n in range(50)]
+    cines = [write_cine(tmp_path / f"{n}.dcm", frames=2, rows=16, columns=16, seed=n) for n in range(200)]
     with ThreadPoolExecutor(25) as pool:
-        statuses = list(pool.map(lambda cine: send([cine], port), cines))
-    assert statuses == [[0]] * 50
+        statuses = list(pool.map(lambda start: send(cines[start : start + 8], port), range(0, 200, 8)))
+    assert statuses == [[0] * 8] * 25
     assert {path.stem for path in stored(spool)} == {pseudonym(uid_of(cine)) for cine in cines}
 
 
