@@ -19,6 +19,7 @@ from pathlib import Path
 
 from monai_agglo import __version__
 from monai_agglo.apps.node_commands import fetch, send, serve
+from monai_agglo.apps.predict_command import predict
 from monai_agglo.apps.report_command import report
 from monai_agglo.apps.student_commands import export_student, ship_student
 
@@ -53,46 +54,6 @@ def phantom(parser: argparse.ArgumentParser) -> Run:
             options = {"studies": args.studies, "transfer_syntax": args.syntax, "overwrite": args.overwrite}
             where = (args.folder, args.patients, args.seed, args.frames, args.size, args.processes)
             print(package.make_dataset(*where, view=args.view, **options))
-
-    return run
-
-
-def predict(parser: argparse.ArgumentParser) -> Run:
-    """Segment a cine, or all in a folder: masks, record, overlay video and contact sheet; exit code 1 if one fails."""
-    parser.add_argument("source", help="DICOM, AVI/MP4, NIfTI, NRRD, PNG or JPEG file, or a folder of them")
-    parser.add_argument("--output", required=True, help="folder for the results; made when missing")
-    parser.add_argument("--bundle", help="bundle folder (default: the vfss_seg bundle that came with the package)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1... (default: a GPU when there is one)")
-    parser.add_argument(
-        "--size", type=int, help="longer side as the network sees it, in pixels (default: the bundle's)"
-    )
-    parser.add_argument("--fps", type=float, help="frames per second, where the file states none or a wrong one")
-    parser.add_argument(
-        "--spacing-mm",
-        type=float,
-        nargs="+",
-        metavar="MM",
-        help="pixel spacing (row, column), where the file states none",
-    )
-    parser.add_argument("--any-modality", action="store_true", help="try CT, MR and other non-projection files too")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that holds other files")
-    parser.add_argument("--dicom-seg", action="store_true", help="also write the masks as a DICOM Segmentation")
-    parser.add_argument("--dicom-overlay", action="store_true", help="also write the overlay as a DICOM cine")
-    parser.add_argument("--keep-identity", action="store_true", help="DICOM results keep the patient and study")
-    parser.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
-    parser.add_argument("--runtime", default="auto", help="torch, onnxruntime, openvino or auto, the fastest here")
-    parser.add_argument("--precision", default="fp32", help="fp32, int8 or auto (default: fp32)")
-
-    def run(args: argparse.Namespace) -> int:
-        from monai_agglo import apps
-
-        names = (
-            "source", "output", "bundle", "device", "size", "fps", "spacing_mm", "any_modality", "overwrite",
-            "dicom_seg", "dicom_overlay", "keep_identity", "overlay", "runtime", "precision",
-        )  # fmt: skip
-        report = apps.predict(**{name: getattr(args, name) for name in names}, progress=True)
-        print(report)
-        return report.exit_code
 
     return run
 

@@ -7,9 +7,11 @@ _MODULES = {
     "datalist": ("DatalistReport", "make_datalist"),
     "deidentification": ("DeidentifyReport", "deidentify"),
     "feature_cache": ("CacheReport", "build_cache", "describe_cache"),
+    "following": ("FollowReport", "follow"),
     "info": ("describe",),
     "prediction": ("CaseResult", "PredictReport", "predict"),
     "reporting": ("ReportCase", "ReportRun", "report"),
+    "scale_out": ("ManyReport", "predict_many"),
     "shipping": ("ship_student",),
     "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
 }

@@ -77,23 +77,6 @@ class CineSegmenter(nn.Module):
         features, frames, height, width = self._encode(image)
         return self._decode(self.shift(features, frames), frames, height, width)
 
-    def forward_part(self, image: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Segment the next frames of a cine that comes piece by piece, exactly as :meth:`forward` on the whole.
-
-        Args:
-            image: (B, 1, H, W, T), the next T frames.
-            past: what this gave for the frames before; None for the first frames.
-
-        Returns:
-            Logits (B, out_channels, H, W, T), and what the frames after these need.
-
-        Raises:
-            ValueError: as :meth:`forward`, and when the temporal shift looks ahead.
-        """
-        features, frames, height, width = self._encode(image)
-        carried = self.shift.carried(features, frames)
-        return self._decode(self.shift(features, frames, past), frames, height, width), carried
-
     def coarse(self, image: torch.Tensor) -> torch.Tensor:
         """Logits at the head's own resolution, for those who scale up only where something is.
 
@@ -105,6 +88,23 @@ class CineSegmenter(nn.Module):
         """
         features, frames, _, _ = self._encode(image)
         return self.decoder.coarse(self.shift(features, frames))
+
+    def coarse_part(self, image: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of the next frames of a cine that comes piece by piece, exactly as :meth:`coarse` of the whole.
+
+        Args:
+            image: (B, 1, H, W, T), the next T frames.
+            past: what this gave for the frames before; None for the first frames.
+
+        Returns:
+            Logits as :meth:`coarse` gives them, and what the frames after these need.
+
+        Raises:
+            ValueError: when the temporal shift looks ahead.
+        """
+        features, frames, _, _ = self._encode(image)
+        carried = self.shift.carried(features, frames)
+        return self.decoder.coarse(self.shift(features, frames, past)), carried
 
     def _encode(self, image: torch.Tensor) -> tuple[torch.Tensor, int, int, int]:
         """Features (B * T, C, h, w) of padded frames, T, and the height and width before padding."""

@@ -53,21 +53,29 @@ def test_piece_by_piece_is_exactly_the_whole(causal):
     """A stream gives the very logits of the whole cine, however it is cut; the carried state is what makes it so."""
     torch.manual_seed(0)
     network = CineSegmenter("mobilenetv3_small_050.lamb_in1k", **causal).eval()
-    image = torch.rand(2, 1, 40, 56, 7)
+    image = torch.rand(1, 1, 40, 56, 7)
     with torch.inference_mode():
-        whole = network(image)
+        whole = network.coarse(image)
         for sizes in ((1, 1, 1, 1, 1, 1, 1), (3, 1, 3), (7,)):
             past, parts = None, []
             for part in image.split(sizes, dim=-1):
-                logits, past = network.forward_part(part, past)
+                logits, past = network.coarse_part(part, past)
                 parts.append(logits)
-            assert torch.equal(torch.cat(parts, -1), whole)
-        forgotten = torch.cat([network.forward_part(part, None)[0] for part in image.split(1, -1)], -1)
+            assert torch.equal(torch.cat(parts), whole)
+        forgotten = torch.cat([network.coarse_part(part, None)[0] for part in image.split(1, -1)])
     assert torch.equal(forgotten, whole) == (not causal)
 
 
+def test_cines_of_a_batch_carry_their_own_state():
+    network = CineSegmenter("mobilenetv3_small_050.lamb_in1k", temporal_shift=0.5, causal=True).eval()
+    image = torch.rand(2, 1, 32, 32, 4)
+    with torch.inference_mode():
+        _, past = network.coarse_part(image[..., :3], None)
+        both, _ = network.coarse_part(image[..., 3:], past)
+        assert torch.equal(both, network.coarse(image)[[3, 7]])
+
+
 def test_a_shift_that_looks_ahead_cannot_be_cut():
+    network = CineSegmenter("mobilenetv3_small_050.lamb_in1k", temporal_shift=0.25).eval()
     with pytest.raises(ValueError, match="only a causal temporal shift"):
-        CineSegmenter("mobilenetv3_small_050.lamb_in1k", temporal_shift=0.25).eval().forward_part(
-            torch.rand(1, 1, 32, 32, 2), None
-        )
+        network.coarse_part(torch.rand(1, 1, 32, 32, 2), None)

@@ -17,6 +17,7 @@ from monai_agglo.data import pseudonym
 
 __all__ = ["DicomWeb"]
 
+PAGE = 500
 _ANY_SYNTAX = (("application/dicom", "*"),)
 
 
@@ -49,6 +50,32 @@ class DicomWeb:
 
     def __repr__(self) -> str:
         return f"DicomWeb({self.url!r})"
+
+    def studies(self, **filters: str) -> list[str]:
+        """Ask for studies (QIDO-RS), page by page until there are no more.
+
+        Args:
+            filters: attributes by keyword, such as ``StudyDate="20240101-20241231"`` or ``ModalitiesInStudy="RF"``.
+
+        Returns:
+            Study Instance UIDs, in order.
+
+        Raises:
+            ConnectionError: when the server cannot be reached or refuses.
+            ValueError: when a filter is no DICOM keyword.
+        """
+        from pydicom.datadict import tag_for_keyword
+
+        for name in filters:
+            if tag_for_keyword(name) is None:
+                raise ValueError(f"{name} is no DICOM keyword, such as StudyDate or ModalitiesInStudy")
+        found: dict[str, None] = {}
+        while True:
+            page = list(self._call("search_for_studies", search_filters=filters or None, limit=PAGE, offset=len(found)))
+            before = len(found)
+            found.update((_value(item, "0020000D"), None) for item in page)
+            if len(page) < PAGE or len(found) == before:
+                return sorted(found)
 
     def find(self, study: str, series: str | None = None, **filters: str) -> list[dict[str, Any]]:
         """Ask for the instances of a study (QIDO-RS).

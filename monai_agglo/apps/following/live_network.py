@@ -1,0 +1,91 @@
+"""The network over a stream: one frame at a time, with what it must remember of the frames before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from monai_agglo.apps.segmenter import BundleError, SegmentedFrame, Segmenter
+from monai_agglo.networks import CineSegmenter
+
+from .limits import LiveLimits
+
+__all__ = ["LiveNetwork"]
+
+
+class LiveNetwork:
+    """Masks of each frame as soon as they can be had.
+
+    A network without temporal shift needs the frame alone. With a causal one PyTorch carries the features of the frame
+    before; the other runtimes, whose graphs carry nothing, see the frames before again. With one that looks ahead a
+    frame waits for as many later ones as the bundle's inferer asks for.
+
+    Args:
+        segmenter: the bundle; it must not be used elsewhere meanwhile.
+        limits: grey levels that become 0 and 1.
+
+    Raises:
+        BundleError: when its network looks at other frames and its inferer gives it none.
+    """
+
+    def __init__(self, segmenter: Segmenter, limits: LiveLimits) -> None:
+        self._segmenter, self._limits = segmenter, limits
+        shift = getattr(segmenter.network, "shift", None)
+        mixes = bool(getattr(shift, "fraction", 0))
+        if mixes and not segmenter.context:
+            raise BundleError(
+                f"{segmenter.folder.name}: its network looks at other frames, but the inferer of its inference.json "
+                "has context 0: set it to 1, or its masks depend on where windows are cut"
+            )
+        self.lookahead = segmenter.lookahead
+        self._back = segmenter.context
+        self.memory = "none"
+        if mixes and getattr(shift, "causal", False):
+            self.memory = f"the {self._back} frames before"
+            if segmenter.runtime.name == "torch" and isinstance(segmenter.network, CineSegmenter):
+                segmenter.network = _Carrying(segmenter.network)
+                self._back, self.memory = 0, "features of the frame before"
+        elif mixes:
+            self.memory = f"{self._back} frames before and after"
+        self._held: deque[np.ndarray] = deque(maxlen=self._back + 1 + self.lookahead)
+        self._taken = self._given = 0
+
+    def add(self, frame: np.ndarray) -> Iterator[SegmentedFrame]:
+        """Take the next frame, (H, W); gives the frames that can be segmented now."""
+        self._limits.of(frame)
+        self._held.append(frame)
+        self._taken += 1
+        if self._taken - self._given > self.lookahead:
+            yield self._next()
+
+    def flush(self) -> Iterator[SegmentedFrame]:
+        """No more will come: the frames that waited for later ones."""
+        while self._given < self._taken:
+            yield self._next()
+
+    def _next(self) -> SegmentedFrame:
+        """Segment the oldest frame that waits."""
+        first = self._taken - len(self._held)
+        lead = min(self._back, self._given - first)
+        frames = list(self._held)[self._given - lead - first :]
+        (found,) = self._segmenter.segment_window(frames, self._limits.final, lead, self._given, 1)
+        self._given += 1
+        return found
+
+
+class _Carrying(nn.Module):
+    """A causal network that is called for one frame after the other."""
+
+    def __init__(self, network: CineSegmenter) -> None:
+        super().__init__()
+        self.network, self.multiple = network, network.multiple
+        self._past: torch.Tensor | None = None
+        self.eval()
+
+    def coarse(self, image: torch.Tensor) -> torch.Tensor:
+        logits, self._past = self.network.coarse_part(image, self._past)
+        return logits

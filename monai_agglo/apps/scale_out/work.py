@@ -1,0 +1,111 @@
+"""One cine, in whichever process: the same code for the pool and for Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_agglo.apps.prediction import PredictJob
+
+__all__ = ["segment_task"]
+
+
+def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
+    """Segment one cine; whatever happens to it is told, and never raised.
+
+    Args:
+        setup_text: what is the same for all, as JSON: see :func:`~.run.predict_many`.
+        task_text: a :class:`~.tasks.Task` as JSON.
+
+    Returns:
+        ``error`` (one sentence, empty when it worked), and ``again``: whether another try may help.
+    """
+    from monai_agglo.apps.outputs import check_output
+    from monai_agglo.apps.prediction import failure_sentence, segment_case
+
+    from .tasks import Task
+
+    setup, task = json.loads(setup_text), Task.from_json(task_text)
+    fetched: Path | None = None
+    case = task.case([Path(task.shown)] if task.instances else ())
+    try:
+        job = _job(setup_text)
+        target = check_output(Path(setup["output"]) / task.folder, setup["overwrite"])
+        if task.instances:
+            fetched = Path(tempfile.mkdtemp(prefix="agglo-fetch-"))
+            case = task.case(_fetch(setup["web"], task, fetched))
+        record = segment_case(case, lambda _: target, job, "")
+        if record["source"]["pseudonym"] != task.pseudonym:
+            shutil.rmtree(target, ignore_errors=True)
+            raise ValueError("this computer has another key of pseudonyms: let MONAI_AGGLO_HOME name a shared folder")
+        return {"error": "", "again": False, "seconds": record["seconds"]}
+    except Exception as error:
+        again = isinstance(error, (OSError, MemoryError)) and not isinstance(error, FileNotFoundError)
+        return {"error": failure_sentence(error, case), "again": again}
+    finally:
+        if fetched is not None:
+            shutil.rmtree(fetched, ignore_errors=True)
+
+
+def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
+    """The instances of a cine; the password comes from the environment and never travels with a task."""
+    from monai_agglo.apps.pacs import DicomWeb, parse_pacs
+
+    peer = parse_pacs(web["url"], web["user"], web["ca"])
+    assert isinstance(peer, DicomWeb)
+    return [path for one in task.instances for path in peer.fetch(folder, task.study, task.series, one)]
+
+
+@lru_cache(maxsize=1)
+def _job(setup_text: str) -> PredictJob:
+    """The bundle, loaded once per process."""
+    from monai_agglo.apps.dicom_results import DicomResults
+    from monai_agglo.apps.prediction import PredictJob
+    from monai_agglo.apps.record import spacing_pair
+    from monai_agglo.apps.segmenter import Segmenter
+
+    setup = json.loads(setup_text)
+    if setup["threads"]:
+        import cv2
+        import torch
+
+        torch.set_num_threads(setup["threads"])
+        cv2.setNumThreads(setup["threads"])
+    names = ("bundle", "device", "size", "batch", "runtime", "precision")
+    load = partial(Segmenter, *(setup[name] for name in names))
+    dicom = DicomResults(setup["dicom_seg"], setup["dicom_overlay"], setup["keep_identity"])
+    options = {"any_modality": setup["any_modality"]}
+    return PredictJob(load, setup["fps"], spacing_pair(setup["spacing_mm"]), options, False, dicom, setup["overlay"])
+
+
+def quiet_worker(threads: int) -> None:
+    """Prepare a process of the pool: few threads, no Ctrl-C of its own, and an end with its parent.
+
+    Args:
+        threads: for numerical libraries.
+    """
+    import logging
+    import multiprocessing
+    import signal
+    import threading
+    import warnings
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow_parent() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow_parent, daemon=True).start()
