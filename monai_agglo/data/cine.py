@@ -183,6 +183,8 @@ def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: 
         raise fail(shown, f"it cannot be read ({type(error).__name__})") from None
     if facts["mask_subtraction"]:
         logger.warning("Cine %s asks for mask subtraction, which is not applied.", facts["pseudonym"])
+    if chosen.itk_frame_step:
+        facts["affine"][:3, 2] *= facts.get("frame_step", 1.0)
     return Cine(source, facts, as_float=chosen.rescale or chosen.voi)
 
 
@@ -240,7 +242,7 @@ def _existing(path: str | os.PathLike, shown: object) -> Path:
 
 def _meta(source: FrameSource, facts: dict[str, Any]) -> dict[str, Any]:
     timing, spacing, affine = facts["timing"], facts["spacing"], facts["affine"]
-    named = ("timing", "spacing", "affine")
+    named = ("timing", "spacing", "affine", "frame_step")
     return {
         "affine": affine.copy(),
         "original_affine": affine.copy(),

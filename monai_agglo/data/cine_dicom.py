@@ -15,7 +15,7 @@ from .cine_frames import EncapsulatedFrames, FrameSource, NativeFrames, pixel_fo
 from .cine_grey import GreyMap
 from .cine_header import DicomHeader, is_dicom, number, read_header, text, value
 from .cine_kind import is_projection, modality_of, view_of
-from .cine_spacing import cine_affine, dicom_spacing, itk_placement, itk_spacing, pixel_aspect
+from .cine_spacing import cine_affine, dicom_spacing, itk_frame_step, itk_placement, itk_spacing, pixel_aspect
 from .cine_timing import Timing, dicom_timing, instance_time, instance_timing
 from .cine_video import DicomVideoFrames, VideoFrames
 from .identity import file_pseudonym, pseudonym
@@ -32,6 +32,8 @@ class CineOptions:
         series: which series of a folder to take when it holds several: its number, 0 for the first.
         itk_spacing: give the affine the spacing that ITK gives the cine (ImagerPixelSpacing as it stands), for
             overlays in ITK viewers; False gives it the calibrated one, which ``spacing_mm`` holds in any case.
+        itk_frame_step: put the frames as far apart as ITK does (X-ray cines: the frame time in ms, taken for mm),
+            for label maps that a viewer lays over what ITK has read; False puts them 1 apart.
     """
 
     rescale: bool = False
@@ -39,6 +41,7 @@ class CineOptions:
     any_modality: bool = False
     series: int | None = None
     itk_spacing: bool = True
+    itk_frame_step: bool = False
 
 
 def open_dicom(path: str | os.PathLike, options: CineOptions, shown: object | None = None) -> tuple[FrameSource, dict]:
@@ -222,6 +225,7 @@ def _meta(
         "timing": timing,
         "spacing": spacing,
         "affine": cine_affine(nominal, *itk_placement(dataset)),
+        "frame_step": itk_frame_step(dataset),
         "pixel_aspect": pixel_aspect(dataset),
         "modality": modality_of(dataset) or None,
         "photometric": form.photometric,

@@ -181,6 +181,7 @@ class LoadCineMasksd(MapTransform):
         image_key: loaded image (1, H, W, T) to check the shape against and to take the geometry from.
         structures: number of leading structures of the table.
         allow_missing_keys: leave out keys that are absent or None.
+        drawn_frames: only frames in which anything is drawn are labelled.
     """
 
     def __init__(
@@ -189,8 +190,10 @@ class LoadCineMasksd(MapTransform):
         image_key: str = "image",
         structures: int = len(TARGETS),
         allow_missing_keys: bool = False,
+        drawn_frames: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.drawn_frames = drawn_frames
         self.image_key = image_key
         self.structures = structures
 
@@ -219,6 +222,8 @@ class LoadCineMasksd(MapTransform):
                 labelled = labelled_channels(d, masks.shape[0], masks.shape[3])
             except ValueError as error:
                 raise ValueError(f"{d[key]}: {error}") from error
+            if self.drawn_frames:
+                labelled &= masks.any((0, 1, 2))
             for s, t in zip(*np.nonzero(~labelled)):
                 masks[s, :, :, t] = UNLABELLED
             meta = {"affine": image.affine.clone()} if isinstance(image, MetaTensor) else {}

@@ -33,6 +33,8 @@ class CineReader(ImageReader):
         series: which series of a folder to take, when it holds several.
         itk_spacing: give the affine the spacing that ITK gives the cine, so that a mask lies on it in ITK viewers;
             False gives it the calibrated one, which ``spacing_mm`` holds in any case.
+        itk_frame_step: put the frames as far apart in the affine as ITK does, which is their frame time in ms; False
+            puts them 1 apart.
     """
 
     formats: tuple[str, ...] | None = None
@@ -45,6 +47,7 @@ class CineReader(ImageReader):
         any_modality: bool = False,
         series: int | None = None,
         itk_spacing: bool = True,
+        itk_frame_step: bool = False,
     ) -> None:
         super().__init__()
         self.frames = frames
@@ -54,6 +57,7 @@ class CineReader(ImageReader):
             "any_modality": any_modality,
             "series": series,
             "itk_spacing": itk_spacing,
+            "itk_frame_step": itk_frame_step,
         }
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike] | str | os.PathLike) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .cine_header import FunctionalGroups, items, number, numbers, text
+from .cine_header import FunctionalGroups, items, number, numbers, text, value
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,22 @@ def _ultrasound(dataset: Dataset) -> tuple[float, float] | None:
         if x and y:
             pairs.add((round(abs(y) * 10, 6), round(abs(x) * 10, 6)))
     return pairs.pop() if len(pairs) == 1 else None
+
+
+def itk_frame_step(dataset: Dataset) -> float:
+    """How far apart ITK puts the frames of a cine: the frame time in ms, taken for mm, in X-ray cines.
+
+    Args:
+        dataset: the parsed header.
+
+    Returns:
+        FrameTime, where FrameIncrementPointer names it and the file is an XA or XRF cine; else 1.
+    """
+    uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
+    if uid not in ("12.1", "12.2"):
+        return 1.0
+    step = number(dataset, "FrameTime") if value(dataset, "FrameIncrementPointer") == 0x00181063 else None
+    return step if step and 1e-4 <= step <= 1e5 else 1.0
 
 
 def itk_spacing(dataset: Dataset) -> tuple[float, float]:

@@ -23,6 +23,9 @@ from .cine_spacing import PixelSize
 from .cine_timing import NO_TIMING, Timing, constant_times
 from .identity import file_pseudonym
 
+FRAME_TIME_MS = (8.0, 1000.0)
+"""What is taken for a frame time where frames are that far apart: 125 frames a second to one. Writers that know
+nothing put 1 there."""
 _NRRD_TYPES = {
     **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
     **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
@@ -89,6 +92,7 @@ def open_volume(path: str | os.PathLike, kind: str, shown: object) -> tuple[Fram
         "timing": source.timing,
         "spacing": spacing,
         "affine": source.affine,
+        "frame_step": source.frame_step,
         "pixel_aspect": 1.0,
         "modality": None,
         "photometric": "RGB" if volume.colours > 1 else "MONOCHROME2",
@@ -132,6 +136,10 @@ class VolumeFrames(FrameSource):
         scaled = (volume.slope, volume.intercept) != (1.0, 0.0)
         super().__init__(shown, (rows, cols, count), np.dtype("f4") if scaled else volume.dtype.newbyteorder("="))
         self._scaled = scaled
+        self.frame_step = float(np.linalg.norm(volume.affine[:3, 2])) or 1.0
+        if self.timing is NO_TIMING and FRAME_TIME_MS[0] <= self.frame_step <= FRAME_TIME_MS[1]:
+            times = constant_times(self.frame_step, count)
+            self.timing = Timing(times, "spacing of the frame axis (ITK puts the frame time in ms there)", assumed=True)
         self.affine = self._frame_affine()
         self.spacing = self._spacing()
 

@@ -45,6 +45,8 @@ class CineFrameDataset(Dataset):
         seed: seed of all draws.
         workers: processes that prepare cases; 0 prepares them in this one.
         progress: show a progress bar while preparing.
+        instead: cases to use when there is none in ``data``, with a warning: MONAI Label gives no validation cases
+            while only a few cines are labelled.
 
     Raises:
         ValueError: when there is no case, or ``transform`` has no :class:`PackCined`.
@@ -62,7 +64,11 @@ class CineFrameDataset(Dataset):
         seed: int = 0,
         workers: int = 0,
         progress: bool = True,
+        instead: Sequence[dict] | None = None,
     ) -> None:
+        if not len(data) and instead:
+            logger.warning("there are no cases to validate on: the training's own %d are used", len(instead))
+            data = instead
         super().__init__(data=list(data), transform=transform)
         if not self.data:
             raise ValueError("there are no cases in this part of the datalist")

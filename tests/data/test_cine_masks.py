@@ -201,3 +201,16 @@ class TestLoad:
         with pytest.raises(ValueError, match="has no 'label'"):
             LoadCineMasksd()({"image": case["image"]})
         assert "label" not in LoadCineMasksd(allow_missing_keys=True)({"image": case["image"]})
+
+
+class TestDrawnFrames:
+    def test_frames_without_a_drawing_are_unlabelled(self, tmp_path):
+        masks = np.zeros((4, 5, 3, 12), np.uint8)
+        masks[1, 2, 0, 3] = masks[2, 2, 2, 11] = 1
+        nibabel.save(nibabel.Nifti1Image(masks, np.eye(4)), tmp_path / "m.nii.gz")
+        case = {"image": MetaTensor(torch.zeros(1, 4, 5, 3)), "label": str(tmp_path / "m.nii.gz")}
+        label = LoadCineMasksd(drawn_frames=True)(case)["label"]
+        assert (label[..., 1] == 255).all() and (label[..., [0, 2]] <= 1).all() and label[3, 1, 2, 0] == 1
+        label = LoadCineMasksd(drawn_frames=True)({**case, "labelled_structures": ["bolus"]})["label"]
+        assert (label[:11] == 255).all() and (label[11, ..., [0, 2]] <= 1).all()
+        assert (LoadCineMasksd()(case)["label"] <= 1).all()

@@ -168,3 +168,24 @@ def test_itk_spacing_agrees_with_itk_for_every_class(tmp_path, kind):
     affine = open_cine(path).meta["affine"]
     spacing = sitk.ReadImage(str(path)).GetSpacing()
     assert np.linalg.norm(affine[:3, :2], axis=0) == pytest.approx([spacing[1], spacing[0]])
+
+
+@pytest.mark.parametrize("kind", ["XRF", "XA", "US", "MFSC8"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"FrameTime": "40"},
+        {"FrameTime": "40", "FrameIncrementPointer": None},
+        {"FrameTime": "25", "FrameTimeVector": [0, 30, 40], "FrameIncrementPointer": 0x00181065},
+        {"FrameTime": None, "CineRate": "25"},
+    ],
+)
+def test_frames_as_far_apart_as_itk_puts_them(tmp_path, kind, tags):
+    sitk = pytest.importorskip("SimpleITK")
+    path = write_cine(tmp_path / "a.dcm", moving_disc(frames=3), kind=kind, tags={**IMAGER, **tags})
+    step = sitk.ReadImage(str(path)).GetSpacing()[2]
+    cine = open_cine(path, itk_frame_step=True, any_modality=True)
+    assert np.linalg.norm(cine.meta["affine"][:3, 2]) == pytest.approx(step)
+    assert np.linalg.norm(open_cine(path, any_modality=True).meta["affine"][:3, 2]) == pytest.approx(1)
+    if kind == "XRF" and tags == {"FrameTime": "40"}:
+        assert step == 40

@@ -194,3 +194,26 @@ def test_a_huge_still_is_refused_before_it_is_decoded(tmp_path):
         (tmp_path / "x.png").write_bytes(data)
         with pytest.raises(CineReadError, match="more than"):
             open_cine(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", ["x.nii.gz", "x.nrrd"])
+def test_the_frame_time_that_itk_keeps_as_a_distance(tmp_path, name):
+    """What MONAI Label's DICOMweb store hands on: (W, H, T) without a tag, the frame time in ms between the frames."""
+    sitk = pytest.importorskip("SimpleITK")
+    source = write_cine(tmp_path / "a.dcm", FRAMES, tags={"ImagerPixelSpacing": [0.4, 0.5], "FrameTime": "33.3"})
+    path = tmp_path / name
+    sitk.WriteImage(sitk.ReadImage(str(source)), str(path))
+    ours, theirs = open_cine(source, itk_frame_step=True), open_cine(path, itk_frame_step=True)
+    np.testing.assert_array_equal(theirs.read(), ours.read())
+    assert theirs.meta["frame_times_ms"] == pytest.approx(ours.meta["frame_times_ms"], rel=1e-5)
+    assert theirs.meta["time_assumed"] and "ITK" in theirs.meta["time_source"]
+    np.testing.assert_allclose(theirs.meta["affine"], ours.meta["affine"], atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(theirs.meta["affine"][:3, :3], axis=0), [0.4, 0.5, 33.3], rtol=1e-5)
+    plain = open_cine(path).meta["affine"]
+    np.testing.assert_allclose(np.linalg.norm(plain[:3, :3], axis=0), [0.4, 0.5, 1], rtol=1e-5)
+
+
+def test_a_distance_that_is_no_frame_time(tmp_path):
+    for step in (1.0, 5.0, 2000.0):
+        nibabel.save(nibabel.Nifti1Image(FRAMES.transpose(2, 1, 0), np.diag([1, 1, step, 1])), tmp_path / "x.nii")
+        assert open_cine(tmp_path / "x.nii").meta["frame_times_ms"] is None

@@ -126,6 +126,14 @@ class TestSamples:
         some = CineFrameDataset(cases, steps(), store, clip=None, max_frames=3)[1]["image"]
         assert torch.equal(some, whole[1]["image"][..., [0, 2, 5]])  # 0, 2.5 (to even), 5
 
+    def test_without_cases_others_are_used_and_it_is_said(self, cases, store, caplog):
+        """MONAI Label gives an empty list of validation cases while few cines are labelled."""
+        data = CineFrameDataset([], steps(), store, clip=None, instead=cases[:2])
+        assert len(data) == 2 and "no cases to validate on: the training's own 2 are used" in caplog.text
+        assert len(CineFrameDataset(cases, steps(), store, clip=None, instead=cases[:2])) == 3
+        with pytest.raises(ValueError, match="no cases"):
+            CineFrameDataset([], steps(), store, instead=[])
+
     def test_partial_labels(self, tmp_path):
         case = write_case(tmp_path, "part", labelled_structures=["bolus", "c2"], labelled_frames=[1, 4])
         data = CineFrameDataset([case], steps(), tmp_path / "store")
