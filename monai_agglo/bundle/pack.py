@@ -70,7 +70,8 @@ def pack(
     try:
         shutil.copytree(source, work, ignore=shutil.ignore_patterns(*LEFT_OUT, PACKAGE))
         _copy_package(work / PACKAGE)
-        record = {"bundle": source.name, "monai_agglo": __version__, "source_sha256": source_hash(work / PACKAGE)}
+        record: dict[str, Any] = {"bundle": source.name, "monai_agglo": __version__}
+        record["source_sha256"] = source_hash(work / PACKAGE)
         record["files"] = {path.relative_to(work).as_posix(): sha256(path) for path in _files(work)}
         (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         _move(work, folder)
