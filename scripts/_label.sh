@@ -8,7 +8,7 @@ label_fingerprint() {
 }
 
 install_label() {
-  local PY="" PYTHON_BELOW=13 PYTHON="${PYTHON:-}" stamp="$LABEL_VENV_DIR/.installed"
+  local PY="" PYTHON_BELOW=13 PYTHON="$ASKED_PYTHON" stamp="$LABEL_VENV_DIR/.installed"
   make_venv "$LABEL_VENV_DIR"
   LABEL_PY="$(python_of "$LABEL_VENV_DIR")"
   PY="$LABEL_PY"

@@ -1,6 +1,7 @@
 # Sourced by _install.sh and _label.sh: how scripts speak, and how they find a Python and make an environment with it.
 # PYTHON may name the Python to use; PYTHON_BELOW=13 takes none from 3.13 on.
 set -euo pipefail
+ASKED_PYTHON="${PYTHON:-}"
 
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 step() { printf '==> %s\n' "$*"; }

@@ -5,6 +5,12 @@ WITH_TESTS=1
 # shellcheck source=scripts/_install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/_install.sh"
 
+if [ -n "${INSTALL_SERVERS:-}" ]; then
+  # shellcheck source=scripts/_label.sh
+  source scripts/_label.sh
+  (install_label) || echo "warning: MONAI Label could not be installed; the tests that need it are skipped"
+fi
+
 step "ruff"
 "$PY" -m ruff check . || fail "ruff found something to mend, see above."
 "$PY" -m ruff format --check --quiet . || fail "some files are not formatted; run: $PY -m ruff format ."
