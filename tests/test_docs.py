@@ -33,6 +33,7 @@ DISTIL_TEST = "bundles/test_agglo_distill.py::"
 TEACHER = RUN.replace("vfss_seg", r"\w+_teacher")
 TEACHER_TEST = "bundles/test_teacher_bundles.py::"
 LABEL = "test_published_weights_make_model_pt_that_label_can_use"
+LABEL_TEST = "label/test_monai_label.py::"
 COPY = "test_shipped_bundle_is_whole"
 BACK = "test_refused_and_failed_go_back_on_request"
 
@@ -90,6 +91,18 @@ COVERED = (
     (r"python -m monai_agglo serve --config FILE", "apps/orthanc_cases.py::test_serve_round_trip"),
     (r"python -m monai_agglo serve .* --retry-failed", "apps/serve/test_spool.py::" + BACK),
     (r"python -m monai_agglo (fetch|send) .*", "apps/orthanc_cases.py::test_store_fetch_query"),
+    (r"python -m monai_agglo pack vfss_seg --output DIR", "bundle/test_pack.py::test_command"),
+    # conftest.py of tests/label starts its server with this script
+    (
+        r"(LABEL\S+=.+ )?bash scripts/monai_label.sh STUDIES",
+        LABEL_TEST + "test_info_shows_the_structures_and_what_takes_prompts",
+    ),
+    (
+        r"MONAI_LABEL_\S+ MONAI_LABEL_\S+ bash scripts/monai_label.sh http\S+",
+        "label/test_label_dicomweb.py::test_label_over_a_pacs",
+    ),
+    (r"curl .*train.*", LABEL_TEST + "test_an_edited_label_trains_the_bundle"),
+    (r"curl (?!.*train).*", LABEL_TEST + "test_documented_calls"),
     (r"bash scripts/orthanc.sh COMMAND", "apps/test_orthanc.py::test_round_trip"),
     (
         r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
