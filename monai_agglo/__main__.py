@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_agglo import __version__
+from monai_agglo.apps.bench_command import bench
 from monai_agglo.apps.node_commands import fetch, send, serve
 from monai_agglo.apps.predict_command import predict
 from monai_agglo.apps.report_command import report
@@ -271,6 +272,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
         results,
         calibrate_view,
         pack,
+        bench,
         structures,
         serve,
         fetch,

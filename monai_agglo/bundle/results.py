@@ -13,13 +13,15 @@ from typing import Any
 
 from monai_agglo.swallow import STRUCTURES
 
+from .bench_table import bench_table, read_bench
+
 __all__ = ["begin_mark", "end_mark", "publish", "table"]
 
 KEYS = ("data", "seed", "patients", "mean_dice", "dice_is", "per_structure", "command")
 
 
 def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool = False) -> list[Path]:
-    """Write a bundle's figures into its metadata and into the README tables.
+    """Write a bundle's figures into its metadata and the README tables; those of the benchmark, where it has been run.
 
     Args:
         root: the clone's folder; the report is ``docs/results/<bundle>.json`` in it.
@@ -42,10 +44,15 @@ def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool 
     if content.get("eval_metrics") != eval_metrics(report):  # compared as values: the file's own layout may differ
         content["eval_metrics"] = eval_metrics(report)
         wanted[metadata] = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
-    for readme in (root / "README.md", root / "bundles" / bundle / "docs" / "README.md"):
-        text = readme.read_text(encoding="utf-8") if readme.is_file() else None
-        if (new := _replace_block(readme, text, bundle, table(report))) != text:
-            wanted[readme] = new
+    front = root / "README.md"
+    blocks = [(page, bundle, table(report)) for page in (front, root / "bundles" / bundle / "docs" / "README.md")]
+    if (bench := read_bench(root)) is not None:
+        blocks += [(page, "bench", bench_table(bench)) for page in (front, root / "docs" / "speed.md")]
+    for page, name, block in blocks:
+        text = page.read_text(encoding="utf-8") if page.is_file() else None
+        new = _replace_block(page, wanted.get(page, text), name, block)
+        if new != text:
+            wanted[page] = new
     if not check:
         for path, text in wanted.items():
             part = path.with_name(path.name + ".part")

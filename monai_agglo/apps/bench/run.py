@@ -1,0 +1,225 @@
+"""The whole benchmark: suites one after the other, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import monai_agglo
+from monai_agglo.data.atomic import atomic_path
+
+from .context import Context
+from .machine import computer, versions
+from .page import write_page
+from .plots import draw_plots
+from .targets import figures, targets
+
+__all__ = ["SUITES", "BenchReport", "bench", "fingerprint", "write_report"]
+
+SUITES: dict[str, float] = {
+    "encoders": 6.0,
+    "segmenters": 4.0,
+    "precision": 1.5,
+    "reading": 0.5,
+    "end_to_end": 3.0,
+    "growth": 4.0,
+    "training": 2.0,
+}
+"""In this order; the minutes that each takes of the default budget. A module and a function of that name each."""
+OUTPUT, QUICK_OUTPUT = Path("docs/results"), Path("bench_quick")
+FILE = "bench.json"
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What was done.
+
+    Args:
+        file: the figures.
+        failed: suites that ended with an error, and why.
+        missing: suites that were not run, for lack of time.
+    """
+
+    file: Path
+    failed: dict[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every suite that was asked for is done."""
+        return int(bool(self.failed or self.missing))
+
+    def __str__(self) -> str:
+        lines = [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
+        lines += [f"no time was left for {name}; run again to go on" for name in self.missing]
+        return "\n".join([str(self.file), str(self.file.with_suffix(".md")), *lines])
+
+
+def bench(
+    suites: Sequence[str] | None = None,
+    output: str | os.PathLike | None = None,
+    *,
+    quick: bool = False,
+    budget_minutes: float | None = None,
+    work: str | os.PathLike | None = None,
+    again: bool = False,
+    say: Callable[[str], None] = print,
+) -> BenchReport:
+    """Measure this computer and what runs on it, and write tables and plots.
+
+    A run that was interrupted goes on where it was: a suite that the same code has measured on the same computer is
+    not measured again while the benchmark is not complete. Figures of an older run stay until theirs are measured anew.
+
+    Args:
+        suites: names of :data:`SUITES`; all when None. One that is named is always measured anew.
+        output: folder of ``bench.json``, ``bench.md`` and the plots; ``docs/results``, or ``bench_quick`` with
+            ``quick``, when None.
+        quick: tiny sizes and two repeats, in a few minutes: shows that everything runs; its figures mean little.
+        budget_minutes: about so long all in all; repeats are left out before whole suites are. That of :data:`SUITES`
+            when None.
+        work: folder for cines and networks that are made once, about 1 GB; a place in the user's cache when None.
+        again: measure every suite anew.
+        say: told what goes on, in one line.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ValueError: for an unknown suite, a budget that is not positive, or a ``bench.json`` that is none.
+    """
+    unknown = [name for name in suites or () if name not in SUITES]
+    if unknown:
+        raise ValueError(f"there is no suite {unknown[0]!r}; choose from {', '.join(SUITES)}")
+    if budget_minutes is not None and not budget_minutes > 0:
+        raise ValueError(f"budget-minutes must be above 0, not {budget_minutes}")
+    folder = Path(output) if output is not None else QUICK_OUTPUT if quick else OUTPUT
+    path, place = folder / FILE, Path(work) if work is not None else _work_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    report = _read(path)
+    mark = fingerprint(quick)
+    names = list(suites or SUITES)
+    done = {name for name, result in report["suites"].items() if result.get("fingerprint") == mark}
+    if not suites and not again and not done >= set(names):
+        names = [name for name in names if name not in done]
+    minutes = budget_minutes or sum(SUITES[name] for name in names)
+    command = _command(suites, quick, budget_minutes)
+    started = time.monotonic()
+    failed, missing = {}, []
+    for index, name in enumerate(names):
+        left = 60 * minutes - (time.monotonic() - started)
+        if left < 10:
+            missing.append(name)
+            continue
+        seconds = left * SUITES[name] / sum(SUITES[other] for other in names[index:])
+        say(f"{name}: about {seconds / 60:.1f} minutes")
+        result = _suite(name, Context(place, quick, seconds, say, time.monotonic()))
+        if "error" in result:
+            failed[name] = result["error"]
+            say(f"{name}: {result['error']}")
+            continue
+        report["suites"][name] = result | {"fingerprint": mark, "command": command}
+        _write(path, report["suites"], quick)
+    return BenchReport(path, failed, tuple(missing))
+
+
+def _suite(name: str, context: Context) -> dict[str, Any]:
+    function = getattr(importlib.import_module(f".{name}", __package__), name)
+    before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    moment = datetime.now(timezone.utc).isoformat(timespec="minutes")
+    try:
+        result = function(context)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+    minutes = (time.monotonic() - context.started) / 60
+    return result | {"started": moment, "minutes": round(minutes, 2), "load_average_before": before}
+
+
+def write_report(path: str | os.PathLike) -> Path:
+    """Write the figures, the page and the plots of a ``bench.json`` anew from its suites, measuring nothing.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The page.
+    """
+    path = Path(path)
+    report = _read(path)
+    _write(path, report["suites"], bool(report.get("quick")), report.get("computer"), report.get("versions"))
+    return path.with_suffix(".md")
+
+
+def _write(
+    path: Path, suites: dict[str, Any], quick: bool,
+    machine: dict[str, Any] | None = None, software: dict[str, str] | None = None,
+) -> None:  # fmt: skip
+    machine, found = machine or computer(), figures(suites)
+    suites = {name: suites[name] for name in SUITES if name in suites}
+    commands = list(dict.fromkeys(suite["command"] for suite in suites.values()))
+    report = {
+        "computer": machine,
+        "versions": software or versions(),
+        **found,
+        "targets": targets(found, suites, machine),
+        "complete": set(suites) == set(SUITES) and len({suite["fingerprint"] for suite in suites.values()}) == 1,
+        "quick": quick,
+        "data": "synthetic cines of the phantom; weights as each row says, random ones do not change the speed",
+        "command": " ; ".join(commands),
+        "suites": suites,
+    }
+    report = _rounded(report)
+    plots = draw_plots(report, path.parent)
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_page(report, plots, path.with_suffix(".md"))
+
+
+def fingerprint(quick: bool) -> str:
+    """Twelve digits that change with the code, the weights, the libraries, the computer and the kind of run."""
+    root = Path(monai_agglo.__file__).parent
+    digest = hashlib.sha256(json.dumps([quick, versions(), computer()], sort_keys=True).encode())
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.read_bytes())
+    from monai_agglo.bundle import find_bundle
+
+    digest.update((find_bundle("vfss_seg") / "models" / "model.pt").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"suites": {}}
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(report["suites"], dict)
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise ValueError(f"{path} is no file of this benchmark; give another --output") from None
+    return report
+
+
+def _command(suites: Sequence[str] | None, quick: bool, budget: float | None) -> str:
+    parts = ["python -m monai_agglo bench", *(["--suite", *suites] if suites else []), *(["--quick"] if quick else [])]
+    return " ".join([*parts, *([f"--budget-minutes {budget:g}"] if budget is not None else [])])
+
+
+def _work_folder() -> Path:
+    from monai_agglo.inferers.runtimes import cache_folder
+
+    return cache_folder().parent / "bench"
+
+
+def _rounded(value: Any) -> Any:
+    """Four significant digits are more than a repeat gives."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,57 @@
+"""The benchmark's headline figures as the short table that README and docs/speed.md quote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["bench_table", "number", "read_bench"]
+
+
+def read_bench(root: Path) -> dict[str, Any] | None:
+    """The benchmark's figures of a clone.
+
+    Args:
+        root: the clone's folder.
+
+    Returns:
+        Content of ``docs/results/bench.json``; None when it has not been run.
+    """
+    path = root / "docs" / "results" / "bench.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def bench_table(report: dict[str, Any]) -> str:
+    """What was measured beside what was wanted, with its origin under it.
+
+    Args:
+        report: content of ``bench.json``.
+
+    Returns:
+        Markdown text without a final newline.
+    """
+    lines = ["| | measured | wanted | |", "|---|---|---|---|"]
+    for row in report["targets"]:
+        wanted = f"{'at least' if row['sense'] == '>=' else 'at most'} {row['target']:,g}"
+        state = {True: "met", False: "missed", None: "not measured"}[row["met"]]
+        lines.append(f"| {row['name']} ({row['unit']}) | {number(row['measured'])} | {wanted} | {state} |")
+    machine = report["computer"]
+    origin = (
+        f"Measured on {machine['cores']} cores of {machine['processor']} ({machine['instructions']}), 512 px, default "
+        f"`vfss_seg`, {report['data']}. Encoders: {report['encoder_ratio_is'] or 'not measured'}."
+    )
+    lines += ["", origin, "", f"Measured by `{report['command']}`."]
+    return "\n".join(lines)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, no exponent; a dash for nothing.
+
+    Args:
+        value: a figure, or None.
+    """
+    if value is None:
+        return "-"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{digits}f}"
