@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from monai_agglo.data.atomic import atomic_path
@@ -37,10 +38,12 @@ CLOCK = 90_000
 """Ticks per second of the video's time base (the customary 90 kHz)."""
 SHOWN_FPS = 15.0
 """Rate at which a cine without any stated timing is shown."""
+GAP, NARROWEST = 4, 480
+"""Pixels between the two panels, and least width of the picture."""
 LONGEST_S = 2.0
 """A gap between two frames longer than this is shown as this; the caption keeps the true time."""
 ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
-    ("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
+    ("libx264", {"preset": "ultrafast", "crf": "20"}),
     ("libopenh264", {}),
     ("h264", {}),
     ("mpeg4", {"q": "3"}),
@@ -124,27 +127,23 @@ class OverlayVideo:
             self._open(picture.shape)
         import av
 
-        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)  # ITU-R BT.601; twenty times as fast as swscale
+        image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         image.pts, length = next(self._ticks)
         image.time_base = Fraction(1, CLOCK)
         self._lengths[image.pts] = length
-        image = image.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         self._mux(image)
         self.count += 1
 
     def compose(self, frame: np.ndarray, masks: np.ndarray, note: str = "") -> np.ndarray:
         """The picture of one frame as it enters the video: (rows, columns, 3) uint8, both sizes even."""
         structures = STRUCTURES[: len(masks)] if self.structures is None else self.structures
-        panels = [draw_overlay(frame, masks, structures, self.window, self.side)]
-        if self.side_by_side:
-            plain = resize_frame(to_grey8(frame, self.window), panels[0].shape[:2])
-            gap = np.full((len(plain), 4, 3), PAPER, np.uint8)
-            panels = [np.repeat(plain[..., None], 3, axis=2), gap, panels[0]]
-        picture = np.concatenate(panels, axis=1)
-        if picture.shape[1] < 480:  # a narrow still: room for the words
-            pad = 480 - picture.shape[1]
-            picture = np.pad(picture, ((0, 0), (pad // 2, pad - pad // 2), (0, 0)))
-        width, size = picture.shape[1], max(12, round(picture.shape[1] / 64))
+        grey = to_grey8(frame, self.window)
+        right = draw_overlay(grey, masks, structures, (0, 255), self.side)
+        rows, columns = right.shape[:2]
+        left = columns + GAP if self.side_by_side else 0
+        width = max(left + columns, NARROWEST)  # a narrow still: room for the words
+        size = max(12, round(width / 64))
         if self._footer is None:
             words = [(" · ".join(filter(None, [self.title, DISCLAIMER])), FAINT)]
             self._footer = np.concatenate([legend(structures, width, size), text_block(words, width, size)])
@@ -152,8 +151,17 @@ class OverlayVideo:
         time_ms = float(times[self.count]) if times is not None and self.count < len(times) else None
         line = frame_caption(self.count, self.total, time_ms, note)
         caption = text_block([(line, WARN if note else INK)], width, size)[: round(size * 1.4) + 8]
-        picture = np.concatenate([picture, caption, self._footer])
-        return np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)))
+        height = rows + len(caption) + len(self._footer)
+        picture = np.zeros((height + height % 2, width + width % 2, 3), np.uint8)
+        start = (width - left - columns) // 2
+        if self.side_by_side:
+            plain = resize_frame(grey, right.shape[:2])
+            picture[:rows, start : start + columns] = cv2.cvtColor(plain, cv2.COLOR_GRAY2RGB)
+            picture[:rows, start + columns : start + left] = PAPER
+        picture[:rows, start + left : start + left + columns] = right
+        picture[rows : rows + len(caption), :width] = caption
+        picture[rows + len(caption) : height, :width] = self._footer
+        return picture
 
     def close(self) -> None:
         """Flush the encoder and finish the file."""
@@ -176,7 +184,8 @@ class OverlayVideo:
                 context.options = options
                 context.gop_size = 15
                 context.max_b_frames = 0
-                context.colorspace = context.color_primaries = context.color_trc = 1  # ITU-R BT.709
+                context.color_primaries = context.color_trc = 1  # those of ITU-R BT.709, as of screens
+                context.colorspace = 6  # the matrix of SMPTE 170M, which is that of ITU-R BT.601
                 context.color_range = 1
                 context.open()
             except (ValueError, av.error.FFmpegError) as error:

@@ -86,15 +86,20 @@ def glimpses(coarse: CoarseLogits, count: int, shape: tuple[int, int], side: int
             full = torch.nn.functional.interpolate(full, scale_factor=coarse.scale, mode="bilinear")
         full = full[..., : shape[0], : shape[1]].sigmoid()
         return torch.nn.functional.avg_pool2d(full, pool, ceil_mode=True).numpy()
-    maps = np.negative(coarse.values)  # NumPy: no threads of its own, this runs in several threads already
-    np.exp(np.minimum(maps, 80, out=maps), out=maps)
-    maps += 1
-    np.reciprocal(maps, out=maps)
-    if step % fold == 0:  # the mean of a block needs no pixel to be moved
-        maps = maps.reshape(number, count, fold * fold, *maps.shape[-2:]).mean(axis=2)
-        step //= fold
-    else:
+    whole = step % fold != 0
+    parts = np.empty(coarse.values.shape if whole else (number, count, *coarse.values.shape[-2:]), np.float32)
+    for part, values in zip(parts, coarse.values):  # a frame at a time stays in the processor's cache
+        maps = np.negative(values)  # NumPy: no threads of its own, this runs in several threads already
+        np.exp(np.minimum(maps, 80, out=maps), out=maps)
+        maps += 1
+        np.reciprocal(maps, out=maps)
+        # the mean of a block needs no pixel to be moved
+        part[:] = maps if whole else maps.reshape(count, fold * fold, *maps.shape[-2:]).mean(axis=1)
+    maps = parts
+    if whole:
         maps = torch.nn.functional.pixel_shuffle(torch.from_numpy(maps), fold).numpy()
+    else:
+        step //= fold
     if step > 1:
         maps = torch.nn.functional.avg_pool2d(torch.from_numpy(maps), step, ceil_mode=True).numpy()
     return np.ascontiguousarray(maps[..., : -(-shape[0] // pool), : -(-shape[1] // pool)])

@@ -10,7 +10,7 @@ from .frame_network import CoarseLogits, padded, processors
 
 __all__ = ["OnnxRuntime"]
 
-AT_ONCE = 2
+AT_ONCE = 1
 """Frames per call where frames do not look at each other: the network's maps then stay in the cache, and memory low."""
 
 
