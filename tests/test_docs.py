@@ -109,6 +109,7 @@ COVERED = (
         "apps/reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
     ),
     (r"python -m monai_agglo measure DIR", "apps/test_measure_command.py::test_command"),
+    (r"python -m monai_agglo bench.*", "apps/bench/test_bench_run.py::test_command"),
     (
         r"python -m monai_agglo deidentify FOLDER --output DIR",
         "apps/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",

@@ -89,3 +89,42 @@ def test_missing_markers(clone):
     (clone / "README.md").write_text("no table here\n")
     with pytest.raises(ValueError, match=r"README.md lacks the lines"):
         publish(clone)
+
+
+BENCH = {
+    "targets": [
+        {
+            "name": "DICOM to masks, fp32",
+            "measured": 31.24,
+            "target": 30,
+            "sense": ">=",
+            "unit": "frames/s",
+            "met": True,
+        },
+        {"name": "Dice lost by int8", "measured": None, "target": 0.3, "sense": "<=", "unit": "points", "met": None},
+    ],
+    "computer": {"cores": 2, "processor": "TestCPU", "instructions": "AVX2"},
+    "data": "synthetic cines",
+    "encoder_ratio_is": "",
+    "command": "python -m y",
+}
+
+
+def test_the_benchmark_s_figures_are_published_where_it_has_been_run(clone):
+    (clone / "docs/results/bench.json").write_text(json.dumps(BENCH))
+    with pytest.raises(ValueError, match="README.md lacks the lines"):
+        publish(clone)
+    pages = [clone / "README.md", clone / "docs/speed.md"]
+    for page in pages:
+        before = page.read_text() if page.exists() else ""
+        page.write_text(f"{before}more\n{begin_mark('bench')}\nold\n{end_mark('bench')}\nend\n")
+    assert set(pages) < set(publish(clone))
+    assert publish(clone, check=True) == []
+    for page in pages:
+        text = page.read_text()
+        assert "| DICOM to masks, fp32 (frames/s) | 31.2 | at least 30 | met |" in text
+        assert "| Dice lost by int8 (points) | - | at most 0.3 | not measured |" in text
+        assert "TestCPU" in text and "`python -m y`" in text and text.endswith("end\n") and "old" not in text
+    assert "| Bolus | 0.900 |" in pages[0].read_text(), "the other table of the same page"
+    pages[1].write_text(pages[1].read_text().replace("31.2", "61.2"))
+    assert publish(clone, check=True) == [pages[1]]
