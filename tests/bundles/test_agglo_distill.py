@@ -78,18 +78,21 @@ def test_train_writes_a_student_and_tracks_it(trained):
     assert all(torch.equal(value, student.state_dict()[key]) for key, value in again.state_dict().items())
 
 
-def test_evaluate_reports_the_same_retention(trained, phantom, caplog):
-    seen = []
-    options = small(trained, phantom)
+def test_evaluate_reports_the_same_retention(trained, phantom):
+    """Retention is that of the training's card; the probes' report is beside it."""
+    options = small(trained, phantom, probe_steps=3, probe_shots=[4, 0])
     workflow = ConfigWorkflow(config_file=config("train", "evaluate"), workflow_type="train", **options)
-    workflow.parser["probe"] = lambda learners, output: seen.append((learners[0].name, output))
     workflow.initialize()
     assert workflow.check_properties() == []
     workflow.run()
     report = json.loads((trained / "retention.json").read_text())
     card = json.loads((trained / "student.json").read_text())
     assert report["random"] and report["students"]["student"]["retention"] == card["retention"]
-    assert seen == [("student", str(trained))]
+    probes = json.loads((trained / "probe.json").read_text())
+    rows = probes["students"]["student"]
+    assert probes["train_frames"] == 2 * card["data"]["cases"]["training"] and probes["part"] == "validation"
+    assert set(rows) == {"linear-4", "linear-all", "light-4", "light-all"}
+    assert all(len(row["structures"]) == 12 and 0 <= row["dice"] <= 1 for row in rows.values())
 
 
 def test_inference(trained, tmp_path):
