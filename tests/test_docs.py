@@ -37,6 +37,9 @@ LABEL_TEST = "label/test_monai_label.py::"
 COPY = "test_shipped_bundle_is_whole"
 BACK = "test_refused_and_failed_go_back_on_request"
 
+MANY = "apps/scale_out/test_scale_out.py::test_command_line_on_the_pool"
+TAKEN = "test_a_killed_worker_s_cine_is_taken_over_on_ray"
+
 COVERED = (
     # scripts/test.sh is what runs these tests, scripts/_install.sh its first part
     (r"(\w+=\S+ )*bash scripts/(test|demo)\.sh.*", "test_environment.py::test_script_installs_in_the_same_order"),
@@ -87,6 +90,14 @@ COVERED = (
         "apps/study/test_study_shipping.py::test_a_finished_study_ships_its_student",
     ),
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
+    (
+        r"python -m monai_agglo predict SOURCE --follow .*",
+        "apps/following/test_follow_video.py::test_command_line_and_a_kill_leaves_nothing_that_looks_whole",
+    ),
+    (r"python -m monai_agglo predict FOLDER .* --engine pool .*", MANY),
+    (r"python -m monai_agglo predict FOLDER .* --engine ray .*", "apps/scale_out/test_scale_out_ray.py::" + TAKEN),
+    (r"python -m monai_agglo predict https://.* --query .*", "apps/scale_out/web_cases.py::test_query_of_a_pacs"),
+    (r"python scripts/scale_out_cost.py", "apps/scale_out/test_scale_out_cost.py::test_measuring_in_small"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
     (r"python -m monai_agglo serve --config FILE", "apps/orthanc_cases.py::test_serve_round_trip"),
     (r"python -m monai_agglo serve .* --retry-failed", "apps/serve/test_spool.py::" + BACK),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .work import quiet_worker, segment_task
 
-__all__ = ["ENGINES", "Engine", "PoolEngine", "RayEngine"]
+__all__ = ["ENGINES", "Engine", "PoolEngine", "RayEngine", "load_ray"]
 
 ENGINES = ("pool", "ray")
 LOST = {"error": "its worker was killed", "again": True, "lost": True}
@@ -60,7 +60,7 @@ class PoolEngine:
         self._setup, self._threads = setup, threads
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: dict[Future, tuple[str, ProcessPoolExecutor]] = {}
-        self._pids: dict[ProcessPoolExecutor, int] = {}
+        self._pids: dict[ProcessPoolExecutor, Future[int]] = {}
 
     @property
     def slots(self) -> int:
@@ -90,9 +90,9 @@ class PoolEngine:
 
     def close(self) -> None:
         for executor, pid in self._pids.items():
-            if executor not in self._idle:
+            if executor not in self._idle and pid.done() and pid.exception() is None:
                 with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGTERM)
+                    os.kill(pid.result(), signal.SIGTERM)
             executor.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> ProcessPoolExecutor:
@@ -101,8 +101,27 @@ class PoolEngine:
         # spawn: a forked process would inherit the threads and locks of the numerical libraries
         context = multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(1, context, quiet_worker, (self._threads,))
-        self._pids[executor] = executor.submit(os.getpid).result()
+        self._pids[executor] = executor.submit(os.getpid)
         return executor
+
+
+def load_ray(address: str | None) -> Any:
+    """Ray, told to keep to itself.
+
+    Args:
+        address: of a running cluster; None for one on this computer.
+
+    Raises:
+        ImportError: when it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about a hospital leaves it
+    if address is None:  # Ray's name for a cluster of one computer, which listens on the loopback only
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise ImportError("ray is not installed; install the extra: pip install 'monai-agglo[ray]'") from None
+    return ray
 
 
 class RayEngine:
@@ -122,15 +141,10 @@ class RayEngine:
     name = "ray"
 
     def __init__(self, setup: str, address: str | None, workers: int, gpus: float) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about a hospital leaves it
-        try:
-            import ray
-        except ImportError:
-            raise ImportError("ray is not installed; install the extra: pip install 'monai-agglo[ray]'") from None
-        self._ray = ray
+        self._ray = ray = load_ray(address)
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            options |= {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            options |= {"num_cpus": workers, "include_dashboard": False}
         else:
             options["address"] = address
         try:

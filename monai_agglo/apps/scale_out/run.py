@@ -21,7 +21,7 @@ from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import Case, find_cases
 from monai_agglo.data import open_cine
 
-from .engines import ENGINES, Engine, PoolEngine, RayEngine
+from .engines import ENGINES, Engine, PoolEngine, RayEngine, load_ray
 from .tasks import Task, is_done, name_tasks, web_tasks
 
 __all__ = ["ManyReport", "predict_many"]
@@ -43,6 +43,8 @@ class ManyReport:
         failed: why others failed, a sentence each.
         lost: how often a worker was killed and its cine was taken over.
         seconds: how long the run took.
+        frames: in the cines that were segmented now.
+        cpu_seconds: processor time that they took, on all workers, with the loading of the bundle.
     """
 
     output: Path
@@ -51,6 +53,8 @@ class ManyReport:
     failed: list[str] = field(default_factory=list)
     lost: int = 0
     seconds: float = 0.0
+    frames: int = 0
+    cpu_seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -137,6 +141,8 @@ def predict_many(
         raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
     if keep_identity and not (dicom_seg or dicom_overlay):
         raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
+    if engine == "ray":
+        load_ray(address)
     target = check_output(output, overwrite)
     segmenter = Segmenter(bundle, device, size, batch, runtime, precision)  # a bad bundle is no fault of the cines
     workers = workers or usable_processors()
@@ -281,16 +287,19 @@ class _Run:
                     self._note(task.case(), CaseResult(task.shown, None, self._reason(task, outcome)))
                 else:
                     self.report.done += 1
+                    self.report.frames += outcome["frames"]
+                    self.report.cpu_seconds += outcome["cpu_seconds"]
                     self._note(task.case(), self._whole(task))
 
     def finish(self, engine: str, seconds: float) -> ManyReport:
         """Write the summary and remove what killed workers left."""
         for left in self._target.glob(".*.part"):
             shutil.rmtree(left, ignore_errors=True)
-        self.report.seconds = round(seconds, 2)
+        self.report.seconds, self.report.cpu_seconds = round(seconds, 2), round(self.report.cpu_seconds, 2)
         ordered = sorted(self._results, key=lambda pair: pair[0].shown)
         counts = {"done": self.report.done, "kept": self.report.kept, "failed": len(self.report.failed)}
         facts = {"engine": engine, "seconds": self.report.seconds, "taken_over": self.report.lost, **counts}
+        facts |= {"frames": self.report.frames, "cpu_seconds": self.report.cpu_seconds}
         write_summary(self._target, [result for _, result in ordered], [case for case, _ in ordered], **facts)
         return self.report
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
         task_text: a :class:`~.tasks.Task` as JSON.
 
     Returns:
-        ``error`` (one sentence, empty when it worked), and ``again``: whether another try may help.
+        ``error`` (one sentence, empty when it worked), ``again``: whether another try may help, and what it cost:
+        ``frames``, ``cpu_seconds`` and ``seconds``.
     """
     from monai_agglo.apps.outputs import check_output
     from monai_agglo.apps.prediction import failure_sentence, segment_case
@@ -32,6 +34,7 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
     from .tasks import Task
 
     setup, task = json.loads(setup_text), Task.from_json(task_text)
+    begun, busy = time.monotonic(), time.process_time()
     fetched: Path | None = None
     case = task.case([Path(task.shown)] if task.instances else ())
     try:
@@ -44,7 +47,8 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
         if record["source"]["pseudonym"] != task.pseudonym:
             shutil.rmtree(target, ignore_errors=True)
             raise ValueError("this computer has another key of pseudonyms: let MONAI_AGGLO_HOME name a shared folder")
-        return {"error": "", "again": False, "seconds": record["seconds"]}
+        spent = {"cpu_seconds": time.process_time() - busy, "seconds": time.monotonic() - begun}
+        return {"error": "", "again": False, "frames": record["frames"]["count"], **spent}
     except Exception as error:
         again = isinstance(error, (OSError, MemoryError)) and not isinstance(error, FileNotFoundError)
         return {"error": failure_sentence(error, case), "again": again}

@@ -1,0 +1,197 @@
+"""predict --follow on a folder: files that arrive, in part, out of order, or not at all."""
+
+import json
+import os
+import shutil
+import threading
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+from app_samples import write_cine
+from live_samples import moving_frames
+from PIL import Image
+
+from monai_agglo.apps import follow, predict
+from monai_agglo.apps.following.arrivals import StreamError
+from monai_agglo.apps.following.live_folder import END_MARK, LiveFolder
+from monai_agglo.apps.segmenter import Segmenter
+from monai_agglo.data import open_cine
+from monai_agglo.data.cine_dicom import CineOptions
+
+
+def masks_in(folder):
+    return np.asarray(nib.load(folder / "masks.nii.gz").dataobj)
+
+
+def in_background(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def drop(folder, path, pause=0.03):
+    """Copy a file as a slow writer does: the first half, a while, the rest."""
+    data = path.read_bytes()
+    with open(folder / path.name, "wb", buffering=0) as file:
+        file.write(data[: len(data) // 2])
+        time.sleep(pause)
+        file.write(data[len(data) // 2 :])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for number, frame in enumerate(moving_frames(12)):
+        Image.fromarray(frame).save(folder / f"frame_{number}.png")
+    return folder
+
+
+def taken(folder, stall_s=0.5):
+    """The frames of a folder and how it ended, without a network."""
+    source = LiveFolder(folder, CineOptions(), stall_s, stall_s)
+    return [arrival for arrival in source.arrivals()], source
+
+
+def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundle):
+    """Half-written files are waited for; frame_9 comes before frame_10; two lay there before the start."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (0, 1):
+        shutil.copy(pictures / f"frame_{number}.png", folder)
+    (folder / "notes.txt").write_text("no frame")
+
+    def write():
+        time.sleep(0.3)
+        for number in range(2, 12):
+            drop(folder, pictures / f"frame_{number}.png")
+        (folder / END_MARK).touch()
+
+    writer = in_background(write)
+    frames = list(moving_frames(12))
+    limits = Segmenter(random_bundle).intensity_range(iter(frames))
+    report = follow(folder, tmp_path / "out", random_bundle, limits=limits, fps=10, stall_s=20, runtime="torch")
+    writer.join()
+    assert report.exit_code == 0 and report.record["live"]["ended"] == "the file END ended it"
+    segmenter = Segmenter(random_bundle, runtime="torch")
+    wanted = np.stack([segmenter.segment_window([frame], limits)[0].masks for frame in frames])
+    np.testing.assert_array_equal(masks_in(tmp_path / "out"), wanted.transpose(2, 3, 0, 1))
+    latency = report.record["live"]["latency_ms"]
+    assert latency["measured_frames"] == 10 and latency["per_frame"][:2] == [None, None]
+    assert report.record["frames"]["frame_times_ms"][3] == 300
+    assert report.record["frames"]["time_source"] == "given by the user"
+    assert str(tmp_path) not in json.dumps(report.record)
+
+
+def test_instances_of_a_series_are_the_cine_that_predict_makes_of_them(tmp_path, random_bundle):
+    made, folder = tmp_path / "made", tmp_path / "Zaphodson"
+    made.mkdir()
+    folder.mkdir()
+    for number, name in enumerate(["z", "m", "a", "k", "b"], 1):
+        tags = {"AcquisitionDate": "20240102", "AcquisitionTime": f"1015{number:02d}.500"}
+        write_cine(made / f"{name}.dcm", 1, seed=number, series="1.2.3.4", number=number, **tags)
+    predict(made, tmp_path / "offline", random_bundle)
+
+    def write():
+        for name in ("z", "m", "a", "k", "b"):
+            drop(folder, made / f"{name}.dcm")
+            time.sleep(0.06)
+
+    writer = in_background(write)
+    limits = Segmenter(random_bundle).intensity_range(open_cine(made))
+    report = follow(folder, tmp_path / "live", random_bundle, limits=limits, frames=5)
+    writer.join()
+    offline = json.loads((tmp_path / "offline" / "predict.json").read_text())
+    assert report.exit_code == 0 and "the 5 frames asked for" in report.record["live"]["ended"]
+    np.testing.assert_array_equal(masks_in(tmp_path / "live"), masks_in(tmp_path / "offline"))
+    assert report.record["source"] == offline["source"] and report.record["frames"] == offline["frames"]
+    assert report.record["frames"]["frame_times_ms"] == [0, 1000, 2000, 3000, 4000]
+    np.testing.assert_array_equal(
+        nib.load(tmp_path / "live" / "masks.nii.gz").affine, nib.load(tmp_path / "offline" / "masks.nii.gz").affine
+    )
+    assert "Zaphodson" not in json.dumps(report.record)
+
+
+def test_a_file_that_never_becomes_whole_stalls_and_is_named(tmp_path, pictures, random_bundle):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        shutil.copy(pictures / f"frame_{number}.png", folder)
+    (folder / "frame_3.png").write_bytes((pictures / "frame_3.png").read_bytes()[:-300])
+    shutil.copy(pictures / "frame_4.png", folder)
+    report = follow(folder, tmp_path / "out", random_bundle, stall_s=0.5)
+    assert report.exit_code == 1 and masks_in(tmp_path / "out").shape[2] == 3
+    assert "did not become whole within 0.5 s" in str(report) and "frame_3.png" in str(report)
+    record = (tmp_path / "out" / "predict.json").read_text()
+    assert json.loads(record)["live"]["complete"] is False and "frame_3.png" not in record
+
+
+def test_late_files_and_other_series_are_left_out_and_counted(tmp_path, pictures, random_bundle):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (0, 2):
+        shutil.copy(pictures / f"frame_{number}.png", folder)
+
+    def write():
+        time.sleep(0.4)
+        shutil.copy(pictures / "frame_1.png", folder)
+        time.sleep(0.2)
+        shutil.copy(pictures / "frame_3.png", folder)
+        (folder / END_MARK).touch()
+
+    writer = in_background(write)
+    got, source = taken(folder, 5)
+    writer.join()
+    wanted = [np.asarray(Image.open(pictures / f"frame_{number}.png")) for number in (0, 2, 3)]
+    assert len(got) == 3 and all((a.frame == b).all() for a, b in zip(got, wanted))
+    assert source.left_out == 1 and source.ending.whole
+    report = follow(folder, tmp_path / "out", random_bundle)  # all there: now each is in its place
+    assert report.exit_code == 0 and masks_in(tmp_path / "out").shape[2] == 4
+
+    series = tmp_path / "series"
+    series.mkdir()
+    write_cine(series / "1.dcm", 1, series="1.2.3", number=1)
+    write_cine(series / "2.dcm", 1, series="1.2.9", number=2)
+    (series / END_MARK).touch()
+    got, source = taken(series)
+    assert len(got) == 1 and source.left_out == 1
+    report = follow(series, tmp_path / "other", random_bundle)
+    assert report.exit_code == 1 and "belong to another series" in str(report)
+
+
+def test_silence_ends_it_with_a_hint(tmp_path, pictures):
+    got, source = taken(pictures)
+    assert len(got) == 12 and not source.ending.whole
+    assert source.ending.reason == "the stream stalled after frame 12: nothing came for 0.5 s"
+    assert END_MARK in source.ending.detail
+
+
+def test_what_is_no_frame_is_refused_in_a_sentence(tmp_path, pictures, random_bundle):
+    many = tmp_path / "many"
+    many.mkdir()
+    write_cine(many / "cine.dcm", 4)
+    with pytest.raises(StreamError, match=r"cine.dcm: it holds 4 frames; a folder that is followed takes single"):
+        taken(many)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(pictures / "frame_12.png")
+    (pictures / END_MARK).touch()
+    report = follow(pictures, tmp_path / "out", random_bundle)
+    assert report.exit_code == 1 and masks_in(tmp_path / "out").shape[2] == 12
+    assert "frame 13 has another size than the first" in str(report)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StreamError, match="no whole frame came; the stream stalled after frame 0"):
+        follow(tmp_path / "empty", tmp_path / "no", random_bundle, first_s=0.2)
+    assert not (tmp_path / "no").exists()
+
+
+def test_hidden_and_partial_names_are_not_looked_at(tmp_path, pictures):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(pictures / "frame_0.png", folder / ".frame_0.png")
+    shutil.copy(pictures / "frame_0.png", folder / "frame_0.png.part")
+    shutil.copy(pictures / "frame_1.png", folder)
+    os.replace(folder / "frame_1.png", folder / "frame_2.png")
+    (folder / END_MARK).touch()
+    got, _ = taken(folder)
+    assert len(got) == 1
