@@ -41,8 +41,8 @@ def count(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Any]:
     """Count one forward pass.
 
     Args:
-        network: in eval mode.
-        image: its input.
+        network: in eval mode; on the device ``meta`` nothing is computed.
+        image: its input, on the same device.
 
     Returns:
         ``parameters``, ``gmacs`` (1e9 multiply-adds), ``layers``: operations and bytes (inputs, weights, result, each

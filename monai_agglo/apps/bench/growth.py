@@ -34,9 +34,9 @@ def growth(context: Context) -> dict[str, Any]:
     """
     size = context.pick(512, 64)
     result: dict[str, Any] = {"what": WHAT, "size": size}
+    result["frames"] = _frames(context, size)
     result["sizes"] = _sizes(context)
     result["workers"] = _workers(context, size)
-    result["frames"] = _frames(context, size)
     return result
 
 

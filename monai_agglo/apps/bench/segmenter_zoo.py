@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def make_ours(way: str, work: str, frames: int, size: int, threads: list[int]) -
 
     network: Any = Segmenter(device="cpu").network
     image = batch_of(work, frames, size).permute(1, 2, 3, 0)[None].contiguous()
-    counted = count(network, image)
+    counted = count(copy.deepcopy(network).to("meta"), image.to("meta"))
     facts = {"parameters": counted["parameters"], "gmacs_per_frame": counted["gmacs"] / frames, "weights": "vfss_seg"}
     if way == "torch.compile":
         network = torch.compile(network, dynamic=False)
@@ -123,7 +124,7 @@ def make_network(name: str, work: str, frames: int, size: int, threads: list[int
     torch.manual_seed(0)
     network = make().eval()
     image = batch_of(work, frames, size)
-    counted = count(network, image[:1])
+    counted = count(copy.deepcopy(network).to("meta"), image[:1].to("meta"))
     facts = {"parameters": counted["parameters"], "gmacs_per_frame": counted["gmacs"], "weights": "random", "is": what}
 
     @torch.inference_mode()

@@ -34,20 +34,20 @@ def training(context: Context) -> dict[str, Any]:
         ``rows`` of the trainings and ``rates`` of phantom and cache.
     """
     size, threads = context.pick(512, 64), context.pick(2, 1)
-    data = context.work / f"training_{size}"
-    patients, frames = context.pick((6, 8), (3, 2))
+    patients, frames = context.pick((12, 8), (3, 2))
+    few = context.pick(5, 3)  # the teachers encode these first
     steps = context.pick(8, 2)
     small: dict[str, Any] = context.pick({}, {"image_size": 64, "batch_size": 2, "sizes": [[1, 64]]})
     small_student: dict[str, Any] = context.pick({}, {"image_size": 160, "batch_size": 2, "frame_size": 64})
     phantom = Candidate("phantom", f"{__name__}:{make_phantom.__name__}",
                         {"size": size, "frames": context.pick(12, 2)}, 1, context.pick(3, 1))  # fmt: skip
-    common = {"data": str(data), "patients": patients, "frames": frames, "size": size, "steps": steps}
+    common: dict[str, Any] = {"work": str(context.work), "frames": frames, "size": size, "steps": steps}
     common |= {"threads": threads}
     candidates = [
         Candidate("vfss_seg", f"{__name__}:{make_segmenter.__name__}",
-                  {**common, "overrides": small}, threads, 1),
+                  {**common, "patients": patients, "overrides": small}, threads, 1),
         Candidate("agglo_distill", f"{__name__}:{make_distillation.__name__}",
-                  {**common, "overrides": small_student}, threads, 1),
+                  {**common, "patients": few, "overrides": small_student}, threads, 1),
     ]  # fmt: skip
     rates = [_rate(row.candidate, row.summary()) for row in take_turns([phantom], context.share(0.1), context.say)]
     rows = []
@@ -86,12 +86,12 @@ def make_phantom(size: int, frames: int) -> dict[str, Case]:
 
 
 def make_segmenter(
-    data: str, patients: int, frames: int, size: int, steps: int, threads: int, overrides: dict[str, Any]
+    work: str, patients: int, frames: int, size: int, steps: int, threads: int, overrides: dict[str, Any]
 ) -> dict[str, Case]:
     """A training of ``vfss_seg`` for a few steps.
 
     Args:
-        data: folder of the phantom data set, made when missing.
+        work: folder of the phantom data set, made when missing.
         patients: in it.
         frames: of each.
         size: rows and columns.
@@ -102,22 +102,22 @@ def make_segmenter(
     Returns:
         One case, see :func:`_timed`.
     """
-    return _case("vfss_seg", data, patients, frames, size, steps, threads, overrides)
+    return _case("vfss_seg", work, patients, frames, size, steps, threads, overrides)
 
 
 def make_distillation(
-    data: str, patients: int, frames: int, size: int, steps: int, threads: int, overrides: dict[str, Any]
+    work: str, patients: int, frames: int, size: int, steps: int, threads: int, overrides: dict[str, Any]
 ) -> dict[str, Case]:
     """A training of ``agglo_distill`` for a few steps, and the rate of its cache; see :func:`make_segmenter`."""
     from monai_agglo.networks.teachers import find_weights, teacher_class
 
     real = all(find_weights(teacher_class(name).spec) for name in TEACHERS)
     teachers = {"teachers": list(TEACHERS)} if real else {"random_weights": True}
-    return _case("agglo_distill", data, patients, frames, size, steps, threads, teachers | overrides)
+    return _case("agglo_distill", work, patients, frames, size, steps, threads, teachers | overrides)
 
 
 def _case(
-    bundle: str, data: str, patients: int, frames: int, size: int, steps: int, threads: int, overrides: dict[str, Any]
+    bundle: str, work: str, patients: int, frames: int, size: int, steps: int, threads: int, overrides: dict[str, Any]
 ) -> dict[str, Case]:
     import torch
 
@@ -126,16 +126,26 @@ def _case(
     from monai_agglo.phantom import make_dataset
 
     torch.set_num_threads(threads)
+    data = str(Path(work) / f"training_{size}_{patients}_{frames}")
     make_dataset(data, patients, 1, frames, size, 1, (0.67, 0.33, 0.0), progress=False)
     folder = find_bundle(bundle)
-    output = Path(data) / f"{bundle}_output"
     parser = load_parser([folder / "configs" / "train.json"], folder)
-    settings = {"output_dir": str(output), "dataset_dir": data, "phantom_dir": f"{data}_unused", "track": False}
+    settings = {
+        "cache_dir": f"{data}_{bundle}_cache",
+        "dataset_dir": data,
+        "phantom_dir": f"{data}_unused",
+        "track": False,
+    }
     settings |= {"epochs": 1000, "device": torch.device("cpu"), "val_interval": 1000, **overrides}
     for key, value in settings.items():
         parser[key] = value
 
     def run() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="bench-") as output:
+            parser["output_dir"] = output
+            return train()
+
+    def train() -> dict[str, Any]:
         parser.get_parsed_content("initialize")
         trainer = parser.get_parsed_content("train#trainer")
         found: dict[str, Any] = {"batch": parser.get_parsed_content("batch_size"), "steps": steps}

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 __all__ = ["Candidate", "Row", "take_turns"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+LONGEST_S = 1800
 LEAST_REPEATS = 2
 """Made of every case even when the time is over, unless there is not even time for a second one."""
 
@@ -83,7 +85,7 @@ class Row:
 
 
 class _Process:
-    """A candidate's process."""
+    """A candidate's process; it is ended when an answer takes longer than anything here should."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -106,7 +108,10 @@ class _Process:
 
     def answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
+        watch = threading.Timer(LONGEST_S, self.process.kill)
+        watch.start()
         line = self.process.stdout.readline()
+        watch.cancel()
         if line:
             return json.loads(line)
         code = self.process.wait()
@@ -126,27 +131,20 @@ class _Process:
         self.log.close()
 
 
-def take_turns(
-    candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None], together: bool = True
-) -> list[Row]:
+def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None]) -> list[Row]:
     """Measure candidates in turns.
 
     Every round repeats every case once, beginning with another one each time. A case that has its repeats, or a
-    candidate that failed, sits the further rounds out.
+    candidate that failed, sits the further rounds out. All processes are alive from the first round to the last.
 
     Args:
         candidates: what is measured.
         seconds: begin no new round after so long; each case is repeated at least twice, or once where it is slow.
         say: told what goes on.
-        together: keep all processes alive from the first round to the last. Otherwise one candidate after another is
-            measured alone, which is no comparison but takes less memory.
 
     Returns:
         A row per case, in order; a candidate that failed has one row with the reason.
     """
-    if not together:
-        share = seconds / max(1, len(candidates))
-        return [row for candidate in candidates for row in take_turns([candidate], share, say)]
     begin = time.monotonic()
     processes = [_Process(candidate) for candidate in candidates]
     rows: list[Row] = []

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from monai_agglo.apps.bench import turns
 from monai_agglo.apps.bench.turns import Candidate, take_turns
 
 
@@ -73,7 +74,7 @@ def test_when_the_time_is_over_two_repeats_are_enough(tmp_path):
     assert len(row.repeats) == 2
 
 
-def test_apart_is_one_after_the_other(tmp_path):
-    log = tmp_path / "log"
-    take_turns([candidate("a", log), candidate("b", log)], 60, print, together=False)
-    assert log.read_text().split() == ["a"] * 3 + ["b"] * 3
+def test_a_candidate_that_hangs_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "LONGEST_S", 2)
+    rows = take_turns([candidate("a", tmp_path / "log", pause=60)], 60, print)
+    assert rows[0].summary() == {"reason": "the process ended with signal 9"}
