@@ -243,6 +243,21 @@ def pack(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def export(parser: argparse.ArgumentParser) -> Run:
+    """Write a bundle's network as TorchScript, ONNX, torch.export or OpenVINO, each checked against PyTorch."""
+    parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
+    parser.add_argument("--format", nargs="+", default=("ts", "onnx"), help="of: ts onnx pt2 openvino")
+    parser.add_argument("--int8", action="store_true", help="also write model_int8.onnx, with its loss of Dice")
+    parser.add_argument("--output", help="folder for the files (default: the bundle's models)")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo import apps
+
+        print(*apps.export(args.bundle, args.format, args.int8, args.output, say=print), sep="\n")
+
+    return run
+
+
 def structures(parser: argparse.ArgumentParser) -> Run:
     """List the structures: id, name, code, colour and priority."""
 
@@ -272,6 +287,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
         results,
         calibrate_view,
         pack,
+        export,
         bench,
         structures,
         serve,

@@ -99,6 +99,8 @@ COVERED = (
     (r"python -m monai_agglo predict https://.* --query .*", "apps/scale_out/web_cases.py::test_query_of_a_pacs"),
     (r"python scripts/scale_out_cost.py", "apps/scale_out/test_scale_out_cost.py::test_measuring_in_small"),
     (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
+    (r"python -m monai_agglo export vfss_seg .*--int8 .*", "apps/test_exporting.py::test_int8_says_what_it_loses"),
+    (r"python -m monai_agglo export vfss_seg --format ts .*", "apps/test_exporting.py::test_every_format_agrees"),
     (r"python -m monai_agglo serve --config FILE", "apps/orthanc_cases.py::test_serve_round_trip"),
     (r"python -m monai_agglo serve .* --retry-failed", "apps/serve/test_spool.py::" + BACK),
     (r"python -m monai_agglo (fetch|send) .*", "apps/orthanc_cases.py::test_store_fetch_query"),

@@ -6,6 +6,7 @@ _MODULES = {
     "calibrate_view": ("calibrate_view_check",),
     "datalist": ("DatalistReport", "make_datalist"),
     "deidentification": ("DeidentifyReport", "deidentify"),
+    "exporting": ("Exported", "export"),
     "feature_cache": ("CacheReport", "build_cache", "describe_cache"),
     "following": ("FollowReport", "follow"),
     "info": ("describe",),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["labelled_frames", "phantom_frames"]
+__all__ = ["labelled_frames", "phantom_frames", "real_frames"]
 
 SEED = 60_000
 """Patients from here on calibrate, those from 1,000 later are held out; neither is in a training set of the recipes."""
@@ -46,3 +48,24 @@ def labelled_frames(patients: int, seed: int = HELD_OUT) -> Iterator[tuple[np.nd
             if study.spec.photometric == "MONOCHROME1":  # as a reader gives it: dark barium
                 frame = frame.dtype.type((1 << study.spec.bits_stored) - 1) - frame
             yield frame, np.asarray(masks)[: len(TARGETS)] != 0
+
+
+def real_frames(most: int = 8) -> Iterator[np.ndarray]:
+    """Real lateral stills, where the folder that ``AGGLO_SHARED`` names holds some (``reference``); else none.
+
+    Args:
+        most: number of stills.
+
+    Yields:
+        (H, W) as read.
+    """
+    from monai_agglo.data import CineReadError, open_cine
+
+    folder = os.environ.get("AGGLO_SHARED")
+    files = sorted(Path(folder, "reference").rglob("*.*")) if folder else []
+    stills = [f for f in files if f.suffix.lower() in (".png", ".jpg", ".jpeg") and "mask" not in f.name.lower()]
+    for file in stills[:most]:
+        try:
+            yield next(open_cine(file).frames())
+        except CineReadError:
+            continue

@@ -169,7 +169,7 @@ class Segmenter:
             inferer.window = batch
         self.threshold = 0.5 if inferer.threshold is None else float(inferer.threshold)
         # A logit above this is a probability above the threshold.
-        self._cut = float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
+        self.cut = float(torch.logit(torch.tensor(self.threshold, dtype=torch.float64)))
         return inferer
 
     def _network(self, parser: Any) -> torch.nn.Module:
@@ -202,7 +202,7 @@ class Segmenter:
         """Frames of phantoms as the network sees them, to set the ranges of an int8 network."""
         from .calibration import phantom_frames
 
-        return [self._batch([frame], self.intensity_range([frame]))[0][0, 0] for frame in phantom_frames()]
+        return [self.prepare([frame], self.intensity_range([frame]))[0, 0] for frame in phantom_frames()]
 
     def intensity_range(self, cine: Cine | Iterable[np.ndarray]) -> tuple[float, float]:
         """The grey levels that become 0 and 1: the bundle's own scaling, from a sample of the frames.
@@ -324,7 +324,7 @@ class Segmenter:
                 f"{self.folder.name}: the network gives {channels} channels, the table has {len(self.structures)}"
             )
         small = glimpses(coarse, channels, shape, GLIMPSE)
-        options = (coarse.fold, coarse.scale, shape, self._cut, self._inferer.main_parts, self.structures)
+        options = (coarse.fold, coarse.scale, shape, self.cut, self._inferer.main_parts, self.structures)
         results = []
         for i, (frame, values) in enumerate(zip(wanted, coarse.values)):
             masks = cut_masks(values, *options)
@@ -333,6 +333,18 @@ class Segmenter:
                     masks = np.stack([resize_plane(mask, rows, columns, True) for mask in masks])
             results.append(SegmentedFrame(start + i, frame, masks.view(bool), small[i]))
         return results
+
+    def prepare(self, frames: Sequence[np.ndarray], limits: tuple[float, float]) -> np.ndarray:
+        """Frames as the network takes them.
+
+        Args:
+            frames: (H, W) frames of one size.
+            limits: from :meth:`intensity_range`.
+
+        Returns:
+            (N, 1, h, w) float32 in 0..1.
+        """
+        return self._batch(frames, limits)[0]
 
     def _batch(
         self, frames: Sequence[np.ndarray], limits: tuple[float, float]

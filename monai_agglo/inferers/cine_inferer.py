@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import torch
 from monai.inferers import Inferer
@@ -58,6 +61,37 @@ def has_coarse(network: object) -> bool:
     return hasattr(network, "coarse") and not getattr(network, "training", False)
 
 
+def free_memory() -> int | None:
+    """Bytes of memory that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        facts = dict(line.split(":", 1) for line in lines if ":" in line)
+        return int(facts["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            return None
+
+
+def check_memory(needed: float, frames: int) -> None:
+    """Refuse work that memory does not suffice for.
+
+    Args:
+        needed: bytes.
+        frames: of the cine, for the message.
+
+    Raises:
+        MemoryError: when less is free, in one sentence.
+    """
+    free = free_memory()
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"these {frames} frames take about {needed / 1e9:.1f} GB ({needed / frames / 1e6:.0f} MB each) and "
+            f"{free / 1e9:.1f} GB are free: use 'python -m monai_agglo predict', which streams the cine"
+        )
+
+
 class AutocastInferer(Inferer):
     """Calls the network under autocast, on CPU as well as on GPU, for training.
 
@@ -105,6 +139,8 @@ class CineInferer(Inferer):
         progress: show a progress bar when the run takes more than two seconds.
         main_parts: with ``threshold``, erase parts of a structure smaller than this fraction of its largest part, see
             :func:`~monai_agglo.swallow.keep_main_parts`; 0 leaves the masks as they are.
+        bytes_per_pixel: memory that the whole workflow takes per pixel of the cine; a cine that needs more than is free
+            is refused before the work. None does not ask.
     """
 
     def __init__(
@@ -115,6 +151,7 @@ class CineInferer(Inferer):
         dtype: str = "float32",
         progress: bool = False,
         main_parts: float = 0.0,
+        bytes_per_pixel: float | None = None,
     ) -> None:
         super().__init__()
         if window < 1 or context < 0:
@@ -129,6 +166,7 @@ class CineInferer(Inferer):
         self.dtype = precision_dtype(dtype)
         self.progress = progress
         self.main_parts = main_parts
+        self.bytes_per_pixel = bytes_per_pixel
 
     def __call__(self, inputs: torch.Tensor, network, *args, **kwargs) -> torch.Tensor:
         """Run.
@@ -142,10 +180,15 @@ class CineInferer(Inferer):
 
         Returns:
             (B, S, H, W, T): float32 logits, or uint8 masks of 0 and 1 with ``threshold``. Metadata of the input stays.
+
+        Raises:
+            MemoryError: when the cine takes more memory than is free.
         """
         from tqdm import tqdm
 
         plain = inputs.as_subclass(torch.Tensor)
+        if self.bytes_per_pixel is not None:
+            check_memory(plain.numel() * self.bytes_per_pixel, plain.shape[-1])
         frames = plain.shape[-1]
         parameter = next(network.parameters(), None) if isinstance(network, torch.nn.Module) else None
         device = plain.device if parameter is None else parameter.device
