@@ -181,8 +181,8 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
     """First frame from which all curves stay where they end.
 
     Each curve ends at the median of its last ``still`` frames before ``stop``; it has settled where it stays within
-    ``tolerance`` of that, as a part of its range in ``start..stop - 1``, or within the
-    noise of the masks where that is more.
+    ``tolerance`` of that, as a part of its range in ``start..stop - 1``, or within the noise of the masks where that is
+    more. The last bit of the way, which hides in that, is prolonged from how it brakes, by ``still`` frames at most.
 
     Args:
         curves: (T,) each, in any unit; frames that are nan do not count.
@@ -210,9 +210,26 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
             return None
         away = known & (abs(part - level) > max(tolerance * swing, 3.5 * noise))
         moved = np.flatnonzero(away)
-        frame = start + (int(moved[-1]) + 1 if len(moved) else 0)
+        frame = start + (int(moved[-1]) + _coast(abs(part - level), int(moved[-1]), still) if len(moved) else 0)
         latest = frame if latest is None else max(latest, frame)
     return latest
+
+
+def _coast(distance: np.ndarray, last: int, most: int) -> int:
+    """Frames from the last one that is seen to move to the one at rest.
+
+    What comes to rest brakes evenly, so that the root of the distance left falls as a straight line; the last of it is
+    too small to be told from noise, and is reached by prolonging that line, unless it plainly stopped before.
+    """
+    if last < 2 or not distance[last - 2] > distance[last]:
+        return 1
+    root = np.sqrt(distance[last])
+    slope = (np.sqrt(distance[last - 2]) - root) / 2
+    for ahead in range(1, most):
+        expected = max(root - ahead * slope, 0.0) ** 2
+        if not distance[last + ahead] > 0.1 * expected or expected == 0.0:
+            return ahead
+    return most
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:

@@ -38,6 +38,14 @@ def test_settled_where_all_stay():
     assert settled_from([np.arange(7.0)], 0, 7, 3, 0.05) is None  # still moving
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.004])
+def test_settled_where_the_motion_ends_not_where_it_is_lost_in_noise(noise):
+    time = np.linspace(-1, 2, 46)
+    curve = np.where(time < 1, 1 - (3 - 2 * np.clip(time, 0, 1)) * np.clip(time, 0, 1) ** 2, 0.0)  # rest in frame 30
+    curve += np.random.default_rng(3).normal(0, 1, 46) * noise
+    assert abs(settled_from([curve], 15, 46, 4, 0.015) - 30) <= 1
+
+
 def test_first_beyond():
     flags = np.array([True, False, True])
     assert first_beyond(flags, 0, 3) == 0 and first_beyond(flags, 1, 3) == 2 and first_beyond(flags, 1, 2) is None
