@@ -89,6 +89,16 @@ COVERED = (
         r"python -m monai_agglo ship-student \S+",
         "apps/study/test_study_shipping.py::test_a_finished_study_ships_its_student",
     ),
+    (
+        r"python -m monai_agglo export-student \S+ \S+ --keep litemedsam",
+        "bundles/test_splice.py::test_masks_come_to_be_the_teacher_s",
+    ),
+    (DISTIL + r"prompt.json .* --box .*", "bundles/test_splice.py::test_masks_come_to_be_the_teacher_s"),
+    (DISTIL_TWO + r"(proxy|from_proxy).json'\]\"", "bundles/test_proxy.py::test_proxy_route"),
+    (
+        RUN_TWO.replace("','bundles/vfss_seg", "','bundles/agglo_distill") + r"decoder.json'\]\" --dataset_dir \w+",
+        "bundles/test_decoder_stage.py::test_decoder_stage",
+    ),
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (
         r"python -m monai_agglo predict SOURCE --follow .*",
