@@ -40,7 +40,7 @@ class PromptStudentLoader:
     ) -> None:
         self.path = Path(path)
         self.network = network
-        self.decoder = decoder
+        self.decoder = None if decoder is None else Path(decoder)
         self.folders = [Path(folder) for folder in folders]
         self.random_weights = bool(random_weights)
 

@@ -63,9 +63,10 @@ class SplicedStudent(nn.Module):
         super().__init__()
         self.spec = teacher_class(teacher).spec
         encoder = StudentEncoder(**(student or {}))
+        self.size = int(size)
         self.options = {
             "teacher": teacher, "student": encoder.options, "projector": projector, "hidden": hidden,
-            "project_at": project_at, "size": int(size),
+            "project_at": project_at, "size": self.size,
         }  # fmt: skip
         shape = (self.spec.channels, self.spec.grid, self.spec.grid)
         self.heads = StudentWithHeads(encoder, {self.spec.name: shape}, projector, hidden, project_at)
@@ -86,7 +87,7 @@ class SplicedStudent(nn.Module):
             FrameError: for frames that hold nothing to encode.
         """
         check_frames(frames)
-        shape, size = (int(frames.shape[2]), int(frames.shape[3])), int(self.options["size"])
+        shape, size = (int(frames.shape[2]), int(frames.shape[3])), self.size
         fit = FrameGrid.fit(shape, "letterbox", size)
         square = (fit.fill(_scaled(frames, fit.content) - GREY) + GREY) / 255
         theirs = FrameGrid.fit(shape, self.spec.geometry, self.spec.input_size, self.spec.min_side)
