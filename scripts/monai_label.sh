@@ -31,17 +31,30 @@ with socket.socket() as probe:
         sys.exit(1)
 PY
 
+LABEL_PY="$(cd "$(dirname "$LABEL_PY")" && pwd)/$(basename "$LABEL_PY")"
 APP="${LABEL_APP_DIR:-label_app}"
+case "$APP" in /*) ;; *) APP="$PWD/$APP" ;; esac
 own() { "$LABEL_PY" -W ignore -m monai_agglo "$@" || fail "this did not work: python -m monai_agglo $*"; }
 if [ ! -f "$APP/main.py" ]; then
   step "making the app in $APP"
   SAMPLE="$("$LABEL_PY" -c 'import pathlib, sys; print(pathlib.Path(sys.prefix, "monailabel", "sample-apps", "monaibundle"))')"
   mkdir -p "$APP" && cp -R "$SAMPLE/." "$APP/" || fail "could not copy MONAI Label's sample app into $APP."
 fi
+BUNDLES="${LABEL_BUNDLES:-vfss_seg}"
+# shellcheck disable=SC2086
+NAMES="$("$LABEL_PY" -W ignore - $BUNDLES 2>/dev/null <<'PY'
+import sys
+from monai_agglo.bundle import find_bundle
+from monai_agglo.bundle.pack import label_name
+print(*(label_name(find_bundle(bundle)) for bundle in sys.argv[1:]))
+PY
+)" || fail "not all of these are bundles: $BUNDLES; LABEL_BUNDLES takes names under bundles/ or folders."
+# shellcheck disable=SC2086
+set -- $NAMES
 MODELS=""
-for bundle in ${LABEL_BUNDLES:-vfss_seg}; do
-  name="$("$LABEL_PY" -W ignore -c 'import sys; from monai_agglo.bundle.pack import label_name; from monai_agglo.bundle import find_bundle; print(label_name(find_bundle(sys.argv[1])))' "$bundle" 2>/dev/null)" ||
-    fail "there is no bundle $bundle; LABEL_BUNDLES takes names under bundles/ or folders."
+for bundle in $BUNDLES; do
+  name="$1"
+  shift
   if [ -d "$APP/model/$name" ]; then
     step "$APP/model/$name is used as it is (move it away to pack it anew)"
   else
@@ -51,8 +64,7 @@ for bundle in ${LABEL_BUNDLES:-vfss_seg}; do
   MODELS="$MODELS${MODELS:+,}$name"
 done
 if [ -z "$STUDIES" ]; then
-  STUDIES="$PWD/$APP/studies"
-  case "$APP" in /*) STUDIES="$APP/studies" ;; esac
+  STUDIES="$APP/studies"
   if [ ! -d "$STUDIES" ]; then
     step "two synthetic swallows -> $STUDIES"
     for seed in 1 2; do
@@ -65,8 +77,9 @@ fi
 # A multi-frame DICOM file is a case of its own in a folder; on a DICOMweb server, cines are found by their modality.
 export MONAI_LABEL_DATASTORE_FILE_EXT="${MONAI_LABEL_DATASTORE_FILE_EXT:-[\"*.dcm\",\"*.nii.gz\",\"*.nii\",\"*.nrrd\"]}"
 export MONAI_LABEL_DICOMWEB_SEARCH_FILTER="${MONAI_LABEL_DICOMWEB_SEARCH_FILTER:-{\"Modality\":\"RF\"\}}"
-PATH="$(cd "$(dirname "$LABEL_PY")" && pwd):$PATH"
+PATH="$(dirname "$LABEL_PY"):$PATH"
 export PATH
+cd "$APP" # not here, where the clone's monai_agglo would be found before the packed one
 step "starting MONAI Label at http://127.0.0.1:$PORT (Ctrl-C ends it); models: $MODELS"
 # zoo_source: anything but its default, which asks a server on the internet before it looks at the folder
 exec "$LABEL_PY" -W ignore -m monailabel.main start_server --app "$APP" --studies "$STUDIES" --host 127.0.0.1 --port "$PORT" \

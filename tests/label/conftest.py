@@ -39,8 +39,10 @@ def pack_small(app):
     from monai_agglo.bundle import pack
 
     packed = pack("vfss_seg", app / "model")
-    edit(packed / "configs" / "inference.json", image_size=SIZE)
-    edit(packed / "configs" / "train.json", image_size=SIZE, sizes=[[1, SIZE]], batch_size=8, frames_per_case=16)
+    edit(packed / "configs" / "inference.json", image_size=320)
+    edit(packed / "configs" / "train.json", image_size=320, sizes=[[1, 320]], batch_size=8, frames_per_case=16)
+    with (packed / "monai_agglo" / "__init__.py").open("a") as file:
+        file.write('\n__version__ = "packed"\n')  # tells this copy from the clone's code
     return packed
 
 

@@ -68,13 +68,20 @@ class LabelServer:
         return self.call("POST", where, data={"params": json.dumps(PARAMS | params)}, files=files).content
 
     def train(self, model, **params):
-        """Train as the clients do, in a process of its own; gives the last lines of its log."""
+        """Train as the clients do, in a process of its own, and wait for its end."""
         self.call("POST", f"/train/{model}", json={"device": "cpu", **params})
-        while self.session.get(f"{self.url}/train/?check_if_running=true", timeout=60).status_code == 200:
+        while (task := self.call("GET", "/train/").json())["status"] not in ("DONE", "ERROR"):
             time.sleep(0.5)
-        task = self.call("GET", "/train/").json()
-        assert task["status"] == "DONE", "\n".join(task["details"][-60:])
-        return "\n".join(task["details"])
+        assert task["status"] == "DONE", "\n".join(task["details"])
+
+    def logged(self, words):
+        """Whether the log has these words, now or in a moment."""
+        end = time.monotonic() + 10
+        while words not in self.log.read_text():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.2)
+        return True
 
     def stop(self):
         """End the server and what it started."""
