@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -83,12 +84,16 @@ class Reader:
 
     Args:
         source: where the frames come from.
+
+    Attributes:
+        interrupted: set it, from a signal handler too, and no more frames are given.
     """
 
     def __init__(self, source: LiveSource) -> None:
         self._source = source
         self._queue: queue.Queue[Arrival | Exception | None] = queue.Queue(QUEUE)
         self._stop = threading.Event()
+        self.interrupted = False
         self._thread = threading.Thread(target=self._read, name="follow", daemon=True)
         self._thread.start()
 
@@ -103,17 +108,22 @@ class Reader:
         Raises:
             StreamError: when the source cannot be followed.
         """
-        while True:
+        patience, last = self._source.silence_s, time.monotonic()
+        while not self.interrupted:
             try:
-                item = self._queue.get(timeout=self._source.silence_s)
+                item = self._queue.get(timeout=0.1)
             except queue.Empty:
-                self._source.ending = Ending(f"nothing came for {self._source.silence_s:g} s", whole=False)
-                return
+                if patience is not None and time.monotonic() - last > patience:
+                    self._source.ending = Ending(f"nothing came for {patience:g} s", whole=False)
+                    return
+                continue
+            last = time.monotonic()
             if item is None:
                 return
             if isinstance(item, Exception):
                 raise item
             yield item
+            last = time.monotonic()
 
     def close(self) -> None:
         """End the thread; it may be caught in a driver's call, and is left to itself then."""

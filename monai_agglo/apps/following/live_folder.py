@@ -66,9 +66,9 @@ class LiveFolder:
         self._stop.set()
 
     def arrivals(self) -> Iterator[Arrival]:
-        last = time.monotonic()
+        last, ended = time.monotonic(), False
         while not self._stop.is_set():
-            begun = time.monotonic()
+            begun, ended_before = time.monotonic(), ended
             settled, ended = self._look()
             problem, taken = "", False
             try:
@@ -84,7 +84,7 @@ class LiveFolder:
                 problem = " ".join(str(error).split())  # half-written, or no picture at all: time will tell
             now = time.monotonic()
             last = max([now if taken else last, *(change or 0 for _, change in self._changes.values())])
-            if ended and not self._changes:
+            if ended and ended_before and not self._changes:  # a listing may miss what came just before the mark
                 self.ending = Ending(f"the file {END_MARK} ended it", whole=True)
                 return
             patience = self._stall_s if self._stamps else self._first_s

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -157,13 +159,14 @@ def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wa
         bar.set_postfix_str(str(session.latencies), refresh=False)
 
     def add(arrival: Arrival) -> None:
-        session.begin(arrival.frame, live.kind != "folder")
+        if not count:
+            session.begin(arrival.frame, bool(live.facts(1)["lossy"]))
         waiting.append(arrival.came)
         for item in network.add(arrival.frame):
             done(item)
 
     ending, count = None, 0
-    with closing(reader), closing(bar):
+    with closing(reader), closing(bar), _ctrl_c(reader):
         try:
             for arrival in reader:
                 add(arrival)
@@ -172,9 +175,8 @@ def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wa
                     reason = f"the {most} frames asked for have come" if wanted else f"a cine ends at {most} frames"
                     ending = Ending(reason, whole=wanted)
                     break
-        except KeyboardInterrupt:
-            # A device has no other end; everything else would have gone on.
-            ending = Ending(f"it was stopped after frame {count}", whole=live.kind == "device")
+            if reader.interrupted:  # a device has no other end; everything else would have gone on
+                ending = Ending(f"it was stopped after frame {count}", whole=live.kind == "device")
         except StreamError as error:
             if not count:
                 raise
@@ -183,6 +185,25 @@ def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wa
             done(item)
         bar.refresh()
     return ending or live.ending or Ending("the stream ended", whole=True)
+
+
+@contextmanager
+def _ctrl_c(reader: Reader) -> Iterator[None]:
+    """The first Ctrl-C ends the stream after the frame in work, the second one everything."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        if reader.interrupted:
+            raise KeyboardInterrupt
+        reader.interrupted = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _finish(

@@ -46,19 +46,18 @@ class Session:
         self._digest = hashlib.sha256()
 
     def begin(self, frame: np.ndarray, lossy: bool) -> None:
-        """Make room for frames of this shape and type; does nothing from the second frame on."""
-        if self._store is None:
-            rows, columns = frame.shape
-            self._store = MaskStore((rows, columns), len(self.segmenter.structures), self._work)
-            self._spool = FrameSpool(frame, self._work)
-            self._finder = RepeatFinder(lossy)
+        """Make room for frames of this shape and type."""
+        rows, columns = frame.shape
+        self._store = MaskStore((rows, columns), len(self.segmenter.structures), self._work)
+        self._spool = FrameSpool(frame, self._work)
+        self._finder = RepeatFinder(lossy)
 
     def take(self, item: SegmentedFrame, came: float | None) -> None:
         """Note the latency of a segmented frame that came at a moment, then keep it."""
         latency = None if came is None else (time.monotonic() - came) * 1000
-        self.latencies.add(latency)
         if self._on_frame is not None:
             self._on_frame(item, latency)
+        self.latencies.add(latency)
         self.kept.append(item.masks)
         self.frames.append(item.frame)
         self._finder.add(item.frame)

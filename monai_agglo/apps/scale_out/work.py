@@ -51,7 +51,10 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
         return {"error": "", "again": False, "frames": record["frames"]["count"], **spent}
     except Exception as error:
         again = isinstance(error, (OSError, MemoryError)) and not isinstance(error, FileNotFoundError)
-        return {"error": failure_sentence(error, case), "again": again}
+        text = failure_sentence(error, case)
+        for path in case.paths if task.instances else ():  # a temporary file says nothing to anybody
+            text = text.replace(str(path), task.shown)
+        return {"error": text, "again": again}
     finally:
         if fetched is not None:
             shutil.rmtree(fetched, ignore_errors=True)

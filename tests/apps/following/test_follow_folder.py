@@ -52,7 +52,7 @@ def pictures(tmp_path):
 def taken(folder, stall_s=0.5):
     """The frames of a folder and how it ended, without a network."""
     source = LiveFolder(folder, CineOptions(), stall_s, stall_s)
-    return [arrival for arrival in source.arrivals()], source
+    return list(source.arrivals()), source
 
 
 def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundle):
@@ -63,8 +63,10 @@ def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundl
         shutil.copy(pictures / f"frame_{number}.png", folder)
     (folder / "notes.txt").write_text("no frame")
 
+    begun = threading.Event()  # the two have been seen
+
     def write():
-        time.sleep(0.3)
+        begun.wait(600)
         for number in range(2, 12):
             drop(folder, pictures / f"frame_{number}.png")
         (folder / END_MARK).touch()
@@ -72,7 +74,8 @@ def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundl
     writer = in_background(write)
     frames = list(moving_frames(12))
     limits = Segmenter(random_bundle).intensity_range(iter(frames))
-    report = follow(folder, tmp_path / "out", random_bundle, limits=limits, fps=10, stall_s=20, runtime="torch")
+    options = {"limits": limits, "fps": 10, "stall_s": 300, "runtime": "torch"}
+    report = follow(folder, tmp_path / "out", random_bundle, on_frame=lambda *_: begun.set(), **options)
     writer.join()
     assert report.exit_code == 0 and report.record["live"]["ended"] == "the file END ended it"
     segmenter = Segmenter(random_bundle, runtime="torch")
@@ -134,16 +137,13 @@ def test_late_files_and_other_series_are_left_out_and_counted(tmp_path, pictures
     for number in (0, 2):
         shutil.copy(pictures / f"frame_{number}.png", folder)
 
-    def write():
-        time.sleep(0.4)
-        shutil.copy(pictures / "frame_1.png", folder)
-        time.sleep(0.2)
-        shutil.copy(pictures / "frame_3.png", folder)
-        (folder / END_MARK).touch()
-
-    writer = in_background(write)
-    got, source = taken(folder, 5)
-    writer.join()
+    source = LiveFolder(folder, CineOptions(), 30, 30)
+    arrivals = source.arrivals()
+    got = [next(arrivals), next(arrivals)]
+    for number in (1, 3):
+        shutil.copy(pictures / f"frame_{number}.png", folder)
+    (folder / END_MARK).touch()
+    got += arrivals
     wanted = [np.asarray(Image.open(pictures / f"frame_{number}.png")) for number in (0, 2, 3)]
     assert len(got) == 3 and all((a.frame == b).all() for a, b in zip(got, wanted))
     assert source.left_out == 1 and source.ending.whole

@@ -215,15 +215,17 @@ def test_a_device_through_ffmpeg(tmp_path, random_bundle):
         follow("v4l2:/dev/video99", tmp_path / "no", random_bundle)
 
 
+@posix
 def test_ctrl_c_ends_a_device_and_keeps_the_frames(tmp_path, random_bundle):
     def stop(item, _):
         if item.index == 4:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
     report = follow("lavfi:testsrc=size=80x64:rate=50", tmp_path / "out", random_bundle, on_frame=stop)
     assert report.exit_code == 0 and report.record["live"]["complete"] is True
     assert "stopped after frame" in report.record["live"]["ended"]
-    assert masks_in(tmp_path / "out").shape[2] == report.record["frames"]["count"] >= 4
+    assert masks_in(tmp_path / "out").shape[2] == report.record["frames"]["count"] == 5
+    assert len(report.record["live"]["latency_ms"]["per_frame"]) == 5
 
 
 def test_a_fast_source_waits_so_that_memory_does_not_grow():
@@ -257,13 +259,13 @@ def test_command_line_and_a_kill_leaves_nothing_that_looks_whole(tmp_path, pipe,
     command += ["--device", "cpu", "--limits", "20", "230", "--stall", "60", "--output"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     feeder = feed(tmp_path / "whole.ts", pipe)
-    done = subprocess.run([*command, str(tmp_path / "out")], **options, timeout=120)
+    done = subprocess.run([*command, str(tmp_path / "out")], **options, timeout=600)
     assert feeder.wait() == 0 and done.returncode == 0, done.stderr
     assert "6 frames, latency median" in done.stdout and "p95" in done.stderr
     feeder = feed(tmp_path / "whole.ts", pipe, hold=60)
     process = subprocess.Popen([*command, str(tmp_path / "killed")], **options)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not list(tmp_path.glob(".killed.*.part")) and time.monotonic() < end:
             time.sleep(0.05)
         time.sleep(0.3)

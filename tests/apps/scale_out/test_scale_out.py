@@ -110,7 +110,7 @@ def test_killed_from_outside(tmp_path, random_bundle):
     killed = []
 
     def kill():
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while time.monotonic() < end and not list((tmp_path / "out").glob(".*.part/*")):
             time.sleep(0.005)
         for child in multiprocessing.active_children():
