@@ -182,11 +182,14 @@ class CineInferer(Inferer):
             (B, S, H, W, T): float32 logits, or uint8 masks of 0 and 1 with ``threshold``. Metadata of the input stays.
 
         Raises:
+            ValueError: when there is no frame.
             MemoryError: when the cine takes more memory than is free.
         """
         from tqdm import tqdm
 
         plain = inputs.as_subclass(torch.Tensor)
+        if not plain.shape[-1]:
+            raise ValueError("the cine has no frame")
         if self.bytes_per_pixel is not None:
             check_memory(plain.numel() * self.bytes_per_pixel, plain.shape[-1])
         frames = plain.shape[-1]

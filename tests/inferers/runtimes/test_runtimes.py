@@ -63,13 +63,13 @@ def test_coarse_masks_are_the_network_s_own():
     coarse = TorchRuntime(net).run(frames)
     with torch.inference_mode():
         logits = net(torch.from_numpy(frames).permute(1, 2, 3, 0)[None])[0]
-    for cut in (-1.0, 0.0, 2.0):
+    for cut in np.quantile(logits.numpy(), [0.2, 0.6, 0.97]):
         whole = (logits > cut).to(torch.uint8).numpy()
         assert 0.001 < whole.mean() < 0.999
         for parts in (0.0, 0.2):
             found = np.stack([cut_masks(v, coarse.fold, coarse.scale, (70, 90), cut, parts) for v in coarse.values], -1)
             expected = keep_main_parts(whole.copy(), parts) if parts else whole
-            assert (found != expected).mean() < 1e-5
+            assert (found != expected).mean() < 1e-4
     assert not cut_masks(coarse.values[0] * 0 - 9, 2, 2, (70, 90), 0.0).any()
 
 
