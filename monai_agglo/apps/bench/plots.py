@@ -42,18 +42,25 @@ def draw_plots(report: dict[str, Any], folder: Path) -> list[str]:
     return drawn
 
 
-def _bars(axes: Any, rows: list[dict[str, Any]], labels: list[str], key: str, best: bool) -> None:
-    """Horizontal bars with quartiles, the best on top; ours in another colour."""
+def _bars(axes: Any, rows: list[dict[str, Any]], labels: list[str], key: str, best: bool, log: bool = True) -> list:
+    """Horizontal bars, the best on top, ours in another colour; gives the rows from the bottom up."""
     order = sorted(range(len(rows)), key=lambda i: rows[i][key], reverse=not best)
     for place, index in enumerate(order):
         row = rows[index]
-        colour = OURS if row["ours"] else OTHER
-        axes.barh(place, row[key], color=colour, height=0.7)
+        axes.barh(place, row[key], color=OURS if row["ours"] else OTHER, height=0.7)
         axes.annotate(f" {_short(row[key])}", (row[key], place), va="center", fontsize=7)
     axes.set_yticks(range(len(order)), [labels[index] for index in order], fontsize=7)
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(low, high * 1.6)  # room for the numbers
+    axes.tick_params(axis="x", labelsize=7)
+    values = [row[key] for row in rows]
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        least = min(min(row.get(name, row[key]) for name in (key, "roof_ms")) for row in rows)
+        axes.set_xlim(least / 2, max(values) * 2.5)  # room for the numbers
+    else:
+        axes.set_xlim(0, max(values) * 1.15)
+    return [rows[index] for index in order]
 
 
 def _short(value: float) -> str:
@@ -70,14 +77,13 @@ def _encoders(figure: Any, suite: Suite) -> bool:
     figure.set_size_inches(10, 1.6 + 0.24 * len(rows))
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     labels = [f"{row['model']}, {row['size']} px" for row in rows]
-    _bars(left, rows, labels, "ms", False)
-    order = sorted(rows, key=lambda row: row["ms"], reverse=True)
+    order = _bars(left, rows, labels, "ms", False)
     roofs = [(row["roof_ms"], place) for place, row in enumerate(order) if "roof_ms" in row]
     if roofs:
         left.plot(
             *zip(*roofs), "|", color="black", ms=9, mew=1.6, label="least possible at this computer's measured rates"
         )
-        left.legend(fontsize=7, loc="lower right")
+        left.legend(fontsize=7, loc="upper right")
     left.set_xlabel("ms per image (log)", fontsize=8)
     left.set_title(f"Encoders, PyTorch eager, float32, {most} threads (ours in red)", fontsize=9)
     names = [name for name in ("litemedsam", "mobilesam", "medsam", "medsam2", "rad_dino")
@@ -93,8 +99,10 @@ def _encoders(figure: Any, suite: Suite) -> bool:
     right.set_xticks(range(len(names)), names, fontsize=7)
     if names:
         right.set_yscale("log")
-        right.set_ylim(1, right.get_ylim()[1] * 1.3)
-        right.legend(fontsize=7)
+        right.set_ylim(1, right.get_ylim()[1] * 2)
+        right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        right.tick_params(axis="y", labelsize=7)
+        right.legend(fontsize=7, loc="upper left")
     right.set_title("times as many images/s: ours at 512 px,\ntheirs at their own size", fontsize=9)
     return True
 
@@ -112,14 +120,10 @@ def _segmenters(figure: Any, suite: Suite) -> bool:
     _bars(left, rows, labels, "per_s", True)
     left.set_xlabel("frames/s (log)", fontsize=8)
     left.set_title(f"Frames to masks, {suite['size']} px, {most} threads", fontsize=9)
-    _bars(
-        right,
-        [row for row in rows if row["peak_mb"]],
-        [row["name"] for row in rows if row["peak_mb"]],
-        "peak_mb",
-        False,
-    )
-    right.set_xlabel("peak memory of the process, MB (log)", fontsize=8)
+    known = [row for row in rows if row["peak_mb"]]
+    if known:
+        _bars(right, known, [row["name"] for row in known], "peak_mb", False, log=False)
+    right.set_xlabel("peak memory of the process, MB", fontsize=8)
     right.set_title("Memory (ours in red)", fontsize=9)
     return True
 
@@ -148,6 +152,9 @@ def _end_to_end(figure: Any, suite: Suite) -> bool:
         if length is not None:
             right.barh(place, length, color=OTHER, height=0.7)
             right.annotate(f" {length:.1f}", (length, place), va="center", fontsize=7)
+    for axes in (left, right):
+        axes.set_xlim(0, 1.12 * axes.get_xlim()[1])  # room for the numbers
+        axes.tick_params(axis="x", labelsize=7)
     right.set_xlabel("ms per frame", fontsize=8)
     right.set_title("Price of each stage on the clock (stages overlap)", fontsize=9)
     return True
