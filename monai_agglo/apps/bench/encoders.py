@@ -17,7 +17,8 @@ WHAT = (
     "One image at a time, float32; the time of the encoder alone, without preprocessing. Every candidate in a "
     "process of its own, in turns; medians with quartiles. The roof is the least time that this computer allows: "
     "all multiply-adds at the rate of a large matrix product, or input and weights at that of a memory copy, "
-    "measured in the same turns. 'Apart': an image per thread at the same time, milliseconds per image."
+    "measured in the same turns. 'Apart': an image per thread at the same time, milliseconds per image. 'medsam2'"
+    " is SAM 2.1 Hiera-T."
 )
 MAKE = f"{__package__}.encoder_zoo:make_eager"
 EXPORTED = ("litemedsam", "mobilesam", "medsam")

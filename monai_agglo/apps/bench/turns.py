@@ -145,7 +145,7 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
     Returns:
         A row per case, in order; a candidate that failed has one row with the reason.
     """
-    begin = time.monotonic()
+    deadline = time.monotonic() + seconds
     processes = [_Process(candidate) for candidate in candidates]
     rows: list[Row] = []
     try:
@@ -160,7 +160,11 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
             for case, facts in answer["cases"].items():
                 rows.append(Row(process.candidate.name, case, facts))
                 owners.append(process)
-        _rounds(rows, owners, begin + seconds, say)
+        # One after the other: threads of several processes on the same cores would hinder each other for minutes.
+        for row, owner in zip(rows, owners):
+            if not row.reason:
+                _ask(row, owner, say)
+        _rounds(rows, owners, deadline, say)
     finally:
         for process in processes:
             process.close()
@@ -181,13 +185,18 @@ def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Calla
             return
         first = number % len(due)
         for index in due[first:] + due[:first]:
-            row, owner = rows[index], owners[index]
-            owner.send(case=row.case)
-            answer = owner.answer()
-            if "error" in answer:
-                row.reason, row.repeats = answer["error"], []
-                say(f"{row.candidate} {row.case}: {row.reason}")
-            else:
-                row.repeats.append(answer)
+            if not rows[index].reason and (answer := _ask(rows[index], owners[index], say)) is not None:
+                rows[index].repeats.append(answer)
         number += 1
         say(f"round {number}: {len(due)} cases")
+
+
+def _ask(row: Row, owner: _Process, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Have a case warmed up or repeated; None and the reason in the row when that fails."""
+    owner.send(case=row.case)
+    answer = owner.answer()
+    if "error" not in answer:
+        return answer
+    row.reason, row.repeats = answer["error"], []
+    say(f"{row.candidate} {row.case}: {row.reason}")
+    return None

@@ -1,6 +1,7 @@
 """The process that a candidate is measured in: JSON lines in, JSON lines out.
 
-The first line names a function that makes the cases of a candidate; each further line asks for one repeat of a case.
+The first line names a function that makes the cases of a candidate. Each further line names a case: the first time it
+is warmed up, after that each line is one repeat.
 A process of its own gives every candidate its own libraries, threads and peak memory.
 """
 
@@ -59,15 +60,20 @@ def main() -> None:
 
     try:
         cases: dict[str, Case] = getattr(importlib.import_module(module), function)(**first["options"])
-        calls = {name: _warm_up(case) for name, case in cases.items()}
     except Exception as error:
         answer(error=_sentence(error))
         return
     answer(cases={name: case.facts | {"units": case.units, "threads": case.threads} for name, case in cases.items()})
+    calls: dict[str, int] = {}
     try:
         for line in lines:
+            case = cases[line["case"]]
             try:
-                answer(**_repeat(cases[line["case"]], calls[line["case"]]))
+                if line["case"] in calls:
+                    answer(**_repeat(case, calls[line["case"]]))
+                else:
+                    calls[line["case"]] = _warm_up(case)
+                    answer()
             except Exception as error:
                 answer(error=_sentence(error))
     finally:
