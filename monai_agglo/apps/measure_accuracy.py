@@ -160,6 +160,9 @@ def _table(all_errors: Sequence[dict[str, dict[str, list[float]]]]) -> dict[str,
         "event_error_frames_median": median("events"),
         "area_error_pct": median("areas"),
         "length_error_pct": median("lengths"),
+        "swallows_with_it": {
+            name: sum(len(errors["areas"].get(name, [])) for errors in all_errors) for name in median("areas")
+        },
         "studies": len(all_errors),
         "studies_with_wrong_number_of_swallows": sum(bool(w) for w in wrong),
         "swallows": sum(len(errors["lengths"].get("c2c4", [])) for errors in all_errors),
@@ -197,7 +200,7 @@ def measure_accuracy(
     path = Path(output)
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     content |= {"synthetic": True, "rows": size, "first_seed": first_seed}
-    for key, count in (("true_masks", patients), ("predicted_masks", predicted)):
+    for key, option, count in (("true_masks", "patients", patients), ("predicted_masks", "predicted", predicted)):
         errors = []
         for seed in range(first_seed, first_seed + count):
             study = PhantomStudy(PhantomSpec.sample(seed, rows=size, cols=size))
@@ -206,7 +209,7 @@ def measure_accuracy(
             if progress:
                 print(f"{key} {seed}: {len(study.courses)} swallows, {len(found.swallows)} found", flush=True)
         if errors:
-            content[key] = _table(errors)
+            content[key] = {**_table(errors), "command": f"python scripts/measure_accuracy.py --{option} {count}"}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
     return content

@@ -61,11 +61,12 @@ def doctor_teacher(name: str, weights: str | Path | None = None, random_weights:
     else:
         text = f"none found: 'python -m monai_agglo weights {name}' gets them; the rest is checked with RANDOM ones"
         answers.append(Check("weights", "warn", text))
-    teacher = teacher or made(random_weights=True)
-    return [*answers, *_measured(teacher)]
+    stand_in = teacher is None and not random_weights
+    return [*answers, *_measured(teacher or made(random_weights=True), stand_in)]
 
 
-def _measured(teacher: Teacher) -> Iterator[Check]:
+def _measured(teacher: Teacher, stand_in: bool) -> Iterator[Check]:
+    """The rest of the answers; random weights that stand in for missing ones are not blamed for blurred features."""
     spec = teacher.spec
     count = sum(parameter.numel() for parameter in teacher.encoder.parameters())
     yield _answer("parameters", count == spec.parameters, f"{count:,}", f"the data sheet says {spec.parameters:,}")
@@ -81,7 +82,10 @@ def _measured(teacher: Teacher) -> Iterator[Check]:
     except Exception as error:  # whatever it is, the person wants to read it here
         yield Check("features", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}")
         return
-    yield from (_shapes(wide, 2, spec), _place(wide, place), _mask(wide, WIDE), _mask(tall, TALL))
+    where = _place(wide, place)
+    if stand_in and where.status == "fail":
+        where = Check("place", "warn", "not to be told from random features: look again with weights that fit")
+    yield from (_shapes(wide, 2, spec), where, _mask(wide, WIDE), _mask(tall, TALL))
     apart = float((alone[0] - wide.features[0]).abs().max() / alone.abs().max())
     yield _answer("batch", apart < 1e-3, "a frame's features do not depend on its batch", f"they differ by {apart:.1e}")
     yield _frozen(teacher)

@@ -37,4 +37,5 @@ def test_file_keeps_the_half_that_is_not_run(tmp_path):
         content["predicted_masks"] == {"kept": 1}
         and content["true_masks"]["studies_with_wrong_number_of_swallows"] == 0
     )
+    assert content["true_masks"]["command"] == "python scripts/measure_accuracy.py --patients 1"
     assert set(content["true_masks"]) >= {"event_error_frames_median", "area_error_pct", "length_error_pct"}
