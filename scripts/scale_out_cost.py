@@ -38,7 +38,8 @@ def measure(studies: int, frames: int, size: int, seed: int, bundle: str | None)
     from monai_agglo.apps import predict_many
     from monai_agglo.phantom import PhantomSpec, write_study
 
-    runs = {}
+    runs: dict = {}
+    load = round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for number in range(studies):
@@ -58,9 +59,10 @@ def measure(studies: int, frames: int, size: int, seed: int, bundle: str | None)
             }
         record = json.loads(next((place / "masks_only").glob("*/predict.json")).read_text(encoding="utf-8"))
     return {
-        "data": f"{studies} phantom studies, {frames} frames of {size} x {size}, JPEG-LS, seeds {seed} and on",
+        "data": f"{studies} phantom studies, up to {frames} frames of {size} x {size}, JPEG-LS, seeds {seed} and on",
         "computer": f"{_processor()}, {os.cpu_count()} processors",
         "model": {key: record["model"][key] for key in ("bundle", "runtime", "precision", "weights_sha256")},
+        "load_average": load,
         "runs": runs,
         "gpu": None,
         "command": " ".join(["python scripts/scale_out_cost.py", *sys.argv[1:]]),
@@ -102,6 +104,8 @@ def table(result: dict, bench: dict | None) -> str:
         "",
         f"Measured by `{result['command']}`.",
     ]
+    if result.get("load_average") is not None:
+        lines[-1] += f" Load of the computer when it began: {result['load_average']}."
     rates = (bench or {}).get("end_to_end_fps") or {}
     if rates:
         known = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items() if isinstance(rate, (int, float)))

@@ -45,7 +45,10 @@ def test_measuring_in_small(tmp_path, random_bundle):
     done = run(root, *options)
     assert done.returncode == 0, done.stderr
     result = json.loads((root / RESULT).read_text(encoding="utf-8"))
-    assert result["data"].startswith("2 phantom studies, 4 frames of 96 x 96") and "RANDOM" in result["model"]["bundle"]
+    assert (
+        result["data"].startswith("2 phantom studies, up to 4 frames of 96 x 96")
+        and "RANDOM" in result["model"]["bundle"]
+    )
     assert result["runs"]["masks_only"]["cpu_ms_per_frame"] > 0 and result["gpu"] is None
     page = (root / PAGE).read_text(encoding="utf-8")
     assert f"{result['runs']['with_overlay']['studies_per_core_hour']:.0f} |" in page
