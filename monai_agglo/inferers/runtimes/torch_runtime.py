@@ -55,7 +55,7 @@ def coarse_logits(network: nn.Module, image: torch.Tensor, dtype: torch.dtype | 
     """
     with autocast(image, dtype):
         logits = network.coarse(image)  # type: ignore[operator]
-    values = logits.float().cpu().contiguous().numpy()
+    values = logits.detach().float().cpu().contiguous().numpy()
     multiple = int(getattr(network, "multiple", 32))
     rows = -(-image.shape[2] // multiple) * multiple
     return CoarseLogits(values, 2, rows // (2 * values.shape[2]))
