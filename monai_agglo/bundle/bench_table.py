@@ -17,9 +17,19 @@ def read_bench(root: Path) -> dict[str, Any] | None:
 
     Returns:
         Content of ``docs/results/bench.json``; None when it has not been run.
+
+    Raises:
+        ValueError: when these are figures of a quick run.
     """
     path = root / "docs" / "results" / "bench.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report["quick"]:
+        raise ValueError(
+            f"{path} holds figures of a quick run, which are not published; run the benchmark without --quick"
+        )
+    return report
 
 
 def bench_table(report: dict[str, Any]) -> str:
@@ -34,11 +44,12 @@ def bench_table(report: dict[str, Any]) -> str:
     lines = ["| | measured | wanted | |", "|---|---|---|---|"]
     for row in report["targets"]:
         wanted = f"{'at least' if row['sense'] == '>=' else 'at most'} {row['target']:,g}"
-        state = {True: "met", False: "missed", None: "not measured"}[row["met"]]
+        state = {True: "met", False: "missed", None: "not measured" if row["measured"] is None else "-"}[row["met"]]
         lines.append(f"| {row['name']} ({row['unit']}) | {number(row['measured'])} | {wanted} | {state} |")
     machine = report["computer"]
+    sizes = "tiny sizes" if report["quick"] else "512 px"
     origin = (
-        f"Measured on {machine['cores']} cores of {machine['processor']} ({machine['instructions']}), 512 px, default "
+        f"Measured on {machine['cores']} cores of {machine['processor']} ({machine['instructions']}), {sizes}, default "
         f"`vfss_seg`, {report['data']}. Encoders: {report['encoder_ratio_is'] or 'not measured'}."
     )
     lines += ["", origin, "", f"Measured by `{report['command']}`."]

@@ -105,6 +105,7 @@ BENCH = {
     ],
     "computer": {"cores": 2, "processor": "TestCPU", "instructions": "AVX2"},
     "data": "synthetic cines",
+    "quick": False,
     "encoder_ratio_is": "",
     "command": "python -m y",
 }
@@ -128,3 +129,6 @@ def test_the_benchmark_s_figures_are_published_where_it_has_been_run(clone):
     assert "| Bolus | 0.900 |" in pages[0].read_text(), "the other table of the same page"
     pages[1].write_text(pages[1].read_text().replace("31.2", "61.2"))
     assert publish(clone, check=True) == [pages[1]]
+    (clone / "docs/results/bench.json").write_text(json.dumps(BENCH | {"quick": True}))
+    with pytest.raises(ValueError, match="figures of a quick run"):
+        publish(clone)

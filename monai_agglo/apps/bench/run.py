@@ -168,7 +168,7 @@ def _write(
         "computer": machine,
         "versions": software or versions(),
         **found,
-        "targets": targets(found, suites, machine),
+        "targets": targets(found, suites, machine, quick),
         "complete": set(suites) == set(SUITES) and len({suite["fingerprint"] for suite in suites.values()}) == 1,
         "quick": quick,
         "data": "synthetic cines of the phantom; weights as each row says, random ones do not change the speed",

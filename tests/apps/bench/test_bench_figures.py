@@ -44,6 +44,7 @@ def test_targets_say_by_how_much_and_why(report):
     assert "waits 200 ms" in rows["training step rate with its loader"]["bound"]
     assert "0.20 %" in rows["Dice lost by int8"]["bound"]
     assert all(row["bound"] for row in rows.values() if row["met"] is False)
+    assert {row["met"] for row in targets(figures(suites()), suites(), COMPUTER, quick=True)} == {None}
 
 
 def test_nothing_measured_is_none_and_not_a_failure():
