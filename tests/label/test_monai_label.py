@@ -153,7 +153,7 @@ def test_an_edited_label_trains_the_bundle(label, tmp_path):
     assert model.read_bytes() != shipped and (ROOT / "bundles/vfss_seg/models/model.pt").read_bytes() == shipped
     after = answer()
     drawn = truth[..., :3]
-    assert dice(after[..., :3], drawn) > dice(before[..., :3], drawn) + 0.01
+    assert dice(after[..., :3], drawn) > dice(before[..., :3], drawn) + 0.02
     assert len(np.unique(after[..., 3])) > 8  # and the frame that nobody drew on has not become empty
 
     client = mlflow.MlflowClient(f"sqlite:///{label.packed / 'eval' / 'mlruns.db'}")
