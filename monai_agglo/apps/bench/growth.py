@@ -86,7 +86,8 @@ def _workers(context: Context, size: int) -> list[dict[str, Any]]:
         for team in (1, 2)
     ]  # fmt: skip
     rows = take_turns(candidates, context.share(0.2), context.say)
-    return [{"workers": int(row.candidate)} | row.summary() for row in rows]
+    # processor time and memory would be those of the process that hands out the work
+    return [{"workers": int(row.candidate)} | row.summary() | {"cpu_ms": None, "peak_mb": None} for row in rows]
 
 
 def make_predict(path: str, frames: int, runtime: str, precision: str, network_size: int | None) -> dict[str, Case]:
