@@ -52,8 +52,8 @@ def encoders(context: Context) -> dict[str, Any]:
             if len(threads) == 2:
                 row.update(roof_ms(source, **threads))
                 row["roof_fraction"] = row["roof_ms"] / row["ms"]
-            row.setdefault("gmacs", source["gmacs"])
-            row.setdefault("parameters", source["parameters"])
+            for same in ("gmacs", "parameters", "weights"):
+                row.setdefault(same, source[same])
     for row in rows:
         for large in ("layers", "outer_bytes"):
             row.pop(large, None)
@@ -118,7 +118,10 @@ def _exported(context: Context) -> list[Candidate]:
         wanted = [(OURS, 64)]
     found = [_roof(context)]
     for name, size in wanted:
-        path = str(context.work / f"encoder_{name}_{size}.onnx")
+        file = context.work / f"encoder_{name}_{size}.onnx"
+        if name == OURS:
+            file.unlink(missing_ok=True)  # the others do not change
+        path = str(file)
         options = {"name": name, "size": size, "path": path}
         (row,) = take_turns([Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.say)
         if row.reason:

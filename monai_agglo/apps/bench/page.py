@@ -104,7 +104,7 @@ def _encoders(suite: Row) -> list[str]:
             [
                 [("**" + row["model"] + "**") if row["ours"] else row["model"], row["runtime"],
                  f"{row['threads']}{' apart' if row['form'] == 'apart' else ''}", str(row["size"]),
-                 row.get("weights", "same"), row.get("parameters", 0) / 1e6, row.get("gmacs"), _time(row), row["per_s"],
+                 row.get("weights", "-"), row.get("parameters", 0) / 1e6, row.get("gmacs"), _time(row), row["per_s"],
                  row.get("roof_ms"),
                  f"{100 * row['roof_fraction']:.0f} %" if "roof_fraction" in row else "-", row.get("layer_roof_ms"),
                  row["peak_mb"]]
