@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from .work import quiet_worker, segment_task
 
-__all__ = ["ENGINES", "Engine", "PoolEngine", "RayEngine", "load_ray"]
+__all__ = ["ENGINES", "TaskEngine", "PoolEngine", "RayEngine", "load_ray"]
 
 ENGINES = ("pool", "ray")
 LOST = {"error": "its worker was killed", "again": True, "lost": True}
 
 
-class Engine(Protocol):
+class TaskEngine(Protocol):
     """Runs tasks.
 
     Attributes:

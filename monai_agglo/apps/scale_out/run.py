@@ -21,7 +21,7 @@ from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import Case, find_cases
 from monai_agglo.data import open_cine
 
-from .engines import ENGINES, Engine, PoolEngine, RayEngine, load_ray
+from .engines import ENGINES, TaskEngine, PoolEngine, RayEngine, load_ray
 from .tasks import Task, is_done, name_tasks, web_tasks
 
 __all__ = ["ManyReport", "predict_many"]
@@ -173,7 +173,7 @@ def predict_many(
             if todo:
                 gpus = float(str(setup["device"]).startswith("cuda"))
                 text = json.dumps(setup)
-                chosen: Engine = (
+                chosen: TaskEngine = (
                     PoolEngine(text, min(workers, len(todo)), threads)
                     if engine == "pool"
                     else RayEngine(text, address, workers, gpus)
@@ -267,7 +267,7 @@ class _Run:
                 todo.append(task)
         return todo
 
-    def work(self, engine: Engine, todo: list[Task]) -> None:
+    def work(self, engine: TaskEngine, todo: list[Task]) -> None:
         """Run the tasks; those whose worker dies, or that may work another time, are tried again behind the others."""
         waiting = deque(task.to_json() for task in todo)
         running = 0
