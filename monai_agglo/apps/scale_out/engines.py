@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .work import quiet_worker, segment_task
 
-__all__ = ["ENGINES", "TaskEngine", "PoolEngine", "RayEngine", "load_ray"]
+__all__ = ["ENGINES", "PoolEngine", "RayEngine", "TaskEngine", "load_ray"]
 
 ENGINES = ("pool", "ray")
 LOST = {"error": "its worker was killed", "again": True, "lost": True}

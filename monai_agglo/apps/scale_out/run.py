@@ -21,7 +21,7 @@ from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import Case, find_cases
 from monai_agglo.data import open_cine
 
-from .engines import ENGINES, TaskEngine, PoolEngine, RayEngine, load_ray
+from .engines import ENGINES, PoolEngine, RayEngine, TaskEngine, load_ray
 from .tasks import Task, is_done, name_tasks, web_tasks
 
 __all__ = ["ManyReport", "predict_many"]
