@@ -96,13 +96,24 @@ class PoolEngine:
             executor.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> ProcessPoolExecutor:
-        import multiprocessing
-
-        # spawn: a forked process would inherit the threads and locks of the numerical libraries
-        context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(1, context, quiet_worker, (self._threads,))
+        executor = ProcessPoolExecutor(1, _context(), quiet_worker, (self._threads, dict(os.environ)))
         self._pids[executor] = executor.submit(os.getpid)
         return executor
+
+
+def _context() -> Any:
+    """How workers are started: never as copies of this process, whose numerical libraries have threads and locks.
+
+    Where there is one, a server forks them that has imported everything and done nothing: a worker starts at once, and
+    what was imported lies in memory once.
+    """
+    import multiprocessing
+
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["monai_agglo.apps.prediction"])
+    return context
 
 
 def load_ray(address: str | None) -> Any:

@@ -91,11 +91,12 @@ def _job(setup_text: str) -> PredictJob:
     return PredictJob(load, setup["fps"], spacing_pair(setup["spacing_mm"]), options, False, dicom, setup["overlay"])
 
 
-def quiet_worker(threads: int) -> None:
+def quiet_worker(threads: int, environment: dict[str, str]) -> None:
     """Prepare a process of the pool: few threads, no Ctrl-C of its own, and an end with its parent.
 
     Args:
         threads: for numerical libraries.
+        environment: of the parent, which may have changed since the server that starts workers was started.
     """
     import logging
     import multiprocessing
@@ -103,6 +104,8 @@ def quiet_worker(threads: int) -> None:
     import threading
     import warnings
 
+    os.environ.clear()
+    os.environ.update(environment)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -106,7 +106,7 @@ def test_a_cine_that_kills_every_worker_fails_alone(tmp_path, killing_bundle):
 def test_killed_from_outside(tmp_path, random_bundle):
     """SIGKILL hits the worker while it writes into its part folder; nothing partial is left."""
     (tmp_path / "in").mkdir()
-    write_cine(tmp_path / "in" / "long.dcm", 300, 40, 48)
+    write_cine(tmp_path / "in" / "long.dcm", 60, 40, 48)
     killed = []
 
     def kill():
@@ -123,7 +123,7 @@ def test_killed_from_outside(tmp_path, random_bundle):
     thread.join()
     assert len(killed) == 1 and (report.done, report.lost, report.exit_code) == (1, 1, 0)
     (folder,) = folders_in(tmp_path / "out")
-    assert masks_in(folder).shape == (40, 48, 300, 12) and not list((tmp_path / "out").glob(".*.part"))
+    assert masks_in(folder).shape == (40, 48, 60, 12) and not list((tmp_path / "out").glob(".*.part"))
 
 
 def test_bad_arguments_are_one_sentence_and_write_nothing(studies, tmp_path, random_bundle, capsys):
