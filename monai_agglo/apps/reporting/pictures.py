@@ -52,10 +52,9 @@ def encode_frames(cine: Cine, budget: int = BUDGET) -> Pictures:
     rows, columns, total = cine.shape
     picked = sorted({round(k * (total - 1) / (SAMPLE - 1)) for k in range(SAMPLE)})
     field_mask = find_field(cine)  # what is written outside it may name the patient
-    sample = [np.asarray(frame) for frame in cine.frames(picked)]
+    sample = [np.asarray(frame) for frame in blank_outside(cine.frames(picked), field_mask)]
     low, high = exposed_range(np.stack(sample))
     window = (low, high) if high > low else display_window(sample[0])
-    sample = list(blank_outside(sample, field_mask))
     side, quality = LADDER[-1]
     for side, quality in LADDER:
         if side < min(256, max(rows, columns)):
