@@ -19,4 +19,4 @@ step "mypy"
 step "pytest"
 # One thread per process: two busy processes with two threads each are slower than two with one.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-"$PY" -m pytest -n "${JOBS:-2}" --dist loadgroup "$@"
+"$PY" -m pytest -n "${JOBS:-2}" --dist loadfile "$@"
