@@ -1,6 +1,6 @@
 import pytest
 
-from monai_agglo.apps.study.plan import StudyCell, StudySettings, equal_of, finalists, grid, with_seeds
+from monai_agglo.apps.study.plan import COMPACT, StudyCell, StudySettings, equal_of, finalists, grid, with_seeds
 
 
 def test_grid_is_the_issue_s():
@@ -13,6 +13,13 @@ def test_grid_is_the_issue_s():
         and ("attention_stable", "phi_s") in named
         and ("single_mobilesam", "phi_s") in named
     )
+
+
+def test_compact_is_smaller_and_asks_the_same_questions():
+    whole, small = StudySettings(), StudySettings(**COMPACT)
+    assert len(grid(small)) == 2 + 2 * (4 + 8) and small.seeds == whole.seeds and small.teachers == whole.teachers
+    assert small.steps * small.batch < whole.steps * whole.batch / 4 and small.size < whole.size
+    assert small.frame % small.size == 0 and small.size % 32 == 0  # what PictureSize asks for
 
 
 def test_teachers_of_a_cell():

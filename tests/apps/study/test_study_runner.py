@@ -45,7 +45,9 @@ def test_distillation_sees_no_held_image(finished_study):
         parts = {study.tasks[name].parts[index] for name, index in choose_images(study.tasks, images)}
         assert parts == {"val" if images == "held" else "train"} or (images == "held" and not parts)
     assert {name for name, _ in choose_images(study.tasks, "shippable")} == {"ct_aorta"}
-    frames = StudyFrames(study.tasks, choose_images(study.tasks, "all"), "")
+    every, few = (choose_images(study.tasks, "all", most) for most in (None, (2, 1)))
+    assert set(few) < set(every) and all([name for name, _ in few].count(task) <= 2 for task in study.tasks)
+    frames = StudyFrames(study.tasks, every, "")
     assert frames[0].shape == (1, 96, 96) and frames[0].min() >= 0 and frames[0].max() <= 1
 
 
