@@ -7,12 +7,15 @@ Positions and sizes of the labelled structures start from the mask statistics of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from .shapes import ellipse, ribbon, smooth_closed, smooth_open, smoothstep
+from .overlap import overlap_parts
+from .part import Part
+from .restorations import restoration_parts
+from .shapes import ellipse, smooth_closed, smooth_open, smoothstep
 from .spec import PhantomSpec
+from .teeth import teeth_parts
 
 __all__ = [
     "SKIN",
@@ -40,27 +43,6 @@ SKIN = np.array(
     ],
     float,
 )  # fmt: skip
-
-
-@dataclass
-class Part:
-    """A static body: outline in atlas units and its thickness along the beam.
-
-    Args:
-        polygon: (N, 2) outline.
-        material: ``"bone"``, ``"air"``, ``"metal"`` or ``"tissue"``.
-        value: thickness at the centre, mm.
-        edge: fall-off inside the outline, atlas units.
-        rim: additional cortical rim, mm.
-        line: the polygon is an open line of this width (atlas units) instead of an area.
-    """
-
-    polygon: np.ndarray
-    material: str
-    value: float
-    edge: float = 0.0
-    rim: float = 0.0
-    line: float = 0.0
 
 
 def _frame(level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -174,56 +156,18 @@ def jaw_parts(spec: PhantomSpec) -> tuple[np.ndarray, list[Part]]:
     outline = mandible(rng, spec.age)
     strength = rng.uniform(0.7, 1.25) * (0.75 if spec.age < 12 else 1.0)
     other = outline + rng.normal(0, 4, 2) * np.array([1, 1.4])
+    # a head that is turned a little throws the far angle and ramus over C2 and C3
+    turn = np.random.default_rng([spec.anatomy_seed, 21])
+    other[:, 0] += turn.uniform(5, 24) * (turn.random() < 0.35) * smoothstep(outline[:, 0], 110, 180)
     parts = [
         Part(outline, "bone", 5.0 * strength, 8, 4.5 * strength),
         Part(other, "bone", 4.0 * strength, 8, 3.5 * strength),
     ]
     canal = smooth_open(np.array([[190, 262], [168, 312], [120, 345], [60, 360]], float) + rng.normal(0, 3, (4, 2)))
     parts.append(Part(canal, "bone", -2.0, line=7))
-    parts += _teeth(rng, spec, np.array([[22, 292], [60, 285], [100, 272], [130, 260]]), up=False)
+    necks = np.array([[22, 292], [60, 285], [100, 272], [130, 260]], float)
+    parts += teeth_parts(rng, spec, necks, up=False) + restoration_parts(spec, necks, up=False)
     return outline, parts
-
-
-def _teeth(rng: np.random.Generator, spec: PhantomSpec, line: np.ndarray, up: bool) -> list[Part]:
-    parts: list[Part] = []
-    if spec.age > 65 and rng.random() < 0.35 and "dentures" not in spec.hardware:
-        return parts
-    sign = 1 if up else -1
-    for x in np.linspace(line[0, 0], line[-1, 0], 8):
-        if rng.random() < 0.12:
-            continue
-        y = np.interp(x, line[:, 0], line[:, 1])
-        w, crown, root = rng.normal(7, 0.8), rng.normal(21, 2), rng.normal(26, 4)
-        slant = rng.normal(0, 3) + (12 if x < 40 else 0) * sign
-        tooth = np.array(
-            [
-                [-w, 0],
-                [-w * 0.9, crown * sign],
-                [w * 0.9, crown * sign],
-                [w, 0],
-                [w * 0.3, -root * sign],
-                [-w * 0.3, -root * sign],
-            ]
-        )
-        tooth[:, 0] += slant * tooth[:, 1] / 30
-        parts.append(Part(smooth_closed(tooth + [x, y], 4), "bone", rng.uniform(5, 9), 3, 1.5))
-        if "fillings" in spec.hardware and x > 45 and rng.random() < 0.45:
-            size = rng.uniform(3, 8)
-            blob = ellipse((x, y + crown * 0.7 * sign), (size * rng.uniform(0.9, 1.5), size), rng.uniform(0, 90), 9)
-            parts.append(Part(blob + rng.normal(0, 1.2, blob.shape), "metal", rng.uniform(0.6, 4), 1))
-        if "crowns" in spec.hardware and rng.random() < 0.45:
-            width = w * rng.uniform(0.9, 1.5)  # over 1.15 neighbours meet: a bridge
-            cap = np.array([[-width, -2 * sign], [-width, crown * sign], [width, crown * sign], [width, -2 * sign]])
-            cap[:, 0] += slant * cap[:, 1] / 30
-            cap += rng.normal(0, 1.5, cap.shape)
-            parts.append(Part(smooth_closed(cap + [x, y], 4), "metal", np.exp(rng.uniform(-0.9, 1.6)), 1.5))
-            if rng.random() < 0.4:  # a post or a root filling below it
-                post = np.array([[x, y], [x - slant * root / 30, y - root * 0.8 * sign]])
-                parts.append(Part(post, "metal", rng.uniform(0.3, 1.5), line=rng.uniform(1.5, 4)))
-    if "dentures" in spec.hardware:
-        arch = smooth_open(line + [0, 12 * sign])
-        parts.append(Part(ribbon(arch, rng.uniform(6, 12)), "metal", rng.uniform(0.4, 2.5), 3))
-    return parts
 
 
 def skull_parts(spec: PhantomSpec) -> list[Part]:
@@ -325,7 +269,8 @@ def skull_parts(spec: PhantomSpec) -> list[Part]:
         c = rng.uniform([10, 0], [330, 120])
         line = smooth_open(c + np.cumsum(rng.normal(0, 22, (5, 2)), 0))
         parts.append(Part(line, "bone", rng.uniform(2, 7), line=rng.uniform(3, 8)))
-    parts += _teeth(rng, spec, np.array([[10, 206], [60, 200], [100, 196], [138, 194]]), up=True)
+    necks = np.array([[10, 206], [60, 200], [100, 196], [138, 194]], float)
+    parts += teeth_parts(rng, spec, necks, up=True) + restoration_parts(spec, necks, up=True) + overlap_parts(spec)
     if "earring" in spec.hardware:
         parts.append(Part(ellipse((rng.uniform(250, 300), rng.uniform(95, 150)), (9, 9)), "metal", 2.5, line=3))
     return parts

@@ -165,7 +165,7 @@ class FrontalPatient:
         for pocket, level in zip(pockets, [state.valleculae] * 2 + [state.pyriform] * 2):
             if level > 0.02:
                 top, bottom = pocket[:, 1].min(), pocket[:, 1].max()
-                canvas.add(out, clip_below(pocket, bottom - level * (bottom - top)), self._depth * mu, 2)
+                canvas.add(out, clip_below(pocket, bottom - level * (bottom - top)), self._depth * mu, 3, step=0.05)
         if state.head is not None:
             # along the tube from the mouth (wide), through the pharynx (splits round the larynx), into the oesophagus
             u = np.linspace(max(state.tail, S_HOLD[0]), min(state.head, S_END), 24)
@@ -182,7 +182,8 @@ class FrontalPatient:
                     out,
                     np.vstack([line + np.stack([half, 0 * half], -1), (line - np.stack([half, 0 * half], -1))[::-1]]),
                     0.55 * self._depth * mu,
-                    3,
+                    4,
+                    step=0.0,
                 )
         if state.airway > 1:
             y = np.linspace(404 + lift, 404 + lift + 180 * (state.airway - 1), 12)

@@ -12,13 +12,18 @@ from .hardware import hardware_parts
 from .motion import SwallowState
 from .posture import Posture
 from .shapes import Canvas, _blur, smooth_closed
+from .soft_detail import soft_detail_parts
 from .spec import PhantomSpec
+from .spine_look import spine_look
 from .xray import XraySystem, attenuation_coefficients
 
 __all__ = ["VISIBLE_BARIUM", "VISIBLE_CONTRAST", "LateralPatient"]
 
-VISIBLE_BARIUM = 0.3
-"""Barium counts as bolus where it attenuates by at least this optical depth (26 % of the beam): what an eye can see."""
+VISIBLE_BARIUM = 0.55
+"""Barium counts as bolus where it attenuates by at least this optical depth (42 % of the beam).
+
+People who outline a bolus on real studies leave out the penumbra of its border and the thin coating of the walls; a
+lower bound draws the mask wider than they do."""
 
 VISIBLE_CONTRAST = 0.02
 """Least mean contrast of a vertebra, fraction of the display range (5 of 255 grey values), to be labelled at all."""
@@ -44,6 +49,9 @@ class LateralPatient:
         self._vertebrae = vertebrae(spec)
         self._jaw_outline, jaw = jaw_parts(spec)
         self._spine_strength = rng.uniform(0.7, 1.3)
+        mix = np.random.default_rng([spec.anatomy_seed, 20])
+        self._bolus_edge, self._coat_edge = mix.uniform(4.0, 7.5), mix.uniform(0.6, 2.0)
+        self._mixture = self._uneven(mix)
         still = self.canvas((0, 0, 0))
         self._static = self._tissue(still, rng) + self._bones(still, rng)
         self._jaw = np.zeros(self.shape, np.float32)
@@ -58,6 +66,17 @@ class LateralPatient:
             return self.posture.camera(q if offset is None else q + offset, sway)
 
         return Canvas(self.shape, to_pixels, self.posture.scale)
+
+    def _uneven(self, rng: np.random.Generator) -> np.ndarray:
+        """How evenly contrast agent, saliva and bubbles mix: a factor near 1, float32 (H, W)."""
+        rows, cols = (-(-n // 4) for n in self.shape)
+        texture = np.zeros((rows, cols), np.float32)
+        for size in (5, 14):
+            noise = rng.standard_normal((rows, cols), dtype=np.float32)
+            sigma = max(size * self.posture.scale / 4, 0.5)
+            texture += 2 * np.sqrt(np.pi) * sigma * _blur(noise, sigma)
+        factor = np.clip(1 + rng.uniform(0.04, 0.2) * texture, 0.6, 1.4).astype(np.float32)
+        return cv2.resize(factor, self.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
     def _draw(self, canvas: Canvas, out: np.ndarray, part: Part) -> None:
         value = part.value * self.mu[part.material]
@@ -93,23 +112,30 @@ class LateralPatient:
         out = cv2.resize(thickness.astype(np.float32), self.shape[::-1], interpolation=cv2.INTER_LINEAR)
         out *= cv2.GaussianBlur(body.astype(np.float32), (0, 0), 1.0)
         canvas.add(out, shoulder_outline(self.spec), 230 * self.spec.build, edge=22)
-        return out * np.float32(self.mu["tissue"])
+        out *= np.float32(self.mu["tissue"])
+        for part in soft_detail_parts(self.spec):
+            self._draw(canvas, out, part)
+        return out
 
     def _bones(self, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
         out = np.zeros(self.shape, np.float32)
         for part in skull_parts(self.spec):
             self._draw(canvas, out, part)
-        k, mu = self._spine_strength, self.mu["bone"]
-        skull = out.copy()
-        for pieces in self._vertebrae:
-            for piece, value, rim in zip(pieces, (7.0, 5.5, 5.0), (5.5, 4.5, 4.0)):
-                canvas.add(out, piece, value * k * mu, 3.0, rim * k * mu, 2.2)
+        look = spine_look(self.spec)
+        spine = np.zeros(self.shape, np.float32)
+        for level, pieces in enumerate(self._vertebrae):
+            k = self._spine_strength * look.gain[level] * self.mu["bone"]
+            for n, (piece, value, rim) in enumerate(zip(pieces, (7.0, 5.5, 5.0), (5.5, 4.5, 4.0))):
+                share = k * look.tubercle if level == n == 0 else k
+                canvas.add(spine, piece, value * share, look.edge, rim * look.rim[n] * share, 2.2)
             for _ in range(3):  # facets, laminae and pedicle walls cross each other in projection
                 piece = pieces[int(rng.integers(len(pieces)))]
                 first = int(rng.integers(len(piece)))
                 line = np.roll(piece, -first, 0)[: max(6, len(piece) // 3)] + rng.normal(0, 5, 2)
-                canvas.stroke(out, line, rng.uniform(2, 5), rng.uniform(1.5, 4.5) * k * mu)
-        self._spine = out - skull
+                canvas.stroke(spine, line, rng.uniform(2, 5), rng.uniform(1.5, 4.5) * k)
+        # a quarter stays sharp: where the beam grazes the cortex there is a thin line within the penumbra
+        self._spine = 0.75 * _blur(spine, max(look.soft * self.posture.scale, 0.3)) + 0.25 * spine
+        out += self._spine
         grain = rng.standard_normal(self.shape, dtype=np.float32)
         grain = (
             _blur(grain, 1.5 * self.posture.scale) * 1.5 + _blur(grain, 7 * self.posture.scale) * 8 * self.posture.scale
@@ -133,13 +159,15 @@ class LateralPatient:
         """Optical depth of contrast agent, float32 (H, W)."""
         out = np.zeros(self.shape, np.float32)
         mu = self.mu["barium"] * state.barium_mu
-        canvas.add(out, soft.bolus, self._widths["bolus"] * (0.6 + 0.4 * soft.fill) * mu, 4.0)
+        depth = self._widths["bolus"] * (0.6 + 0.4 * soft.fill)
+        canvas.add(out, soft.bolus, depth * mu, self._bolus_edge, step=0.0)
         for pool in soft.pools:
-            canvas.add(out, pool, 0.7 * self._widths["bolus"] * mu, 2.0)
-        canvas.add(out, soft.airway_bolus, 7 * mu, 1.5)
+            canvas.add(out, pool, 0.8 * self._widths["bolus"] * mu, 3.0, step=0.05)
+        canvas.add(out, soft.airway_bolus, 8 * mu, 1.5)
+        out *= self._mixture
         for coat in soft.coats:
             if len(coat) > 1:
-                canvas.stroke(out, coat, 1.0 + 2.2 * state.coating, 1.8 * state.coating * mu)
+                canvas.stroke(out, coat, 1.5 + 3 * state.coating, 2.2 * state.coating * mu, self._coat_edge)
         return out
 
     def attenuation(self, state: SwallowState, sway: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -116,6 +116,7 @@ class Canvas:
         edge: float = 0.0,
         rim: float = 0.0,
         rim_width: float = 3,
+        step: float = 0.15,
     ) -> None:
         """Add a body of the given thickness to a map, in place.
 
@@ -126,6 +127,7 @@ class Canvas:
             edge: how far (atlas units, Gaussian sigma) the thickness falls off inside the outline; 0 = a slab.
             rim: extra thickness of a cortical rim along the outline, mm.
             rim_width: width of the rim, atlas units.
+            step: fraction of ``value`` that the outline itself has; 0 for a body that thins out to nothing.
         """
         if len(polygon) < 3:
             return
@@ -142,7 +144,7 @@ class Canvas:
         if sigma > 0.6:
             # a smooth bump: 2 * (blurred - 1/2) is 0 on a straight edge and 1 deep inside
             blurred = _blur(inside, sigma)
-            body = inside * (0.15 + 0.85 * np.clip(2 * blurred - 1, 0, 1))
+            body = inside * (step + (1 - step) * np.clip(2 * blurred - 1, 0, 1))
         if rim:
             width = max(rim_width * self.scale, 0.8)
             soft = _blur(inside, width)
@@ -151,16 +153,28 @@ class Canvas:
         else:
             out[box] += body * np.float32(value)
 
-    def stroke(self, out: np.ndarray, line: np.ndarray, width: float, value: float, closed: bool = False) -> None:
-        """Add a thin line (``width`` in atlas units, at least one pixel) of the given thickness, in place."""
-        box = self._box(line, width * self.scale + 3)
+    def stroke(self, out: np.ndarray, line: np.ndarray, width: float, value: float, soft: float = 0.0) -> None:
+        """Add a thin line (``width`` in atlas units, at least one pixel) of the given thickness, in place.
+
+        Args:
+            out: float32 (H, W), thickness in mm.
+            line: (N, 2) in atlas coordinates.
+            width: atlas units.
+            value: thickness, mm.
+            soft: Gaussian sigma of its borders, atlas units.
+        """
+        sigma = soft * self.scale
+        box = self._box(line, width * self.scale + 3 + 3 * sigma)
         if box is None:
             return
         cover = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
         vertices = self._vertices(line) - (np.array([box[1].start, box[0].start]) << _SHIFT).astype(np.int32)
         pixels = width * self.scale
-        cv2.polylines(cover, [vertices], closed, 255, max(1, round(pixels)), cv2.LINE_AA, _SHIFT)
-        out[box] += cover.astype(np.float32) * np.float32(value * min(1.0, pixels) / 255)
+        cv2.polylines(cover, [vertices], False, 255, max(1, round(pixels)), cv2.LINE_AA, _SHIFT)
+        drawn = cover.astype(np.float32)
+        if sigma > 0.4:
+            drawn = _blur(drawn, sigma)
+        out[box] += drawn * np.float32(value * min(1.0, pixels) / 255)
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .look import draw_look
+
 __all__ = ["ATLAS_MM_PER_UNIT", "PhantomSpec", "SwallowSpec"]
 
 ATLAS_MM_PER_UNIT = 0.37
@@ -24,7 +26,7 @@ class SwallowSpec:
         onset_s: time of the hyoid burst (HYB), s from the first frame.
         volume_ml: swallowed volume, 1..20 ml.
         iddsi: consistency, IDDSI level 0 (thin) .. 4 (extremely thick); sets how fast and how far the bolus spreads.
-        barium_mu: attenuation of the bolus material, 1/mm at the effective energy (0.05 faint .. 0.6 dense).
+        barium_mu: attenuation of the bolus material, 1/mm at the effective energy (0.12 faint .. 0.5 dense).
         reaction_s: swallow reaction time: hyoid burst minus bolus passing the mandible (BPM), s.
         pharyngeal_s: time that the bolus head needs from the ramus to the upper oesophageal sphincter, s.
         ues_open_s: duration of UES opening, s.
@@ -76,7 +78,7 @@ class SwallowSpec:
             onset_s=onset_s,
             volume_ml=float(np.clip(rng.lognormal(np.log(6), 0.7), 1, 20)),
             iddsi=iddsi,
-            barium_mu=float(np.exp(rng.uniform(np.log(0.08), np.log(0.6)))),
+            barium_mu=float(np.exp(rng.uniform(np.log(0.12), np.log(0.5)))),
             reaction_s=float(rng.normal(0.15, 0.12) + (rng.uniform(0, 0.8) if impaired else 0)),
             pharyngeal_s=float(np.clip(rng.normal(0.42, 0.08) * slow, 0.25, 1.4)),
             ues_open_s=float(np.clip(rng.normal(0.45, 0.08) * slow, 0.2, 1.2)),
@@ -105,8 +107,7 @@ class PhantomSpec:
         patient_id: pseudonymous patient id; studies of one patient share the anatomy (``anatomy_seed``).
         anatomy_seed: seed of the patient's anatomy.
         rows, cols: image size, pixels.
-        n_frames: number of X-ray pulses recorded.
-        frame_rate: pulses per second.
+        n_frames, frame_rate: X-ray pulses recorded, and per second.
         recorded_rate: frames per second in the file; when larger than ``frame_rate``, frames repeat.
         bits_stored: 8, 10 or 12.
         photometric: ``"MONOCHROME2"`` (barium dark) or ``"MONOCHROME1"`` (stored inverted).
@@ -125,21 +126,21 @@ class PhantomSpec:
         jaw_opening_deg: opening of the mouth before the swallow.
         osteophytes: degenerative bone spurs, 0..1.
         hardware: subset of ``plate, feeding_tube, tracheostomy, fillings, crowns, dentures, wires, spoon, marker,
-            earring``.
+            earring, bridge, implants, clips, hairclip``.
         kvp: tube voltage; lower gives more bone contrast.
         dose: detected quanta per pixel of the open field.
-        scatter: scatter-to-primary ratio behind the neck.
-        glare: veiling-glare fraction.
+        scatter, glare: scatter-to-primary ratio behind the neck; veiling-glare fraction.
         blur_px: Gaussian sigma of focal spot and detector at 512 px, pixels.
-        lag: fraction of the former frame that stays.
-        heel: relative intensity slope along the anode axis.
-        field: ``"circle"``, ``"rectangle"``, ``"both"`` or ``"none"``: what limits the exposed field.
-        field_size: size of that field relative to the image.
+        lag, heel: fraction of the former frame that stays; relative intensity slope along the anode axis.
+        field, field_size: its limits (``"circle"``, ``"rectangle"``, ``"both"``, ``"none"``), size (1 = the image).
         lut: ``"log"``, ``"linear"`` or ``"sigmoid"`` display curve.
         window: percentiles of the anatomy mapped to black and white.
         gamma: exponent of the display curve.
         harmonisation: dynamic-range compression, 0..1 (large-scale contrast removed).
         sharpening: edge enhancement, 0..2.
+        halo_px: Gaussian sigma of its unsharp mask at 512 px, pixels; wide ones draw halos.
+        grain_px: Gaussian sigma of the system's noise reduction at 512 px, pixels.
+        video_scale, video_quality: size (0..1) and JPEG quality of a video export on the way; quality 0 = none.
         burnt_in_text: text burnt into the corner outside the field, or None.
         swallows: the swallows in order of time.
     """
@@ -184,6 +185,10 @@ class PhantomSpec:
     gamma: float = 1.0
     harmonisation: float = 0.0
     sharpening: float = 0.2
+    halo_px: float = 2.2
+    grain_px: float = 0.0
+    video_scale: float = 1.0
+    video_quality: int = 0
     burnt_in_text: str | None = None
     swallows: tuple[SwallowSpec, ...] = dataclasses.field(default_factory=lambda: (SwallowSpec(onset_s=1.6),))
 
@@ -199,6 +204,7 @@ class PhantomSpec:
             The spec.
         """
         rng = np.random.default_rng([seed, 0x5F55])
+        look, more_hardware = draw_look(seed)
         age = float(np.clip(rng.normal(60, 22), 2, 95))
         rate = float(rng.choice(PULSE_RATES, p=[0.08, 0.07, 0.35, 0.1, 0.4]))
         kind = rng.choice(["single", "several", "none"], p=[0.75, 0.15, 0.1])
@@ -242,9 +248,9 @@ class PhantomSpec:
             "build": float(np.clip(rng.normal(1, 0.13), 0.7, 1.4)),
             "jaw_opening_deg": float(abs(rng.normal(0, 2.5))),
             "osteophytes": float(np.clip(rng.normal((age - 55) / 45, 0.3), 0, 1)),
-            "hardware": hardware,
+            "hardware": hardware + more_hardware,
             "kvp": float(rng.uniform(60, 95)),
-            "dose": float(np.exp(rng.uniform(np.log(1500), np.log(40000)))),
+            "dose": float(1500 * np.exp(np.log(170) * rng.random() ** 0.65)),  # few noisy systems
             "scatter": float(rng.uniform(0.15, 0.9)),
             "glare": float(rng.uniform(0.01, 0.12)),
             "blur_px": float(rng.uniform(0.4, 1.6)),
@@ -261,6 +267,7 @@ class PhantomSpec:
             if rng.random() < 0.4
             else None,
             "swallows": tuple(swallows),
+            **look,
         }
         drawn.update(overrides)
         return cls(**drawn)

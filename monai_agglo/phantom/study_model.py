@@ -11,6 +11,7 @@ from ..swallow.structures import NAMES
 from .lateral import LateralPatient
 from .motion import SwallowCourse, SwallowState, state_at
 from .spec import ATLAS_MM_PER_UNIT, PhantomSpec
+from .video_export import through_video
 from .xray import XraySystem
 
 __all__ = ["PhantomStudy"]
@@ -127,6 +128,7 @@ class PhantomStudy:
         shown = self.system.expose(self._signal(pulse, attenuation), np.random.default_rng([self.spec.seed, 10, pulse]))
         if self.spec.burnt_in_text:
             self._burn_in(shown)
+        shown = through_video(shown, self.spec.video_scale, self.spec.video_quality)
         top = (1 << self.spec.bits_stored) - 1
         stored = np.round(shown * np.float32(top)).astype(np.uint16)
         if self.spec.photometric == "MONOCHROME1":

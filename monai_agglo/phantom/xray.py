@@ -117,6 +117,9 @@ class XraySystem:
         if s.blur_px * self.unit > 0.8:  # the detector correlates its own noise
             noise = cv2.GaussianBlur(noise, (0, 0), 0.5 * s.blur_px * self.unit)
             noise *= np.float32(1 / max(noise.std(), 1e-6))
+        if s.grain_px * self.unit > 0.3:  # noise reduction of the system: less noise, and coarser
+            noise = cv2.GaussianBlur(noise, (0, 0), s.grain_px * self.unit)
+            noise *= np.float32(1 / (1 + s.grain_px) / max(noise.std(), 1e-6))
         noisy = signal + np.sqrt(np.maximum(signal, 0) * variance + 3e-7) * noise
         return self._show(np.maximum(noisy, 0))
 
@@ -128,7 +131,7 @@ class XraySystem:
         s = self.spec
         shown = (self._curve(signal) - self._low) / (self._high - self._low)
         if s.sharpening > 0.02:
-            shown = shown + np.float32(s.sharpening) * (shown - cv2.GaussianBlur(shown, (0, 0), 2.2 * self.unit))
+            shown = shown + np.float32(s.sharpening) * (shown - _blur(shown, max(s.halo_px * self.unit, 0.5)))
         shown = np.clip(shown, 0, 1)
         if s.lut == "sigmoid":
             shown = smoothstep(shown * 0.94 + 0.03).astype(np.float32)

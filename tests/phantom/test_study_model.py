@@ -1,7 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, SwallowSpec
+from monai_agglo.phantom.lateral import VISIBLE_BARIUM
 from monai_agglo.swallow import NAMES, TARGET_NAMES
 
 SMALL = {"rows": 160, "cols": 160}
@@ -177,3 +180,26 @@ def test_vertebrae_behind_the_shoulder_have_no_mask():
         assert levels == list(range(8 - len(levels), 8))
         seen.append(7 - len(levels))
     assert seen[0] == 7 and seen[0] >= seen[1] >= seen[2] and seen[2] < 7
+
+
+def test_the_bolus_mask_leaves_out_the_penumbra_of_its_border():
+    """The mask is the barium of at least the named optical depth; around it lies thinner barium without a mask."""
+    swallow = SwallowSpec(onset_s=1.6, volume_ml=10, barium_mu=0.25, coating=0.0)
+    study = PhantomStudy(PhantomSpec(swallows=(swallow,), field="none", **SMALL))
+    pulse = study.events["ueso"]
+    state, sway = study.state(pulse), study.sway(pulse)
+    patient = study.patient
+    barium = patient.barium(patient.canvas(sway), patient.geometry(state), state)
+    bolus = study.frame(pulse)[1][NAMES.index("bolus")]
+    assert VISIBLE_BARIUM == 0.55 and np.array_equal(bolus, barium > VISIBLE_BARIUM)
+    thin = (barium > 0.1) & ~bolus
+    assert 0.05 < thin.sum() / bolus.sum() < 0.8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_drawn_bolus_has_a_mask(seed):
+    """Also the faintest contrast agent that is drawn passes the threshold in the middle of a bolus."""
+    swallow = SwallowSpec.sample(np.random.default_rng(seed), 1.2)
+    swallow = dataclasses.replace(swallow, barium_mu=0.12, volume_ml=8.0)
+    study = PhantomStudy(PhantomSpec.sample(seed, swallows=(swallow,), field="none", shift=(0, 0), **SMALL))
+    assert study.frame(study.events["ueso"])[1][NAMES.index("bolus")].sum() > 20
