@@ -120,7 +120,7 @@ def distil(
         frames_of(tasks, cell.images, settings), cache, names, settings.size,
         RandFluoroscopyd(strength=0.5, invert=0.0), seed=cell.seed, progress=False,
     )  # fmt: skip
-    space = TargetSpace(cell.targets, {name: cache.statistics(name) for name in names})
+    space = TargetSpace(cell.targets, {name: cache.statistics(name) for name in names}).to(device)
     learner = make_learner(cell, settings, {name: cache.shape(name) for name in names}, steps, device)
     checkpoint = folder / "checkpoints" / f"{cell.id}.pt"
     trace: list[dict[str, Any]] = []

@@ -249,6 +249,7 @@ def _train(
     batch = min(settings.batch, len(inputs))
     order = torch.empty(0, dtype=torch.long)
     model.train()
+    inputs, masks = inputs.to(device), masks.to(device)  # once: a few hundred small pictures or maps
     for _ in range(steps):
         while len(order) < batch:
             order = torch.cat([order, torch.randperm(len(inputs), generator=generator)])
@@ -256,7 +257,7 @@ def _train(
         x, y = inputs[chosen], masks[chosen]
         if mode == "tuned":
             x, y = _shift_and_contrast(x, y, generator)
-        loss = loss_of(model(x.to(device))[..., None], y.to(device)[..., None])
+        loss = loss_of(model(x)[..., None], y[..., None])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -270,8 +271,8 @@ def _shift_and_contrast(
     """One shift of up to a sixteenth of the side for the batch; contrast and brightness for every image."""
     most = frames.shape[-1] // 16
     shift = (torch.randint(-most, most + 1, (2,), generator=generator)).tolist()
-    gain = 0.75 + 0.5 * torch.rand(len(frames), 1, 1, 1, generator=generator)
-    lift = 50 * (torch.rand(len(frames), 1, 1, 1, generator=generator) - 0.5)
+    gain = 0.75 + 0.5 * torch.rand(len(frames), 1, 1, 1, generator=generator).to(frames.device)
+    lift = 50 * (torch.rand(len(frames), 1, 1, 1, generator=generator) - 0.5).to(frames.device)
     changed = (frames.float() * gain + lift).clamp(0, 255)
     return _shifted(changed, shift), _shifted(masks, shift)
 
