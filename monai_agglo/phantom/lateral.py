@@ -238,16 +238,15 @@ class LateralPatient:
 
         Returns:
             Names, from ``c1`` to ``c7``: the noise-free image changes by less than :data:`VISIBLE_CONTRAST` in the mean
-            over the exposed part of the vertebra when the spine is taken away.
+            over the exposed part of the vertebra when the spine is taken away. A faint vertebra between two that show
+            is not hidden: its place is plain, and people draw it.
         """
         contrast = np.abs(system.display(attenuation) - system.display(np.maximum(attenuation - self._spine, 0)))
         canvas = self.canvas((0.0, 0.0, 0.0))
-        hidden = []
-        for level, pieces in enumerate(self._vertebrae[:7]):
-            seen = contrast[canvas.mask(*pieces) & system.field_mask]
-            if seen.size and float(seen.mean()) < VISIBLE_CONTRAST:
-                hidden.append(f"c{level + 1}")
-        return tuple(hidden)
+        levels = [contrast[canvas.mask(*pieces) & system.field_mask] for pieces in self._vertebrae[:7]]
+        shown = [k for k, seen in enumerate(levels) if seen.size and float(seen.mean()) >= VISIBLE_CONTRAST]
+        first, last = (shown[0], shown[-1]) if shown else (7, 7)
+        return tuple(f"c{k + 1}" for k, seen in enumerate(levels) if seen.size and not first <= k <= last)
 
     def landmarks(self) -> np.ndarray:
         """Anterior-inferior corners of the bodies of C2 and C4 (2, 2), atlas units: the ends of the C2-C4 scalar."""

@@ -38,7 +38,7 @@ def spine_look(spec: PhantomSpec) -> SpineLook:
     """
     rng = np.random.default_rng([spec.anatomy_seed, 19])
     slope = np.linspace(0, 1, 9) * rng.normal(-0.1, 0.15)
-    gain = np.clip(rng.uniform(0.7, 1.1) + slope + rng.normal(0, 0.08, 9), 0.55, 1.2)
+    gain = np.clip(rng.uniform(0.75, 1.15) + slope + rng.normal(0, 0.08, 9), 0.6, 1.25)
     gain[5:] *= np.cumprod(rng.uniform(0.8, 1.0, 4))  # C6 and below sink into the shoulders
     pillar = rng.uniform(0.3, 0.8)  # both sides' pillars lie over each other and blur their rims
     return SpineLook(

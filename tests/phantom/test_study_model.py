@@ -203,3 +203,11 @@ def test_a_drawn_bolus_has_a_mask(seed):
     swallow = dataclasses.replace(swallow, barium_mu=0.12, volume_ml=8.0)
     study = PhantomStudy(PhantomSpec.sample(seed, swallows=(swallow,), field="none", shift=(0, 0), **SMALL))
     assert study.frame(study.events["ueso"])[1][NAMES.index("bolus")].sum() > 20
+
+
+def test_a_faint_vertebra_between_two_that_show_keeps_its_mask():
+    for seed in range(12):
+        study = PhantomStudy(PhantomSpec.sample(seed, **SMALL))
+        hidden = {int(name[1]) for name in study.hidden}
+        shown = [k for k in range(1, 8) if k not in hidden and masks_of(study, 0)[f"c{k}"].any()]
+        assert not shown or not any(shown[0] < k < shown[-1] for k in hidden)
