@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -55,10 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not _affordable(study, args) or args.estimate_only:
                 return
             study.run(args.until)
-        figures = write_report(study, args.report, f"{COMMAND} --compact" if args.compact else COMMAND)
+        figures = write_report(study, args.report, _command(args, given))
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     _say(f"report in {args.report}: {figures.missing or 'the study is complete'}")
+
+
+def _command(args: argparse.Namespace, given: Mapping[str, int]) -> str:
+    """The command with what the results depend on."""
+    changed = [f"--{name} {value}" for name, value in given.items() if name != "ship_steps"]
+    return " ".join([COMMAND, *(["--compact"] if args.compact else []), *changed])
 
 
 def _affordable(study: Study, args: argparse.Namespace) -> bool:

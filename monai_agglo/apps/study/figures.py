@@ -164,16 +164,18 @@ def _stage(study: Study, screening: Mapping[StudyCell, float]) -> tuple[str, lis
     if len(screening) < len(cells):
         return "screen", cells, f"{len(screening)} of {len(cells)} cells of the screening are there"
     final = study.finalists()
+    there: dict[str, int] = {}
     for stage in ("test", "val"):
         every = with_seeds(final, study.settings.seeds)
-        there = sum(study.mean_score(stage, [cell]) is not None for cell in every)
-        if there == len(every):
-            return (
-                stage,
-                final,
-                "" if stage == "test" else "no test image has been looked at, these are validation images",
-            )
+        there[stage] = sum(study.mean_score(stage, [cell]) is not None for cell in every)
+        if there[stage] == len(every):
+            return stage, final, "" if stage == "test" else _untested(there["test"], len(every))
     return "screen", cells, "the finals are not complete; one seed, validation images of the screening tasks only"
+
+
+def _untested(there: int, wanted: int) -> str:
+    done = f"of {wanted} students {there} have been tested" if there else "no test image has been looked at"
+    return f"{done}, these are validation images"
 
 
 def _rows(study: Study, stage: str, cells: Sequence[StudyCell], seeds: int | None = None) -> dict[str, Row]:

@@ -94,7 +94,7 @@ def _shots(figure: Any, figures: Figures) -> bool:
         axes.set_xlabel("training images (means are over the tasks that are large enough)", fontsize=8)
         axes.set_ylabel("mean Dice", fontsize=8)
         axes.grid(alpha=0.3)
-    figure.legend(*parts[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.legend(*parts[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.suptitle(_title(figures, "Few-shot segmentation"), fontsize=10)
     return True
 
