@@ -47,6 +47,11 @@ def _plain(module):
     return module.module if isinstance(module, torch.nn.parallel.DistributedDataParallel) else module
 
 
+def _weights(module) -> dict:
+    """Weights on the CPU, wherever they were trained: they must load on a computer without a GPU."""
+    return {name: value.detach().cpu() for name, value in _plain(module).state_dict().items()}
+
+
 def random_state() -> dict:
     """State of the random number generators of Python, NumPy and torch, loadable with ``weights_only=True``."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
@@ -182,7 +187,7 @@ class ResumableCheckpoint:
     def finish(self, engine: Engine) -> None:
         """Write the final weights."""
         if self.final_path is not None and self.final is not None and _rank() == 0:
-            save_atomically(_plain(self.final).state_dict(), self.final_path)
+            save_atomically(_weights(self.final), self.final_path)
 
 
 class BestWeights:
@@ -213,7 +218,7 @@ class BestWeights:
         if self.best is None or value > self.best:
             self.best, self.epoch = value, int(engine.state.epoch)
             if _rank() == 0:
-                save_atomically(_plain(self.network).state_dict(), self.path)
+                save_atomically(_weights(self.network), self.path)
                 logger.info("%s %.4f in epoch %d: weights kept in %s", self.metric, value, self.epoch, self.path)
 
     def state_dict(self) -> dict:

@@ -163,3 +163,13 @@ def test_best_weights(tmp_path):
     network.bias.data.fill_(9)
     evaluate(again, 2, 0.55)
     assert kept() == 5 and again.best == pytest.approx(0.6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_weights_of_a_gpu_load_without_one(tmp_path):
+    network = torch.nn.Linear(2, 1).cuda()
+    engine = Engine(lambda engine, batch: None)
+    engine.state.metrics["val_mean_dice"] = 0.5
+    BestWeights(network, tmp_path / "model.pt").compare(engine)
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert {value.device.type for value in state.values()} == {"cpu"}

@@ -134,7 +134,7 @@ def test_a_study_under_way_is_marked(finished_study, tmp_path):
     finally:
         moved.rename(hidden)
     content = json.loads((tmp_path / "agglo_study.json").read_text())
-    assert figures.stage == "val" and "no test image" in content["partial"] and "validation" in content["partial"]
+    assert figures.stage == "val" and "9 have been tested" in content["partial"] and "validation" in content["partial"]
     assert all(math.isfinite(row["mean_dice"]) for row in content["methods"].values())
 
 
