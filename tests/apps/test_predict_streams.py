@@ -30,7 +30,6 @@ def run(code, *arguments, **options):
     return subprocess.run(words, env=environment, capture_output=True, text=True, **options)
 
 
-@pytest.mark.xdist_group("slow")
 def test_memory_does_not_grow_with_the_cine(random_bundle, tmp_path):
     """Ten times the frames, in one process: the masks alone would take 250 MB, the frames 40 MB."""
     pytest.importorskip("resource")

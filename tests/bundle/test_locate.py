@@ -33,7 +33,6 @@ def test_unknown_name_lists_the_known():
         find_bundle("vfss")
 
 
-@pytest.mark.xdist_group("slow")
 def test_wheel_contains_the_bundle(tmp_path):
     """Built from a copy, unpacked elsewhere, and asked there: predict without --bundle must find its weights."""
     copy = tmp_path / "copy"

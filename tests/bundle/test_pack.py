@@ -46,7 +46,6 @@ def test_holds_nothing_else(packed):
     assert [p.name for p in packed.parent.iterdir()] == ["vfss_seg"]
 
 
-@pytest.mark.xdist_group("slow")
 def test_runs_alone(packed, tmp_path):
     """From another folder, where no installation of ours is on the path: only the packed one knows ``monai_agglo``."""
     from monai_agglo.bundle import ensure_cine

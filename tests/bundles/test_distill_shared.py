@@ -14,7 +14,6 @@ from .distill import ROOT, run, small
 TEACHERS = ("dinov2_small", "mobilenet_v3")
 
 
-@pytest.mark.xdist_group("slow")
 def test_real_teachers_and_images(tmp_path):
     """The card names weights, images and their licences; MLflow has losses, weights and retention of every teacher."""
     shared = Path(os.environ.get("AGGLO_SHARED") or ROOT.parent / "shared")

@@ -15,8 +15,6 @@ from monai_agglo.swallow import TARGET_NAMES
 
 from .running import run
 
-pytestmark = pytest.mark.xdist_group("evaluate")  # they share a report
-
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):

@@ -42,7 +42,6 @@ def distilled(tiny_data, tmp_path_factory):
     return folder / "out", published
 
 
-@pytest.mark.xdist_group("slow")
 def test_masks_come_to_be_the_teacher_s(distilled, tiny_data, tmp_path, capsys, monkeypatch):
     folder, published = distilled
     path = tmp_path / "student_litemedsam.safetensors"

@@ -15,7 +15,6 @@ from label_server import on_grid, read_label_map
 from monai_agglo.swallow import TARGET_NAMES, flatten
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("label")
 
 
 def bundle_run(config, cine, output, **overrides):

@@ -63,6 +63,7 @@ class Figures:
         retention_ratios: the same for every teacher.
         cpu_hours: of everything, teachers and tests included.
         wall_hours: the same by the clock, summed over processes.
+        devices: on which students were distilled.
     """
 
     stage: str
@@ -77,6 +78,7 @@ class Figures:
     retention_ratios: dict[str, float]
     cpu_hours: float
     wall_hours: float
+    devices: tuple[str, ...]
 
 
 def task_scores(
@@ -155,6 +157,7 @@ def collect(study: Study) -> Figures:
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
         screening, _traces(study), _worst(ratios), ratios,
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
+        tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip
 
 
@@ -164,18 +167,16 @@ def _stage(study: Study, screening: Mapping[StudyCell, float]) -> tuple[str, lis
     if len(screening) < len(cells):
         return "screen", cells, f"{len(screening)} of {len(cells)} cells of the screening are there"
     final = study.finalists()
-    there: dict[str, int] = {}
-    for stage in ("test", "val"):
-        every = with_seeds(final, study.settings.seeds)
-        there[stage] = sum(study.mean_score(stage, [cell]) is not None for cell in every)
-        if there[stage] == len(every):
-            return stage, final, "" if stage == "test" else _untested(there["test"], len(every))
+    every = with_seeds(final, study.settings.seeds)
+    tested, validated = (
+        sum(study.mean_score(stage, [cell]) is not None for cell in every) for stage in ("test", "val")
+    )
+    if tested == len(every):
+        return "test", final, ""
+    if validated == len(every):
+        done = f"of {len(every)} students {tested} have been tested" if tested else "no test image has been looked at"
+        return "val", final, f"{done}, these are validation images"
     return "screen", cells, "the finals are not complete; one seed, validation images of the screening tasks only"
-
-
-def _untested(there: int, wanted: int) -> str:
-    done = f"of {wanted} students {there} have been tested" if there else "no test image has been looked at"
-    return f"{done}, these are validation images"
 
 
 def _rows(study: Study, stage: str, cells: Sequence[StudyCell], seeds: int | None = None) -> dict[str, Row]:

@@ -96,7 +96,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         f"Student {settings.backbone} at {settings.size} px, {settings.steps} steps of {settings.batch} images from"
         f" random weights; teachers {', '.join(settings.teachers)}; simple distillation is {settings.simple} alone, raw"
         f" targets, mean squared error. Compute: {figures.cpu_hours:.1f} CPU-hours ({figures.wall_hours:.1f} hours of"
-        f" processes), students trained on {_devices(study)}.",
+        f" processes), students distilled on {' and '.join(figures.devices) or 'nothing yet'}.",
         "",
         "## What the paper claims",
         "",
@@ -150,11 +150,6 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
     origins = [f"{name} ({own['licence']}, {own['weights_hash']})" for name, own in facts.get("teachers", {}).items()]
     lines += ["Teachers, their licences and the hashes of their weights: " + "; ".join(origins) + "."]
     return "\n".join(lines) + "\n"
-
-
-def _devices(study: Study) -> str:
-    results = (study.store.get(key) or {} for key in study.store.finished() if key.startswith("distil/"))
-    return " and ".join(sorted({str(result.get("device", "cpu")) for result in results})) or "nothing yet"
 
 
 def _note(study: Study, figures: Figures) -> str:

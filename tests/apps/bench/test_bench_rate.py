@@ -1,7 +1,5 @@
 """From the DICOM file to masks costs little more than the network: the benchmark's ratio in small, processor time."""
 
-import pytest
-
 from monai_agglo.apps.bench.end_to_end import make_masks
 from monai_agglo.apps.bench.files import JPEG, phantom_frames, write_dicom
 from monai_agglo.apps.bench.turns import Candidate, take_turns
@@ -11,7 +9,6 @@ ROOM = 2.5
 """A quiet computer gives 1.2 to 1.3, one whose cores are shared up to 1.7; a step that became slow gives more."""
 
 
-@pytest.mark.xdist_group("slow")
 def test_reading_and_packing_cost_little_beside_the_network(tmp_path):
     path = write_dicom(tmp_path / "cine.dcm", phantom_frames(tmp_path, FRAMES, 512)[0], JPEG, 2 * FRAMES)
     options = {"runtime": "auto", "precision": "fp32", "paths": {JPEG: str(path)}, "frames": 2 * FRAMES}

@@ -96,7 +96,6 @@ def test_fingerprint_changes_with_the_kind_of_run():
     assert running.fingerprint(True) == running.fingerprint(True)
 
 
-@pytest.mark.xdist_group("slow")
 def test_command(tmp_path, capsys):
     """The real thing, one suite of it, in small."""
     options = ["--quick", "--suite", "reading", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]

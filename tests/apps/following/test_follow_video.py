@@ -252,7 +252,6 @@ def test_a_fast_source_waits_so_that_memory_does_not_grow():
 
 
 @posix
-@pytest.mark.xdist_group("slow")
 def test_command_line_and_a_kill_leaves_nothing_that_looks_whole(tmp_path, pipe, random_bundle):
     encode(str(tmp_path / "whole.ts"), "mpegts", moving_frames(6))
     command = [sys.executable, "-m", "monai_agglo", "predict", str(pipe), "--follow", "--bundle", str(random_bundle)]

@@ -33,7 +33,6 @@ def summary_in(output):
     return json.loads((output / "summary.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.xdist_group("slow")
 def test_command_line_on_the_pool(studies, tmp_path, random_bundle, capsys):
     """It gives what predict gives; a second run does what is left and nothing else."""
     one = predict(studies, tmp_path / "one", random_bundle, **OPTIONS)
@@ -80,14 +79,12 @@ def check_taken_over(report, output, tmp_path, random_bundle, studies):
         np.testing.assert_array_equal(masks_in(output / own), masks_in(tmp_path / "one" / path.stem))
 
 
-@pytest.mark.xdist_group("slow")
 def test_a_killed_worker_s_cine_is_taken_over(studies, tmp_path, killing_bundle, random_bundle):
     report = predict_many(studies, tmp_path / "out", killing_bundle, workers=2, **OPTIONS)
     assert (tmp_path / "killed").exists()
     check_taken_over(report, tmp_path / "out", tmp_path, random_bundle, studies)
 
 
-@pytest.mark.xdist_group("slow")
 def test_a_cine_that_kills_every_worker_fails_alone(tmp_path, killing_bundle):
     (tmp_path / "in").mkdir()
     for number, rows in enumerate((40, 20, 40)):
@@ -102,7 +99,6 @@ def test_a_cine_that_kills_every_worker_fails_alone(tmp_path, killing_bundle):
     assert error == "its worker was killed (2 times)"
 
 
-@pytest.mark.xdist_group("slow")
 def test_killed_from_outside(tmp_path, random_bundle):
     """SIGKILL hits the worker while it writes into its part folder; nothing partial is left."""
     (tmp_path / "in").mkdir()

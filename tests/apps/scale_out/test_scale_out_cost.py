@@ -38,7 +38,6 @@ def test_the_page_has_the_figures_of_the_measurement(tmp_path):
         assert cost["studies_per_core_hour"] == pytest.approx(3600 / cost["cpu_seconds_per_study"], rel=0.01)
 
 
-@pytest.mark.xdist_group("slow")
 def test_measuring_in_small(tmp_path, random_bundle):
     root = copy_of_the_page(tmp_path)
     options = ("--studies", "2", "--frames", "4", "--size", "96", "--seed", "3", "--bundle", str(random_bundle))

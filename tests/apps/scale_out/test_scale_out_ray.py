@@ -17,7 +17,6 @@ needs_ray = pytest.mark.skipif(
 
 
 @needs_ray
-@pytest.mark.xdist_group("slow")
 def test_a_killed_worker_s_cine_is_taken_over_on_ray(tmp_path, killing_bundle, random_bundle, capsys):
     (tmp_path / "in").mkdir()
     paths = [write_cine(tmp_path / "in" / f"{number}.dcm", 8, 40, 48, seed=number) for number in range(2)]

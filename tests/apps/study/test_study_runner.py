@@ -136,6 +136,12 @@ def test_a_study_under_way_is_marked(finished_study, tmp_path):
     content = json.loads((tmp_path / "agglo_study.json").read_text())
     assert figures.stage == "val" and "9 have been tested" in content["partial"] and "validation" in content["partial"]
     assert all(math.isfinite(row["mean_dice"]) for row in content["methods"].values())
+    tests = study.folder / "results" / "test"
+    moved = tests.rename(tmp_path / "test")
+    try:
+        assert collect(study).missing == "no test image has been looked at, these are validation images"
+    finally:
+        moved.rename(tests)
 
 
 def test_an_empty_study_has_no_report(tiny_data, tmp_path):
