@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Events
 from torch.utils.data import DataLoader
 
+from monai_agglo.apps.distillation import training_statistics
 from monai_agglo.data import RandFluoroscopyd, StudentFrameDataset
 from monai_agglo.engines import AgglomerationTrainer, Learner, RetentionEvaluator, TargetReader, check_strides
 from monai_agglo.handlers.provenance import git_revision
@@ -120,7 +121,8 @@ def distil(
         frames_of(tasks, cell.images, settings), cache, names, settings.size,
         RandFluoroscopyd(strength=0.5, invert=0.0), seed=cell.seed, progress=False,
     )  # fmt: skip
-    space = TargetSpace(cell.targets, {name: cache.statistics(name) for name in names}).to(device)
+    statistics = training_statistics(cache, [key for _, key in dataset.data], names)
+    space = TargetSpace(cell.targets, statistics).to(device)
     learner = make_learner(cell, settings, {name: cache.shape(name) for name in names}, steps, device)
     checkpoint = folder / "checkpoints" / f"{cell.id}.pt"
     trace: list[dict[str, Any]] = []

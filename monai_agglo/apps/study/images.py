@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,8 @@ __all__ = ["IMAGE_SETS", "StudyFrames", "build_caches", "choose_images", "open_c
 IMAGE_SETS = ("all", "held", "shippable")
 """Training images, validation images (on which retention is measured), and those training images that a student that is
 given away may have seen. Test images are in none."""
+CACHES = ("all", "held")
+"""Sets that are encoded: images that may be shipped are training images, and are found among those."""
 
 
 def view_of(settings: StudySettings) -> FeatureView:
@@ -108,17 +109,12 @@ def build_caches(
         began, cpu = time.perf_counter(), time.process_time()
         live = teachers(settings)
         licences = {}
-        # Images that may be shipped are training images too: theirs are made first, and taken over.
-        for images in ("shippable", "all", "held"):
-            own = _folder(folder, images)
-            if images == "all" and not own.is_dir() and choose_images(tasks, "shippable", settings.per_set):
-                shutil.copytree(_folder(folder, "shippable"), own.with_suffix(".part"), dirs_exist_ok=True)
-                own.with_suffix(".part").rename(own)
+        for images in CACHES:
             if not choose_images(tasks, images, settings.per_set):
                 continue
             cache = build_feature_cache(
-                frames_of(tasks, images, settings), live, own, view=view_of(settings), device=device, on_bad="skip",
-                verify=2,
+                frames_of(tasks, images, settings), live, _folder(folder, images), view=view_of(settings),
+                device=device, on_bad="skip", verify=2,
             )  # fmt: skip
             licences = {name: cache.describe(name)["teacher"]["licence"] for name in cache.teachers}
         facts = {
@@ -142,8 +138,8 @@ def cache_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def open_cache(folder: Path, images: str) -> FeatureCache:
-    """The features of a set of images; see :func:`build_caches`."""
-    return FeatureCache.open(_folder(folder, images))
+    """The cache that holds the features of a set of images; see :func:`build_caches`."""
+    return FeatureCache.open(_folder(folder, images if images in CACHES else "all"))
 
 
 def teachers(settings: StudySettings) -> list[Teacher]:

@@ -9,7 +9,14 @@ from monai_agglo.apps.study import command
 from monai_agglo.apps.study import distil as distilling
 from monai_agglo.apps.study.claims import check_claims
 from monai_agglo.apps.study.figures import collect
-from monai_agglo.apps.study.images import StudyFrames, choose_images
+from monai_agglo.apps.study.images import (
+    CACHES,
+    StudyFrames,
+    choose_images,
+    frames_of,
+    open_cache,
+    teachers,
+)
 from monai_agglo.apps.study.plan import grid
 from monai_agglo.apps.study.report import write_report
 from monai_agglo.apps.study.runner import Study
@@ -49,6 +56,17 @@ def test_distillation_sees_no_held_image(finished_study):
     assert set(few) < set(every) and all([name for name, _ in few].count(task) <= 2 for task in study.tasks)
     frames = StudyFrames(study.tasks, every, "")
     assert frames[0].shape == (1, 96, 96) and frames[0].min() >= 0 and frames[0].max() <= 1
+
+
+def test_all_features_are_the_teachers(finished_study):
+    """A build looks at two frames by chance: here all are looked at, so that no run of these tests depends on which."""
+    study, _ = finished_study
+    for images in CACHES:
+        frames = frames_of(study.tasks, images, study.settings)
+        found = open_cache(study.folder, images).verify(frames, teachers(study.settings), count=len(frames))
+        assert min(found.values()) > 0.9994
+    shippable = [name for name, _ in choose_images(study.tasks, "shippable")]
+    assert study.store.get(study.distil_key(study.shipped()))["images"] == len(shippable) > 0
 
 
 def test_students_are_told_apart_by_method_only(finished_study):
