@@ -165,7 +165,7 @@ class FrontalPatient:
         for pocket, level in zip(pockets, [state.valleculae] * 2 + [state.pyriform] * 2):
             if level > 0.02:
                 top, bottom = pocket[:, 1].min(), pocket[:, 1].max()
-                canvas.add(out, clip_below(pocket, bottom - level * (bottom - top)), self._depth * mu, 3, step=0.05)
+                canvas.fill(out, clip_below(pocket, bottom - level * (bottom - top)), self._depth * mu, 4)
         if state.head is not None:
             # along the tube from the mouth (wide), through the pharynx (splits round the larynx), into the oesophagus
             u = np.linspace(max(state.tail, S_HOLD[0]), min(state.head, S_END), 24)
@@ -178,13 +178,8 @@ class FrontalPatient:
             spread = np.interp(u, [0.55, 0.68, 0.8, 0.88], [0, 24, 22, 0])
             for side in (-1, 1):
                 line = np.stack([256 + side * spread, y], -1)
-                canvas.add(
-                    out,
-                    np.vstack([line + np.stack([half, 0 * half], -1), (line - np.stack([half, 0 * half], -1))[::-1]]),
-                    0.55 * self._depth * mu,
-                    4,
-                    step=0.0,
-                )
+                across = np.stack([half, 0 * half], -1)
+                canvas.fill(out, np.vstack([line + across, (line - across)[::-1]]), 0.55 * self._depth * mu, 5)
         if state.airway > 1:
             y = np.linspace(404 + lift, 404 + lift + 180 * (state.airway - 1), 12)
             canvas.add(out, ribbon(np.stack([np.full(12, 246.0), y], -1), 5.0), 7 * mu, 1.5)

@@ -50,7 +50,7 @@ class LateralPatient:
         self._jaw_outline, jaw = jaw_parts(spec)
         self._spine_strength = rng.uniform(0.7, 1.3)
         mix = np.random.default_rng([spec.anatomy_seed, 20])
-        self._bolus_edge, self._coat_edge = mix.uniform(4.0, 7.5), mix.uniform(0.6, 2.0)
+        self._bolus_edge, self._coat_edge = mix.uniform(5.0, 10.0), mix.uniform(0.6, 2.0)
         self._mixture = self._uneven(mix)
         still = self.canvas((0, 0, 0))
         self._static = self._tissue(still, rng) + self._bones(still, rng)
@@ -160,9 +160,9 @@ class LateralPatient:
         out = np.zeros(self.shape, np.float32)
         mu = self.mu["barium"] * state.barium_mu
         depth = self._widths["bolus"] * (0.6 + 0.4 * soft.fill)
-        canvas.add(out, soft.bolus, depth * mu, self._bolus_edge, step=0.0)
+        canvas.fill(out, soft.bolus, depth * mu, self._bolus_edge)
         for pool in soft.pools:
-            canvas.add(out, pool, 0.8 * self._widths["bolus"] * mu, 3.0, step=0.05)
+            canvas.fill(out, pool, 0.8 * self._widths["bolus"] * mu, 4.0)
         canvas.add(out, soft.airway_bolus, 8 * mu, 1.5)
         out *= self._mixture
         for coat in soft.coats:

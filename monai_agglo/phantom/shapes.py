@@ -116,7 +116,6 @@ class Canvas:
         edge: float = 0.0,
         rim: float = 0.0,
         rim_width: float = 3,
-        step: float = 0.15,
     ) -> None:
         """Add a body of the given thickness to a map, in place.
 
@@ -127,24 +126,18 @@ class Canvas:
             edge: how far (atlas units, Gaussian sigma) the thickness falls off inside the outline; 0 = a slab.
             rim: extra thickness of a cortical rim along the outline, mm.
             rim_width: width of the rim, atlas units.
-            step: fraction of ``value`` that the outline itself has; 0 for a body that thins out to nothing.
         """
-        if len(polygon) < 3:
-            return
         sigma = edge * self.scale
-        box = self._box(polygon, 3 * sigma + 3 + rim_width * self.scale)
-        if box is None:
+        found = self._cover(polygon, 3 * sigma + 3 + rim_width * self.scale)
+        if found is None:
             return
-        rows, cols = box[0].stop - box[0].start, box[1].stop - box[1].start
-        cover = np.zeros((rows, cols), np.uint8)
-        vertices = self._vertices(polygon) - (np.array([box[1].start, box[0].start]) << _SHIFT).astype(np.int32)
-        cv2.fillPoly(cover, [vertices], 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+        box, cover = found
         inside = cover.astype(np.float32) * np.float32(1 / 255)
         body = inside
         if sigma > 0.6:
             # a smooth bump: 2 * (blurred - 1/2) is 0 on a straight edge and 1 deep inside
             blurred = _blur(inside, sigma)
-            body = inside * (step + (1 - step) * np.clip(2 * blurred - 1, 0, 1))
+            body = inside * (0.15 + 0.85 * np.clip(2 * blurred - 1, 0, 1))
         if rim:
             width = max(rim_width * self.scale, 0.8)
             soft = _blur(inside, width)
@@ -152,6 +145,35 @@ class Canvas:
             out[box] += body
         else:
             out[box] += body * np.float32(value)
+
+    def fill(self, out: np.ndarray, polygon: np.ndarray, value: float, edge: float) -> None:
+        """Add what fills a cavity, in place: it thins out to nothing at the wall, over a parabola.
+
+        Unlike the bump of :meth:`add` it depends on the distance from the wall alone, so a narrow cavity keeps its fill.
+
+        Args:
+            out: float32 (H, W), thickness in mm.
+            polygon: the cavity, in atlas coordinates.
+            value: thickness where the wall is far, mm; a narrow cavity does not reach all of it.
+            edge: how far from the wall the thickness is whole, atlas units.
+        """
+        found = self._cover(polygon, 3)
+        if found is None:
+            return
+        box, cover = found
+        away = cv2.distanceTransform((cover > 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+        missing = 1 - np.minimum(away * np.float32(1 / max(edge * self.scale, 1.0)), 1)
+        out[box] += cover * (1 - missing * missing) * np.float32(value / 255)
+
+    def _cover(self, polygon: np.ndarray, margin: float) -> tuple[tuple[slice, slice], np.ndarray] | None:
+        """The part of the image around an outline, ``margin`` pixels more on each side, and its cover there, 0..255."""
+        box = self._box(polygon, margin) if len(polygon) >= 3 else None
+        if box is None:
+            return None
+        cover = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
+        vertices = self._vertices(polygon) - (np.array([box[1].start, box[0].start]) << _SHIFT).astype(np.int32)
+        cv2.fillPoly(cover, [vertices], 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+        return box, cover
 
     def stroke(self, out: np.ndarray, line: np.ndarray, width: float, value: float, soft: float = 0.0) -> None:
         """Add a thin line (``width`` in atlas units, at least one pixel) of the given thickness, in place.

@@ -30,7 +30,7 @@ from .study_model import PhantomStudy
 
 __all__ = ["GENERATOR_VERSION", "TRUTH_SCHEMA", "study_truth"]
 
-GENERATOR_VERSION = "4"
+GENERATOR_VERSION = "5"
 """Raise it whenever the same spec gives other pixels or masks, so that old and new studies are never mixed."""
 
 FORMAT = "monai-agglo/phantom-truth/1"

@@ -205,6 +205,16 @@ def test_a_drawn_bolus_has_a_mask(seed):
     assert study.frame(study.events["ueso"])[1][NAMES.index("bolus")].sum() > 20
 
 
+@pytest.mark.parametrize("seed", (9001, 9010, 9013, 9017))
+def test_bolus_is_seen_in_the_open_sphincter(seed):
+    """However narrow it is and however faint the contrast agent: an event that nobody can see is none."""
+    study = PhantomStudy(PhantomSpec.sample(seed, **SMALL))
+    opens, closes = study.events["ueso"], study.events["uesc"]
+    bolus, gate = NAMES.index("bolus"), NAMES.index("ues")
+    masks = study.frame((opens + closes) // 2)[1]
+    assert (masks[bolus] & masks[gate]).sum() > 0.2 * masks[gate].sum() > 0
+
+
 def test_a_faint_vertebra_between_two_that_show_keeps_its_mask():
     for seed in range(12):
         study = PhantomStudy(PhantomSpec.sample(seed, **SMALL))
