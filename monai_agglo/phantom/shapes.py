@@ -149,7 +149,7 @@ class Canvas:
     def fill(self, out: np.ndarray, polygon: np.ndarray, value: float, edge: float) -> None:
         """Add what fills a cavity, in place: it thins out to nothing at the wall, over a parabola.
 
-        Unlike the bump of :meth:`add` it depends on the distance from the wall alone, so a narrow cavity keeps its fill.
+        Unlike the bump of :meth:`add` it depends on the distance from the wall alone: narrow cavities keep their fill.
 
         Args:
             out: float32 (H, W), thickness in mm.
