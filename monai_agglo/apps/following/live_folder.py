@@ -35,7 +35,8 @@ class LiveFolder:
 
     A file is taken when it is whole: it can be decoded, and has not changed since the last look. Files are taken in
     the order of their InstanceNumber, or of the numbers in their names; one that is not whole yet holds up those after
-    it, and one that comes after a later one was taken is left out.
+    it (DICOM instances, whose names tell nothing: those that came with it or later), and one that comes after a later
+    one was taken is left out.
 
     Args:
         folder: where the files arrive.
@@ -54,13 +55,14 @@ class LiveFolder:
         self._stop = threading.Event()
         self._done: set[str] = set()
         self._changes: dict[str, tuple[tuple[int, int], float | None]] = {}
+        self._seen: dict[str, int] = {}  # in which look a file was there first
+        self._looks = 0
         self._last_key: tuple = ()
         self._facts: dict[str, Any] | None = None
         self._header: Any = None
         self._series = ""
         self._stamps: list[float | None] = []
         self._shape: tuple[int, ...] = ()
-        self._first = True
 
     def close(self) -> None:
         self._stop.set()
@@ -104,10 +106,11 @@ class LiveFolder:
 
     def _look(self) -> tuple[list[Path], bool]:
         """Files that have not changed since the last look, none past one that did; and whether the end is marked."""
-        first, now = self._first, time.monotonic()
-        self._first = ended = False
+        first, now = self._looks == 0, time.monotonic()
+        self._looks += 1
+        ended = False
         settled: list[Path] = []
-        changing: list[tuple] = []
+        changing: list[str] = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 name = entry.name
@@ -124,13 +127,20 @@ class LiveFolder:
                 known = self._changes.get(name)
                 if known is None or known[0] != state:
                     self._changes[name] = (state, None if first else now)
-                    changing.append(_natural(name))
+                    self._seen.setdefault(name, self._looks)
+                    changing.append(name)
                 else:
                     settled.append(Path(entry.path))
         for name in self._changes.keys() - {path.name for path in settled}:
             if not (self._folder / name).exists():
                 del self._changes[name]
-        return [path for path in settled if not changing or _natural(path.name) < min(changing)], ended
+        if changing:
+            next_name, next_seen = min(map(_natural, changing)), min(self._seen[name] for name in changing)
+            settled = [
+                path for path in settled
+                if _natural(path.name) < next_name and (_is_still(path.name) or self._seen[path.name] < next_seen)
+            ]  # fmt: skip
+        return settled, ended
 
     def _key(self, path: Path) -> tuple:
         """Where a file stands in the order."""
@@ -191,7 +201,11 @@ def _may_be_a_frame(name: str) -> bool:
     low, suffix = name.lower(), os.path.splitext(name)[1].lower()
     if name == END_MARK or name.startswith(".") or low.endswith(PARTIAL):
         return False
-    return suffix in (*STILLS, ".dcm", ".ima", "") or suffix[1:].isdigit()
+    return _is_still(name) or suffix in (".dcm", ".ima", "") or suffix[1:].isdigit()
+
+
+def _is_still(name: str) -> bool:
+    return name.lower().endswith(STILLS)
 
 
 def _natural(name: str) -> tuple:

@@ -161,6 +161,25 @@ def test_late_files_and_other_series_are_left_out_and_counted(tmp_path, pictures
     assert report.exit_code == 1 and "belong to another series" in str(report)
 
 
+def test_an_instance_waits_for_those_that_came_with_it(tmp_path):
+    """A slow listing shows instance 1 in part beside the whole instance 2, whose name comes first."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, name in enumerate("kb", 1):
+        write_cine(tmp_path / f"{name}.dcm", 1, seed=number, series="1.2.3", number=number)
+    data = (tmp_path / "k.dcm").read_bytes()
+    (folder / "k.dcm").write_bytes(data[: len(data) // 2])
+    shutil.copy(tmp_path / "b.dcm", folder)
+    source = LiveFolder(folder, CineOptions(), 30, 30)
+    assert source._look() == ([], False)
+    (folder / "k.dcm").write_bytes(data)
+    assert source._look() == ([], False)
+    (folder / END_MARK).touch()
+    wanted = [open_cine(tmp_path / f"{name}.dcm").frames([0]) for name in "kb"]
+    got = [arrival.frame for arrival in source.arrivals()]
+    assert len(got) == 2 and all((a == np.asarray(b)).all() for a, (b,) in zip(got, wanted)) and source.left_out == 0
+
+
 def test_silence_ends_it_with_a_hint(tmp_path, pictures):
     got, source = taken(pictures)
     assert len(got) == 12 and not source.ending.whole
