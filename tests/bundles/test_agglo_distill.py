@@ -126,11 +126,11 @@ def process(*arguments, torchrun=0):
 def test_killed_and_resumed_equals_uninterrupted(trained, phantom, tmp_path):
     shutil.copytree(trained / "cache", tmp_path / "cache")
     checkpoint, deadline = tmp_path / "checkpoint.pt", time.monotonic() + 400
-    running = process(tmp_path, phantom, 3, "new")
+    running = process(tmp_path, phantom, 3, 2)
     while running.poll() is None and time.monotonic() < deadline:
-        if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["engine"]["iteration"] >= 2:
+        if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["engine"]["iteration"] == 2:
             break
-        time.sleep(0.01)
+        time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL, running.stdout.read()[-3000:]
     assert not (tmp_path / "model_final.pt").exists()
@@ -147,7 +147,7 @@ def test_killed_and_resumed_equals_uninterrupted(trained, phantom, tmp_path):
 def test_two_processes(phantom, trained, tmp_path):
     """torchrun with gloo: both ranks end with the same parameters and the same retention."""
     shutil.copytree(trained / "cache", tmp_path / "cache")
-    running = process(tmp_path, phantom, 1, "new", torchrun=2)
+    running = process(tmp_path, phantom, 1, 0, torchrun=2)
     log = running.communicate(timeout=500)[0]
     assert running.returncode == 0, log[-4000:]
     one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
