@@ -40,17 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="of a distillation")
     parser.add_argument("--seeds", type=int, help="of the finalists")
     parser.add_argument("--batch", type=int, help="images per step")
+    ship = "only distil and probe a student of this method, as tables name it, on images that allow giving it away"
+    parser.add_argument("--ship", metavar="METHOD", help=ship)
+    parser.add_argument("--ship-steps", type=int, help="of the student that is given away (default: 4 x --steps)")
     parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     settings = StudySettings(random_teachers=args.random_weights, **(COMPACT if args.compact else {}))
     given = {name: value for name in ("steps", "seeds", "batch") if (value := getattr(args, name)) is not None}
-    if args.steps is not None:
-        given["ship_steps"] = 4 * args.steps
+    if args.ship_steps or args.steps:
+        given["ship_steps"] = args.ship_steps or 4 * args.steps
     settings = settings.changed(**given)
     try:
         data = shared_folder(args.shared)
         study = Study(settings, data, args.output, args.device, _say)
+        if args.ship:
+            _say(f"{study.ship(args.ship)}: python -m monai_agglo ship-student puts it into the segmenter's bundle")
+            return
         if not args.report_only:
             if not _affordable(study, args) or args.estimate_only:
                 return
@@ -63,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _command(args: argparse.Namespace, given: Mapping[str, int]) -> str:
     """The command with what the results depend on."""
-    changed = [f"--{name} {value}" for name, value in given.items() if name != "ship_steps"]
+    if not args.ship_steps:
+        given = {name: value for name, value in given.items() if name != "ship_steps"}
+    changed = [f"--{name.replace('_', '-')} {value}" for name, value in given.items()]
     return " ".join([COMMAND, *(["--compact"] if args.compact else []), *changed])
 
 

@@ -26,7 +26,7 @@ from .images import frames_of, open_cache
 from .plan import BALANCINGS, SCRATCH, SIMPLE, StudyCell, StudySettings
 from .tasks import Task
 
-__all__ = ["StepBatches", "distil", "load_student", "new_student"]
+__all__ = ["StepBatches", "distil", "load_student", "new_student", "student_path"]
 
 TRACE = 60
 """Points of the trace of a distillation."""

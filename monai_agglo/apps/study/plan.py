@@ -17,6 +17,7 @@ __all__ = [
     "SIMPLE",
     "StudyCell",
     "StudySettings",
+    "cell_named",
     "equal_of",
     "finalists",
     "grid",
@@ -198,6 +199,18 @@ class StudyCell:
     def agglomerates(self) -> bool:
         """Whether several teachers are balanced."""
         return self.method in BALANCINGS
+
+
+def cell_named(settings: StudySettings, name: str) -> StudyCell:
+    """The cell of the grid, with seed 0, that tables call by this name.
+
+    Raises:
+        ValueError: when there is none, with the names there are.
+    """
+    cells = {cell.name: cell for cell in grid(settings) if cell.method != SCRATCH}
+    if name not in cells:
+        raise ValueError(f"there is no method {name}; there are {', '.join(cells)}")
+    return cells[name]
 
 
 def grid(settings: StudySettings, seed: int = 0) -> list[StudyCell]:

@@ -13,10 +13,10 @@ from filelock import FileLock
 
 from monai_agglo.data.atomic import atomic_path
 
-from .distil import distil, load_student
+from .distil import distil, load_student, student_path
 from .images import build_caches
 from .phantom_task import PHANTOM
-from .plan import SCRATCH, SIMPLE, StudyCell, StudySettings, finalists, grid, singles, with_seeds
+from .plan import SCRATCH, SIMPLE, StudyCell, StudySettings, cell_named, finalists, grid, singles, with_seeds
 from .probe import probe
 from .tasks import PictureSize, Task, load_tasks
 from .units import Unit, UnitStore
@@ -70,6 +70,23 @@ class Study:
         for stage in STAGES[: STAGES.index(until) + 1]:
             self.say(f"stage {stage}")
             getattr(self, f"_{stage}")()
+
+    def ship(self, name: str) -> Path:
+        """Distil and probe a student that may be given away, of another method than the choice, and do nothing else.
+
+        Args:
+            name: of the method, as tables have it.
+
+        Returns:
+            The student's file.
+
+        Raises:
+            ValueError: for an unknown method.
+        """
+        cell = cell_named(self.settings, name).at(images="shippable")
+        self._features()
+        self._give_away(cell)
+        return student_path(self.folder, cell)
 
     def settings_of(self, task: Task, shots: Sequence[int]) -> list[int]:
         """Numbers of training images that a task is large enough for; 0 stands for all."""
@@ -189,7 +206,9 @@ class Study:
         self._students_of([*with_seeds(self.finalists(), self.settings.seeds), *self.other_students()], "test")
 
     def _ship(self) -> None:
-        cell = self.shipped()
+        self._give_away(self.shipped())
+
+    def _give_away(self, cell: StudyCell) -> None:
         self.store.run([self._distillation(cell, self.settings.ship_steps)], self.say)
         self.store.run(self._probes("test", [cell], self.probed), self.say)
 

@@ -197,3 +197,18 @@ def test_command(finished_study, tiny_data, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         command.main([*arguments, *fresh, "--report-only"])
     assert "nothing to report" in capsys.readouterr().err
+
+
+def test_another_student_than_the_choice_is_given_away(tiny_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "StudySettings", tiny_settings)
+    arguments = ["--shared", str(tiny_data.parent), "--output", str(tmp_path), "--random-weights", "--device", "cpu"]
+    arguments += ["--threads", str(torch.get_num_threads()), "--report", str(tmp_path / "report"), "--ship-steps", "3"]
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--ship", "mlp+nothing"])
+    assert "there is no method mlp+nothing; there are simple, single_wide+" in capsys.readouterr().err
+    command.main([*arguments, "--ship", "equal+phi_s"])
+    assert "ship-student puts it into" in capsys.readouterr().out and not (tmp_path / "report").exists()
+    (path,) = (tmp_path / "students").glob("*.safetensors")
+    _, card = read_student(path)
+    assert card["steps"] == 3 and set(card["images"]) == {"ct_aorta"}
+    assert {path.parts[-3] for path in (tmp_path / "results").rglob("*.json")} == {"results", "test"}
