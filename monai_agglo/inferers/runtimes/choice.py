@@ -16,7 +16,7 @@ from .frame_network import FrameRuntime
 from .graphs import GraphError, graph_file, onnx_file
 from .onnx_runtime import OnnxRuntime
 from .openvino_runtime import OpenVinoRuntime
-from .quantise import quantise_graph
+from .quantise import KIND, quantise_graph
 from .torch_runtime import TorchRuntime
 
 __all__ = ["PRECISIONS", "RUNTIMES", "fast_int8", "make_runtime"]
@@ -113,7 +113,7 @@ def _engine(
     for attempt in (1, 2):
         path = onnx_file(network, say)
         if precision == "int8":
-            source, path = path, graph_file(network, "int8")
+            source, path = path, graph_file(network, KIND)
             if not path.is_file():
                 if calibration is None:
                     raise GraphError("int8 needs frames to calibrate with")

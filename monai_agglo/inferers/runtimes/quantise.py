@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,20 @@ from monai_agglo.data.atomic import atomic_path
 from .frame_network import padded
 from .graphs import GraphError, quiet
 
-__all__ = ["quantise_graph"]
+__all__ = ["KIND", "quantise_graph"]
 
-KEPT = 1
-"""The first and the last convolution stay in float: they cost little and their errors reach every pixel."""
+KIND = "int8v2"
+"""Of graph, for the cache: counted up when another graph comes out of the same weights."""
+KEPT = 4
+"""The first and the last convolutions stay in float: errors of theirs reach every pixel."""
 
 
 def quantise_graph(source: str | os.PathLike, target: str | os.PathLike, frames: Iterable[np.ndarray]) -> Path:
     """Quantise a graph: weights per channel, activations by their range over the given frames.
 
-    Activations and weights are both unsigned: signed weights overflow in the instructions of processors without VNNI.
+    Weights have seven bits: with eight, sums of two products overflow in the instructions of processors without VNNI.
+    What goes into a matrix product and what comes out stays in float (linear attention divides by a sum that may be
+    small), and so do the outputs of convolutions, which are rounded once, where the next one takes them in.
 
     Args:
         source: an ONNX graph in floats whose only input are images.
@@ -67,7 +72,8 @@ def quantise_graph(source: str | os.PathLike, target: str | os.PathLike, frames:
             warnings.simplefilter("ignore")
             prepared = Path(folder) / "prepared.onnx"
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-            convolutions = [node.name for node in onnx.load(str(prepared)).graph.node if node.op_type == "Conv"]
+            nodes = onnx.load(str(prepared)).graph.node
+            convolutions = [node.name for node in nodes if node.op_type == "Conv"]
             quantize_static(
                 str(prepared),
                 str(partial),
@@ -75,14 +81,39 @@ def quantise_graph(source: str | os.PathLike, target: str | os.PathLike, frames:
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                reduce_range=True,
                 op_types_to_quantize=["Conv"],
-                nodes_to_exclude=[*convolutions[:KEPT], *convolutions[-KEPT:]],
+                nodes_to_exclude=[*convolutions[:KEPT], *convolutions[-KEPT:], *_beside_products(nodes)],
+                extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
             )
     except Exception as error:
         missing = "there is no frame to calibrate with" if not reader.count else f"{type(error).__name__}: {error}"
         raise GraphError(f"the graph cannot be quantised ({missing})") from error
     return target
+
+
+def _beside_products(nodes: Iterable[Any]) -> list[str]:
+    """Convolutions whose output reaches a matrix product, or that take one in, with no other convolution between."""
+    nodes = list(nodes)
+    makers = {name: [node] for node in nodes for name in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found: set[str] = set()
+    for ends, neighbours in (("input", makers), ("output", readers)):
+        todo, seen = [node for node in nodes if node.op_type == "MatMul"], set()
+        while todo:
+            node = todo.pop()
+            for name in getattr(node, ends):
+                for other in neighbours.get(name, []):
+                    if other.op_type == "Conv":
+                        found.add(other.name)
+                    elif other.output[0] not in seen:
+                        seen.add(other.output[0])
+                        todo.append(other)
+    return sorted(found)
 
 
 def _feed(frame: np.ndarray, rank: int) -> np.ndarray:

@@ -166,6 +166,24 @@ def test_int8_is_close_and_chosen_by_the_processor(own_folder, monkeypatch):
     assert not list(cache_folder().glob("*.part"))
 
 
+def test_int8_leaves_attention_and_outer_convolutions_in_float(own_folder):
+    """Both engines then compute the same, and what is left to quantise is most of the network."""
+    onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    net = CineSegmenter().eval()
+    frames = np.random.default_rng(0).random((4, 1, 128, 128), np.float32)
+    both = [make_runtime(net, CPU, name, "int8", calibration=lambda: list(frames[:, 0])) for name in choice.ENGINES]
+    exact, one, other = (engine.run(frames).values.ravel() for engine in (TorchRuntime(net), *both))
+    assert np.abs(one - exact).max() > 0 and np.corrcoef(one, exact)[0, 1] > 0.99
+    assert np.abs(one - other).mean() < 0.1 * np.abs(one - exact).mean() + 1e-4
+    (path,) = cache_folder().glob("*int8*.onnx")
+    nodes = onnx.load(path).graph.node
+    whole = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    names = {node.name: whole >= set(node.input[:2]) for node in nodes if node.op_type == "Conv"}
+    assert not any(names[name] for name in names if any(part in name for part in ("qkv", "proj/", "head", "stem")))
+    assert sum(names.values()) > 0.5 * len(names) and any(names[name] for name in names if "point_conv" in name)
+
+
 CODE = """
 import numpy as np, torch
 from test_runtimes import network
