@@ -107,8 +107,8 @@ def table(result: dict, bench: dict | None) -> str:
     if result.get("load_average") is not None:
         lines[-1] += f" Load of the computer when it began: {result['load_average']}."
     rates = (bench or {}).get("end_to_end_fps") or {}
-    if rates:
-        known = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items() if isinstance(rate, (int, float)))
+    known = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items() if isinstance(rate, (int, float)))
+    if known:
         lines += [
             "",
             f"The benchmark's end-to-end frames per second of a whole computer: {known} ([speed.md](speed.md)).",

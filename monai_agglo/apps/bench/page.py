@@ -39,7 +39,9 @@ def render_page(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
     if report["quick"]:
         parts.append("**Quick run with tiny sizes: it shows that everything runs, its figures mean little.**")
     if not report["complete"]:
-        parts.append("**Not complete: some suites are missing, or were measured with other code than the rest.**")
+        parts.append("**Not complete: some suites are missing, or were measured with other weights or libraries.**")
+    elif not report["one_code"]:
+        parts.append("Some suites were measured with newer code than the others: each says when it began.")
     parts.append(
         f"{machine['processor']}, {machine['cores']} cores, {machine['instructions']}, "
         f"{'with' if machine['vnni'] else 'no'} VNNI, {'with' if machine['bfloat16'] else 'no'} bfloat16 instructions, "

@@ -169,7 +169,8 @@ def _write(
         "versions": software or versions(),
         **found,
         "targets": targets(found, suites, machine, quick),
-        "complete": set(suites) == set(SUITES) and len({suite["fingerprint"] for suite in suites.values()}) == 1,
+        "complete": set(suites) == set(SUITES) and _differ(suites, 0) == 1,
+        "one_code": _differ(suites, 1) == 1,
         "quick": quick,
         "data": "synthetic cines of the phantom; weights as each row says, random ones do not change the speed",
         "command": " ; ".join(commands),
@@ -183,15 +184,20 @@ def _write(
 
 
 def fingerprint(quick: bool) -> str:
-    """Twelve digits that change with the code, the weights, the libraries, the computer and the kind of run."""
-    root = Path(monai_agglo.__file__).parent
-    digest = hashlib.sha256(json.dumps([quick, versions(), computer()], sort_keys=True).encode())
-    for file in sorted(root.rglob("*.py")):
-        digest.update(file.read_bytes())
+    """Digits that change with weights, libraries, computer and kind of run, ``-``, digits that change with the code."""
     from monai_agglo.bundle import find_bundle
 
-    digest.update((find_bundle("vfss_seg") / "models" / "model.pt").read_bytes())
-    return digest.hexdigest()[:12]
+    place = hashlib.sha256(json.dumps([quick, versions(), computer()], sort_keys=True).encode())
+    place.update((find_bundle("vfss_seg") / "models" / "model.pt").read_bytes())
+    code = hashlib.sha256()
+    for file in sorted(Path(monai_agglo.__file__).parent.rglob("*.py")):
+        code.update(file.read_bytes())
+    return f"{place.hexdigest()[:12]}-{code.hexdigest()[:12]}"
+
+
+def _differ(suites: dict[str, Any], part: int) -> int:
+    """How many different places (0) or codes (1) the suites were measured with."""
+    return len({suite["fingerprint"].split("-")[part] for suite in suites.values()})
 
 
 def _read(path: Path) -> dict[str, Any]:

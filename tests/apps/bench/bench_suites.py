@@ -8,7 +8,7 @@ COMPUTER = {
 }  # fmt: skip
 STATE = {
     "what": "What it is.", "started": "2030-01-01T00:00+00:00", "minutes": 1.0, "load_average_before": 0.2,
-    "fingerprint": "abc", "command": "python -m monai_agglo bench",
+    "fingerprint": "abc-def", "command": "python -m monai_agglo bench",
 }  # fmt: skip
 
 

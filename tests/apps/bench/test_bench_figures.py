@@ -17,7 +17,8 @@ from monai_agglo.bundle.bench_table import bench_table, number
 def report():
     found = figures(suites())
     rows = targets(found, suites(), COMPUTER)
-    head = {"computer": COMPUTER, "versions": {"torch": "2.8"}, "complete": True, "quick": False, "data": "synthetic"}
+    head = {"computer": COMPUTER, "versions": {"torch": "2.8"}, "complete": True, "one_code": True}
+    head |= {"quick": False, "data": "synthetic"}
     return {**head, **found, "targets": rows, "suites": suites(), "command": "python -m monai_agglo bench"}
 
 

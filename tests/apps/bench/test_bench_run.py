@@ -19,7 +19,7 @@ def called(monkeypatch):
 
     monkeypatch.setattr(running, "_suite", suite)
     monkeypatch.setattr(running, "draw_plots", lambda report, folder: [])  # a second each time
-    monkeypatch.setattr(running, "fingerprint", lambda quick: f"code 1 {quick}")
+    monkeypatch.setattr(running, "fingerprint", lambda quick: f"place {quick}-code 1")
     return calls
 
 
@@ -50,7 +50,12 @@ def test_a_complete_run_starts_anew_and_other_code_does_too(tmp_path, called, mo
     bench(output=tmp_path, work=tmp_path)
     bench(output=tmp_path, work=tmp_path)
     assert called == 2 * list(SUITES)
-    monkeypatch.setattr(running, "fingerprint", lambda quick: "code 2")
+    monkeypatch.setattr(running, "fingerprint", lambda quick: "place False-code 2")
+    bench(["reading"], tmp_path, work=tmp_path)
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content["complete"] is True and content["one_code"] is False
+    assert "newer code" in (tmp_path / "bench.md").read_text()
+    monkeypatch.setattr(running, "fingerprint", lambda quick: "place 2-code 2")
     bench(["reading"], tmp_path, work=tmp_path)
     assert json.loads((tmp_path / "bench.json").read_text())["complete"] is False
     del called[:]
