@@ -65,7 +65,7 @@ class Segmenter:
         bundle: a bundle's folder or name, see :func:`monai_agglo.bundle.find_bundle`.
         device: torch device; the first GPU when there is one, else the CPU, when None.
         size: longer side of the frames as the network sees them; the bundle's own when None.
-        batch: frames per call of the network; the bundle's own when None.
+        batch: frames of a window; the bundle's own when None, or fewer where the runtime has no use for more.
         runtime: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: on the CPU the fastest that is installed.
         precision: ``fp32`` (on a GPU the bundle's own), ``int8``, or ``auto``: int8 where the processor is made for it.
         say: told of work that takes a few seconds, once for new weights.
@@ -101,6 +101,8 @@ class Segmenter:
         self._loaded = self._network(parser)
         options = (runtime, precision, self._inferer.dtype, self._calibration, say)
         self.runtime: FrameRuntime = make_runtime(self._loaded, self.device, *options)
+        if batch is None and self.runtime.at_once:
+            self.batch = min(self.batch, self.runtime.at_once)
         self.metadata = json.loads((self.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
 
     @property

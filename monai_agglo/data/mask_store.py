@@ -17,7 +17,7 @@ from .atomic import atomic_path
 
 __all__ = ["MaskStore"]
 
-MEMORY = 64 << 20
+MEMORY = 8 << 20
 """Packed masks beyond this many bytes move to a temporary file; ordinary masks take about 1 KB per structure."""
 
 

@@ -12,6 +12,8 @@ __all__ = ["OnnxRuntime"]
 
 AT_ONCE = 1
 """Frames per call where frames do not look at each other: the network's maps then stay in the cache, and memory low."""
+WINDOW = 2
+"""Frames that a thread takes at a time, so that it need not wait for the next."""
 
 
 class OnnxRuntime:
@@ -45,6 +47,7 @@ class OnnxRuntime:
         self._multiple, self._mixes = multiple, mixes
         self.precision = precision
         self.workers = max(1, processors() // threads)
+        self.at_once = None if mixes else WINDOW
 
     def run(self, frames: np.ndarray) -> CoarseLogits:
         """Segment successive frames (N, 1, H, W) float32 of one cine."""

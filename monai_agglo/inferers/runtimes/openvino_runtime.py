@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .frame_network import CoarseLogits, padded, processors
-from .onnx_runtime import AT_ONCE
+from .onnx_runtime import AT_ONCE, WINDOW
 
 __all__ = ["OpenVinoRuntime"]
 
@@ -40,6 +40,7 @@ class OpenVinoRuntime:
         self._requests = threading.local()
         self._multiple, self._mixes = multiple, mixes
         self.precision = precision
+        self.at_once = None if mixes else WINDOW
 
     def run(self, frames: np.ndarray) -> CoarseLogits:
         """Segment successive frames (N, 1, H, W) float32 of one cine."""
