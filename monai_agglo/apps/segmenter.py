@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from monai.transforms import EnsureChannelFirstd, EnsureTyped, LoadImaged
 
+from monai_agglo.apps.heap import give_back
 from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.config_check import load_parser
 from monai_agglo.bundle.doctor import sha256
@@ -33,6 +34,8 @@ PLAIN = (LoadImaged, EnsureChannelFirstd, EnsureTyped, PseudonymizeMetad)
 """Steps of a bundle's preprocessing that change no pixel: a streamed frame does not need them."""
 GLIMPSE = 128
 """Longer side of the probability maps handed to the view check, in pixels."""
+TIDY_EVERY = 64
+"""Frames after which free memory goes back to the system."""
 
 
 class BundleError(ValueError):
@@ -255,6 +258,7 @@ class Segmenter:
             CineReadError: when a frame is damaged.
         """
         workers = self.runtime.workers
+        due = TIDY_EVERY
         waiting: deque[Future[list[SegmentedFrame]]] = deque()
         with ThreadPoolExecutor(workers, "segment") as pool:
             try:
@@ -262,6 +266,9 @@ class Segmenter:
                     waiting.append(pool.submit(self.segment_window, frames, limits, lead, start, count))
                     if len(waiting) > workers:  # one is ready to start when another ends
                         yield from waiting.popleft().result()
+                    if start >= due:
+                        due = start + TIDY_EVERY
+                        give_back()
                 while waiting:
                     yield from waiting.popleft().result()
             finally:
