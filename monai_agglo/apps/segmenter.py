@@ -273,6 +273,7 @@ class Segmenter:
                     yield from waiting.popleft().result()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+        give_back()
 
     def _windows(self, cine: Cine) -> Iterator[tuple[list[np.ndarray], int, int, int]]:
         """Frames of each window with their context, how many of them come before it, its start and its length."""
