@@ -54,8 +54,8 @@ class LiveFolder:
         self._stall_s, self._first_s = stall_s, first_s
         self._stop = threading.Event()
         self._done: set[str] = set()
-        self._changes: dict[str, tuple[tuple[int, int], float | None]] = {}
-        self._seen: dict[str, int] = {}  # in which look a file was there first
+        # of each file that is not taken yet: its size and time, when it came, and in which look it was there first
+        self._changes: dict[str, tuple[tuple[int, int], float | None, int]] = {}
         self._looks = 0
         self._last_key: tuple = ()
         self._facts: dict[str, Any] | None = None
@@ -85,7 +85,7 @@ class LiveFolder:
             except (CineReadError, OSError) as error:
                 problem = " ".join(str(error).split())  # half-written, or no picture at all: time will tell
             now = time.monotonic()
-            last = max([now if taken else last, *(change or 0 for _, change in self._changes.values())])
+            last = max([now if taken else last, *(change or 0 for _, change, _ in self._changes.values())])
             if ended and ended_before and not self._changes:  # a listing may miss what came just before the mark
                 self.ending = Ending(f"the file {END_MARK} ended it", whole=True)
                 return
@@ -110,7 +110,7 @@ class LiveFolder:
         self._looks += 1
         ended = False
         settled: list[Path] = []
-        changing: list[str] = []
+        changing: list[tuple[tuple, int]] = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 name = entry.name
@@ -126,19 +126,19 @@ class LiveFolder:
                 state = (info.st_size, info.st_mtime_ns)
                 known = self._changes.get(name)
                 if known is None or known[0] != state:
-                    self._changes[name] = (state, None if first else now)
-                    self._seen.setdefault(name, self._looks)
-                    changing.append(name)
+                    seen = self._looks if known is None else known[2]
+                    self._changes[name] = (state, None if first else now, seen)
+                    changing.append((_natural(name), seen))
                 else:
                     settled.append(Path(entry.path))
         for name in self._changes.keys() - {path.name for path in settled}:
             if not (self._folder / name).exists():
                 del self._changes[name]
         if changing:
-            next_name, next_seen = min(map(_natural, changing)), min(self._seen[name] for name in changing)
+            next_name, next_seen = (min(part) for part in zip(*changing))
             settled = [
                 path for path in settled
-                if _natural(path.name) < next_name and (_is_still(path.name) or self._seen[path.name] < next_seen)
+                if _natural(path.name) < next_name and (_is_still(path.name) or self._changes[path.name][2] < next_seen)
             ]  # fmt: skip
         return settled, ended
 
