@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from .estimate import estimate
-from .plan import COMPACT, StudySettings
+from .plan import COMPACT, StudySettings, cell_named
 from .report import COMMAND, write_report
 from .runner import STAGES, Study
 from .tasks import shared_folder
@@ -46,16 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    settings = StudySettings(random_teachers=args.random_weights, **(COMPACT if args.compact else {}))
-    given = {name: value for name in ("steps", "seeds", "batch") if (value := getattr(args, name)) is not None}
-    if args.ship_steps or args.steps:
-        given["ship_steps"] = args.ship_steps or 4 * args.steps
-    settings = settings.changed(**given)
+    if args.ship and (args.report_only or args.estimate_only):
+        parser.error("--ship distils a student: it does not go with --report-only or --estimate-only")
+    names = ("steps", "seeds", "batch", "ship_steps")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    usual = {} if args.steps is None else {"ship_steps": 4 * args.steps}
     try:
+        settings = StudySettings(random_teachers=args.random_weights, **(COMPACT if args.compact else {}))
+        settings = settings.changed(**usual | given)
+        shipped = cell_named(settings, args.ship) if args.ship else None
         data = shared_folder(args.shared)
         study = Study(settings, data, args.output, args.device, _say)
-        if args.ship:
-            _say(f"{study.ship(args.ship)}: python -m monai_agglo ship-student puts it into the segmenter's bundle")
+        if shipped:
+            _say(f"{study.ship(shipped)}: python -m monai_agglo ship-student puts it into the segmenter's bundle")
             return
         if not args.report_only:
             if not _affordable(study, args) or args.estimate_only:
@@ -69,8 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _command(args: argparse.Namespace, given: Mapping[str, int]) -> str:
     """The command with what the results depend on."""
-    if not args.ship_steps:
-        given = {name: value for name, value in given.items() if name != "ship_steps"}
     changed = [f"--{name.replace('_', '-')} {value}" for name, value in given.items()]
     return " ".join([COMMAND, *(["--compact"] if args.compact else []), *changed])
 

@@ -114,7 +114,7 @@ class StudySettings:
             raise ValueError(f"unknown ways of balancing {sorted(unknown)}; known are {', '.join(BALANCINGS)}")
         if self.simple not in self.teachers or self.coarse not in self.teachers or len(set(self.teachers)) < 2:
             raise ValueError(f"the study needs several teachers, {self.simple} and {self.coarse} among them")
-        if self.seeds < 1 or self.steps < 1:
+        if min(self.seeds, self.steps, self.ship_steps) < 1:
             raise ValueError("the study needs at least one seed and one step")
 
     def as_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from monai_agglo.data.atomic import atomic_path
 from .distil import distil, load_student, student_path
 from .images import build_caches
 from .phantom_task import PHANTOM
-from .plan import SCRATCH, SIMPLE, StudyCell, StudySettings, cell_named, finalists, grid, singles, with_seeds
+from .plan import SCRATCH, SIMPLE, StudyCell, StudySettings, finalists, grid, singles, with_seeds
 from .probe import probe
 from .tasks import PictureSize, Task, load_tasks
 from .units import Unit, UnitStore
@@ -71,19 +71,16 @@ class Study:
             self.say(f"stage {stage}")
             getattr(self, f"_{stage}")()
 
-    def ship(self, name: str) -> Path:
+    def ship(self, cell: StudyCell) -> Path:
         """Distil and probe a student that may be given away, of another method than the choice, and do nothing else.
 
         Args:
-            name: of the method, as tables have it.
+            cell: the method.
 
         Returns:
             The student's file.
-
-        Raises:
-            ValueError: for an unknown method.
         """
-        cell = cell_named(self.settings, name).at(images="shippable")
+        cell = cell.at(images="shippable")
         self._features()
         self._give_away(cell)
         return student_path(self.folder, cell)

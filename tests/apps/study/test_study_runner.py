@@ -206,6 +206,12 @@ def test_another_student_than_the_choice_is_given_away(tiny_data, tmp_path, monk
     with pytest.raises(SystemExit):
         command.main([*arguments, "--ship", "mlp+nothing"])
     assert "there is no method mlp+nothing; there are simple, single_wide+" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--ship", "equal+phi_s", "--estimate-only"])
+    assert "does not go with" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--steps", "0"])
+    assert "at least one seed and one step" in capsys.readouterr().err and not any(tmp_path.glob("settings*"))
     command.main([*arguments, "--ship", "equal+phi_s"])
     assert "ship-student puts it into" in capsys.readouterr().out and not (tmp_path / "report").exists()
     (path,) = (tmp_path / "students").glob("*.safetensors")
