@@ -99,13 +99,11 @@ class Segmenter:
         parser = load_parser([config], self.folder)
         self._steps = self._preprocessing(parser, size)
         self._inferer = self._make_inferer(parser, batch)
-        self.batch = self._inferer.window
+        self._batch_given = batch is not None
         self.weights = self.folder / "models" / "model.pt"
         self._loaded = self._network(parser)
         options = (runtime, precision, self._inferer.dtype, self._calibration, say)
         self.runtime: FrameRuntime = make_runtime(self._loaded, self.device, *options)
-        if batch is None and self.runtime.at_once:
-            self.batch = min(self.batch, self.runtime.at_once)
         self.metadata = json.loads((self.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
 
     @property
@@ -122,6 +120,12 @@ class Segmenter:
     def network(self, network: torch.nn.Module) -> None:
         self._loaded = network
         self.runtime = TorchRuntime(network, self._inferer.dtype)
+
+    @property
+    def batch(self) -> int:
+        """Frames of a window."""
+        window = self._inferer.window
+        return window if self._batch_given or not self.runtime.window else min(window, self.runtime.window)
 
     @property
     def ahead(self) -> int:

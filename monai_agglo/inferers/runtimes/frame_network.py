@@ -36,13 +36,13 @@ class FrameRuntime(Protocol):
         name: ``torch``, ``onnxruntime`` or ``openvino``.
         precision: ``fp32``, ``int8``, ``bf16`` or ``fp16``.
         workers: calls of :meth:`run` that are worth making at the same time, each from a thread of its own.
-        at_once: frames that one call is worth making for; more only take memory. None where more are faster or needed.
+        window: frames that one call is worth making for; more only take memory. None where more are faster or needed.
     """
 
     name: str
     precision: str
     workers: int
-    at_once: int | None
+    window: int | None
 
     def run(self, frames: np.ndarray) -> CoarseLogits:
         """Segment successive frames of one cine.

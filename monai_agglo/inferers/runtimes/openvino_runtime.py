@@ -40,7 +40,7 @@ class OpenVinoRuntime:
         self._requests = threading.local()
         self._multiple, self._mixes = multiple, mixes
         self.precision = precision
-        self.at_once = None if mixes else WINDOW
+        self.window = None if mixes else WINDOW
 
     def run(self, frames: np.ndarray) -> CoarseLogits:
         """Segment successive frames (N, 1, H, W) float32 of one cine."""

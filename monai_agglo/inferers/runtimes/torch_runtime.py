@@ -23,7 +23,7 @@ class TorchRuntime:
 
     name = "torch"
     workers = 1  # its own threads share the work of one call
-    at_once: int | None = None
+    window: int | None = None
 
     def __init__(self, network: nn.Module, dtype: torch.dtype | str | None = None) -> None:
         self.network = network
