@@ -80,10 +80,9 @@ def phantom_frames(work: Path, count: int, size: int, seed: int = SEED) -> tuple
         (count, size, size) uint8 and (count, 12, size, size) bool.
     """
     from monai_agglo.phantom import PhantomSpec, PhantomStudy
-    from monai_agglo.phantom.truth import GENERATOR_VERSION
     from monai_agglo.swallow import NAMES, TARGET_NAMES
 
-    path = work / f"phantom{GENERATOR_VERSION}_{seed}_{size}_{count}.npz"
+    path = work / f"phantom_{seed}_{size}_{count}.npz"
     if not path.exists():
         study = PhantomStudy(PhantomSpec.sample(seed, rows=size, cols=size))
         wanted = [NAMES.index(name) for name in TARGET_NAMES]

@@ -101,7 +101,11 @@ def bench(
     if budget_minutes is not None and not budget_minutes > 0:
         raise ValueError(f"budget-minutes must be above 0, not {budget_minutes}")
     folder = Path(output) if output is not None else QUICK_OUTPUT if quick else OUTPUT
-    path, place = folder / FILE, Path(work) if work is not None else _work_folder()
+    from monai_agglo.phantom.truth import GENERATOR_VERSION
+
+    # what is kept there is made of phantoms: another generator makes it anew
+    place = (Path(work) if work is not None else _work_folder()) / f"phantom_{GENERATOR_VERSION}"
+    path = folder / FILE
     place.mkdir(parents=True, exist_ok=True)
     report = _read(path)
     mark = fingerprint(quick)
@@ -197,7 +201,7 @@ def fingerprint(quick: bool) -> str:
 
 def _differ(suites: dict[str, Any], part: int) -> int:
     """How many different places (0) or codes (1) the suites were measured with."""
-    return len({suite["fingerprint"].split("-")[part] for suite in suites.values()})
+    return len({suite["fingerprint"].partition("-")[2 * part] for suite in suites.values()})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -124,10 +124,9 @@ def _case(
     from monai_agglo.bundle import find_bundle
     from monai_agglo.bundle.config_check import load_parser
     from monai_agglo.phantom import make_dataset
-    from monai_agglo.phantom.truth import GENERATOR_VERSION
 
     torch.set_num_threads(threads)
-    data = str(Path(work) / f"training_phantom{GENERATOR_VERSION}_{size}_{patients}_{frames}")
+    data = str(Path(work) / f"training_{size}_{patients}_{frames}")
     make_dataset(data, patients, 1, frames, size, 1, (0.67, 0.33, 0.0), progress=False)
     folder = find_bundle(bundle)
     parser = load_parser([folder / "configs" / "train.json"], folder)

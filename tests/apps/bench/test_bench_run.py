@@ -6,6 +6,7 @@ from bench_suites import suites as finished
 from monai_agglo import __main__ as cli
 from monai_agglo.apps.bench import run as running
 from monai_agglo.apps.bench.run import SUITES, bench
+from monai_agglo.phantom.truth import GENERATOR_VERSION
 
 
 @pytest.fixture
@@ -108,6 +109,8 @@ def test_command(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-2:] == [
         str(tmp_path / "out" / f"bench.{kind}") for kind in ("json", "md")
     ]
+    made = {path.relative_to(tmp_path / "work").parts[0] for path in (tmp_path / "work").rglob("*.dcm")}
+    assert made == {f"phantom_{GENERATOR_VERSION}"}, "another phantom makes other cines"
     content = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert content["quick"] is True and content["complete"] is False
     assert content["command"] == "python -m monai_agglo bench --suite reading --quick"
