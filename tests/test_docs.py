@@ -59,6 +59,10 @@ COVERED = (
     ),
     (RUN + r"train.json( --(dataset_dir|output_dir|epochs) \w+)*", "bundles/test_vfss_seg.py::" + TRAIN),
     (RUN + r"train.json --(resume|from_scratch) True", "bundles/test_resume.py::" + RESUME),
+    (
+        RUN + r"train.json --from_scratch True --start_from_weights True .*",
+        "bundles/test_vfss_seg.py::test_going_on_from_the_shipped_weights",
+    ),
     (RUN + r"inference.json --dataset_dir FILE --output_dir DIR", "bundles/test_vfss_seg.py::test_inference"),
     (RUN_TWO + r"evaluate.json'\]\"", "bundles/test_evaluate.py::test_report_has_the_agreed_form"),
     (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"multi_gpu_train.json'\]\"", TWO),

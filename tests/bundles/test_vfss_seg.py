@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 from types import ModuleType
 
@@ -69,6 +70,20 @@ def test_train_from_the_bundle_s_folder_on_partial_labels(clone, tiny_data, tmp_
     # 3 + 1 + 3 frames have a label: only they are samples
     state = torch.load(bundle / "eval" / "checkpoint.pt", weights_only=True)
     assert state["engine"] == {"iteration": 2 * 3, "epoch_length": 3}
+
+
+def test_going_on_from_the_shipped_weights(clone, tiny_data, tmp_path):
+    """The documented command of the last training run, with smaller numbers: whole schedule, shipped weights, no student."""
+    options = ["--from_scratch", "True", "--start_from_weights", "True", "--encoder", "", "--frames_per_case", "2"]
+    options += ["--sizes", "[[1,32]]", "--epochs", "2", "--lr", "0.001", "--num_workers", "1", "--batch_size", "2"]
+    options += ["--image_size", "48", "--dataset_dir", str(tiny_data), "--output_dir", str(tmp_path), "--track", "False"]
+    line = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "bundles/vfss_seg/configs/train.json"]
+    done = subprocess.run([*line, *options], cwd=clone, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "weights from bundles/vfss_seg/models/model.pt" in done.stderr + done.stdout
+    start = torch.load(clone / "bundles" / "vfss_seg" / "models" / "model.pt", weights_only=True)
+    final = torch.load(tmp_path / "model_final.pt", weights_only=True)
+    assert start.keys() == final.keys() and any(not torch.equal(start[key], final[key]) for key in start)
 
 
 def test_missing_weights_are_one_sentence(at_clone, tiny_data, tmp_path, caplog):

@@ -25,6 +25,7 @@ from monai_agglo.metrics import dice_per_frame
 from monai_agglo.networks import LightDecoder
 from monai_agglo.networks.light_encoder import parameter_groups
 
+from .captured_step import CapturedStep
 from .tasks import Task
 
 __all__ = ["ProbeSettings", "encode", "image_dice", "probe", "support"]
@@ -240,29 +241,41 @@ def _train(
 ) -> None:
     """AdamW with a warm-up and a cosine to zero; frames trained through are shifted and their contrast changed."""
     steps, lr = (settings.steps, settings.lr) if mode == "frozen" else (settings.tuned_steps, settings.tuned_lr)
-    optimizer = torch.optim.AdamW(parameter_groups(model, 0.01), lr=lr)
-    warm = max(1, steps // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / warm, 0.5 * (1 + math.cos(math.pi * s / steps)))
+    captured = device.type == "cuda"
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, 0.01), lr=torch.tensor(lr, device=device) if captured else lr, capturable=captured
     )
+    warm = max(1, steps // 10)
     loss_of = StructureLoss()
+
+    def step(x: torch.Tensor, y: torch.Tensor) -> None:
+        loss_of(model(x)[..., None], y[..., None]).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    make_step = CapturedStep(step, lambda: optimizer.zero_grad(set_to_none=True), device)
     batch = min(settings.batch, len(inputs))
     order = torch.empty(0, dtype=torch.long)
     model.train()
     inputs, masks = inputs.to(device), masks.to(device)  # once: a few hundred small pictures or maps
-    for _ in range(steps):
+    for number in range(steps):
         while len(order) < batch:
             order = torch.cat([order, torch.randperm(len(inputs), generator=generator)])
         chosen, order = order[:batch], order[batch:]
         x, y = inputs[chosen], masks[chosen]
         if mode == "tuned":
             x, y = _shift_and_contrast(x, y, generator)
-        loss = loss_of(model(x)[..., None], y[..., None])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        _set_rate(optimizer, lr * min((number + 1) / warm, 0.5 * (1 + math.cos(math.pi * number / steps))))
+        make_step(x, y)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Learning rate of all groups, in place where it is a tensor that a graph reads."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _shift_and_contrast(
