@@ -6,7 +6,10 @@ import ctypes
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["give_back"]
+__all__ = ["TIDY_EVERY", "give_back"]
+
+TIDY_EVERY = 64
+"""Frames after which free memory goes back to the system."""
 
 
 def give_back() -> bool:

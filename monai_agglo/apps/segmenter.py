@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from monai.transforms import EnsureChannelFirstd, EnsureTyped, LoadImaged
 
-from monai_agglo.apps.heap import give_back
+from monai_agglo.apps.heap import TIDY_EVERY, give_back
 from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.config_check import load_parser
 from monai_agglo.bundle.doctor import sha256
@@ -34,8 +34,6 @@ PLAIN = (LoadImaged, EnsureChannelFirstd, EnsureTyped, PseudonymizeMetad)
 """Steps of a bundle's preprocessing that change no pixel: a streamed frame does not need them."""
 GLIMPSE = 128
 """Longer side of the probability maps handed to the view check, in pixels."""
-TIDY_EVERY = 64
-"""Frames after which free memory goes back to the system."""
 
 
 class BundleError(ValueError):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_agglo.apps.heap import TIDY_EVERY, give_back
 from monai_agglo.apps.segmenter import SegmentedFrame, Segmenter
 from monai_agglo.apps.view_check import FrameView, ViewCheck
 from monai_agglo.data.cine_timing import RepeatFinder
@@ -64,6 +65,8 @@ class Session:
         self._digest.update(np.ascontiguousarray(item.frame).data)
         if self.check is not None:
             self.views.append(self.check.frame(item.probabilities))
+        if len(self) % TIDY_EVERY == 0:
+            give_back()
 
     def __len__(self) -> int:
         """Frames so far."""

@@ -55,7 +55,7 @@ def taken(folder, stall_s=0.5):
     return list(source.arrivals()), source
 
 
-def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundle):
+def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundle, monkeypatch):
     """Half-written files are waited for; frame_9 comes before frame_10; two lay there before the start."""
     folder = tmp_path / "in"
     folder.mkdir()
@@ -64,6 +64,10 @@ def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundl
     (folder / "notes.txt").write_text("no frame")
 
     begun = threading.Event()  # the two have been seen
+
+    tidied = []
+    monkeypatch.setattr("monai_agglo.apps.following.session.TIDY_EVERY", 5)
+    monkeypatch.setattr("monai_agglo.apps.following.session.give_back", lambda: tidied.append(True))
 
     def write():
         begun.wait(600)
@@ -78,6 +82,7 @@ def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundl
     report = follow(folder, tmp_path / "out", random_bundle, on_frame=lambda *_: begun.set(), **options)
     writer.join()
     assert report.exit_code == 0 and report.record["live"]["ended"] == "the file END ended it"
+    assert len(tidied) == 2  # memory stays flat however long the stream is
     segmenter = Segmenter(random_bundle, runtime="torch")
     wanted = np.stack([segmenter.segment_window([frame], limits)[0].masks for frame in frames])
     np.testing.assert_array_equal(masks_in(tmp_path / "out"), wanted.transpose(2, 3, 0, 1))
