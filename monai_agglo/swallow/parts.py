@@ -55,6 +55,8 @@ def keep_main_part(mask: np.ndarray, fraction: float) -> np.ndarray:
     """
     import cv2
 
+    if not mask.size:
+        return mask  # OpenCV 5.0 ends the process for an empty picture
     found, labels, facts, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask), connectivity=8)
     areas = facts[1:, cv2.CC_STAT_AREA]
     if found > 2:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from monai_agglo.swallow import NAMES, STRUCTURES, TARGET_NAMES, keep_main_parts
+from monai_agglo.swallow.parts import keep_main_part
 
 
 def frame(*boxes, size=24):
@@ -38,6 +39,11 @@ def test_strided_masks_are_changed_in_place():
 
 def test_only_the_bolus_is_scattered():
     assert [s.name for s in STRUCTURES if s.scattered] == ["bolus"] and "bolus" in NAMES
+
+
+def test_an_empty_picture_is_left_alone():
+    for shape in ((0, 16), (16, 0), (0, 0)):
+        assert keep_main_part(np.zeros(shape, np.uint8), 0.2).shape == shape
 
 
 def test_bad_arguments():

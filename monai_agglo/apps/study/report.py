@@ -82,10 +82,11 @@ def as_json(study: Study, figures: Figures, command: str = COMMAND) -> dict[str,
 def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: Sequence[str], command: str) -> str:
     """The report in words and tables."""
     facts = cache_facts(study.folder) or {}
+    settings = study.settings
     lines = ["# Does agglomeration help? The study", ""]
     if note := _note(study, figures):
-        lines += [f"> **Not a result yet**: {note}.", ""]
-    settings = study.settings
+        kind = "Not a result yet" if figures.stage != "test" or settings.random_teachers else "Not complete"
+        lines += [f"> **{kind}**: {note}.", ""]
     lines += [
         f"Written by `{command}`; figures beside it in `agglo_study.json`. Dice in fractions, gains in points"
         " (hundredths) with 95 % bootstrap intervals over patients (or source images) and seeds, paired by image, seed,"

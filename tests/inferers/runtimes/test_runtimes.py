@@ -73,6 +73,14 @@ def test_coarse_masks_are_the_network_s_own():
     assert not cut_masks(coarse.values[0] * 0 - 9, 2, 2, (70, 90), 0.0).any()
 
 
+@pytest.mark.parametrize("place", [np.s_[:, 20:, :], np.s_[:, :, 23:], np.s_[:, 19:, 22:]])
+def test_a_structure_that_is_seen_in_the_padding_only(place):
+    """Frames of 70 x 90 are padded to 96 x 96, 24 x 24 positions: what lies there only leaves no mask, and no crash."""
+    values = np.full((12 * 4, 24, 24), -9.0, np.float32)
+    values[place] = 9.0
+    assert not cut_masks(values, 2, 2, (70, 90), 0.0, 0.2)[:, :68, :86].any()
+
+
 @pytest.mark.parametrize(("side", "shape"), [(128, (512, 480)), (64, (70, 90)), (32, (128, 128)), (10, (70, 90))])
 def test_glimpses_are_mean_probabilities(side, shape):
     rows, columns = (-(-x // 32) * 8 for x in shape)
