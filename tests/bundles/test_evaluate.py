@@ -46,13 +46,13 @@ def test_report_has_the_agreed_form(report):
 
 
 def test_default_data_are_held_out(clone):
-    """40 patients of a seed that no training uses, all of them in the test part."""
+    """100 patients of a seed that no training uses, all of them in the test part."""
     from monai.bundle import ConfigParser
 
     folder = clone / "bundles" / "vfss_seg" / "configs"
     parser = ConfigParser(ConfigParser.load_config_files([str(folder / "train.json"), str(folder / "evaluate.json")]))
     parser.parse()
-    wanted = {"data_seed": 9, "patients": 40, "frames": 12, "splits": [0, 0, 1]}
+    wanted = {"data_seed": 9, "patients": 100, "frames": 12, "splits": [0, 0, 1]}
     assert {key: parser.get_parsed_content(key) for key in ("data_seed", "patients", "frames")} == {
         key: wanted[key] for key in ("data_seed", "patients", "frames")
     }
