@@ -59,8 +59,6 @@ def cut_masks(
         if scale > 1:
             part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         target = masks[channel, top * pitch : bottom * pitch, left * pitch : right * pitch]
-        if not target.size:
-            continue  # seen in the padding only
         target[:] = part[: target.shape[0], : target.shape[1]] > cut
         if main_parts and not structure.scattered:
             keep_main_part(target, main_parts)
