@@ -105,7 +105,7 @@ class LiveFolder:
         return Ending(f"{after}: nothing came for {patience:g} s", False, hint)
 
     def _look(self) -> tuple[list[Path], bool]:
-        """Files that have not changed since the last look, none past one that did; and whether the end is marked."""
+        """Files unchanged since the last look that need not wait for one that changed; whether the end is marked."""
         first, now = self._looks == 0, time.monotonic()
         self._looks += 1
         ended = False
@@ -137,10 +137,15 @@ class LiveFolder:
         if changing:
             next_name, next_seen = (min(part) for part in zip(*changing))
             settled = [
-                path for path in settled
-                if _natural(path.name) < next_name and (_is_still(path.name) or self._changes[path.name][2] < next_seen)
-            ]  # fmt: skip
+                path
+                for path in settled
+                if (_natural(path.name) < next_name if _is_still(path.name) else self._seen(path) < next_seen)
+            ]
         return settled, ended
+
+    def _seen(self, path: Path) -> int:
+        """In which look a file was there first."""
+        return self._changes[path.name][2]
 
     def _key(self, path: Path) -> tuple:
         """Where a file stands in the order."""
@@ -148,6 +153,8 @@ class LiveFolder:
             if still_format(file.read(16)):
                 return _natural(path.name)
         header = read_header(path, pixels=False)
+        if "Rows" not in header.dataset:  # cut off within the header: its InstanceNumber may be still to come
+            raise CineReadError(f"{path}: it is cut off within its header, or no image")
         place = number(header.dataset, "InstanceNumber")
         return _natural(path.name) if place is None else ((0, place),)
 

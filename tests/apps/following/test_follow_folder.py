@@ -185,6 +185,38 @@ def test_an_instance_waits_for_those_that_came_with_it(tmp_path):
     assert len(got) == 2 and all((a == np.asarray(b)).all() for a, (b,) in zip(got, wanted)) and source.left_out == 0
 
 
+def test_an_instance_does_not_wait_for_one_that_came_later(tmp_path):
+    """Names of instances tell nothing: z, whole before m came, is not held up by m and never taken after it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, name in enumerate("zma", 1):
+        write_cine(tmp_path / f"{name}.dcm", 1, seed=number, series="1.2.3", number=number)
+    source = LiveFolder(folder, CineOptions(), 30, 30)
+    shutil.copy(tmp_path / "z.dcm", folder)
+    assert source._look() == ([], False)
+    (folder / "m.dcm").write_bytes((tmp_path / "m.dcm").read_bytes()[:500])
+    assert source._look() == ([folder / "z.dcm"], False)
+    shutil.copy(tmp_path / "m.dcm", folder)
+    shutil.copy(tmp_path / "a.dcm", folder)
+    assert source._look() == ([folder / "z.dcm"], False)
+    (folder / END_MARK).touch()
+    wanted = [open_cine(tmp_path / f"{name}.dcm").frames([0]) for name in "zma"]
+    got = [arrival.frame for arrival in source.arrivals()]
+    assert len(got) == 3 and all((a == np.asarray(b)).all() for a, (b,) in zip(got, wanted)) and source.left_out == 0
+
+
+def test_an_instance_cut_off_within_its_header_holds_up_the_others(tmp_path):
+    """Its number is not known yet, so nothing can be said to come before it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, name in enumerate("ba", 1):
+        write_cine(tmp_path / f"{name}.dcm", 1, seed=number, series="1.2.3", number=number)
+    (folder / "b.dcm").write_bytes((tmp_path / "b.dcm").read_bytes()[:500])
+    shutil.copy(tmp_path / "a.dcm", folder)
+    got, source = taken(folder)
+    assert got == [] and "did not become whole" in source.ending.reason and "b.dcm" in source.ending.detail
+
+
 def test_silence_ends_it_with_a_hint(tmp_path, pictures):
     got, source = taken(pictures)
     assert len(got) == 12 and not source.ending.whole
