@@ -71,6 +71,7 @@ COVERED = (
     (r"(python|torchrun \S+ \S+) -m monai_agglo cache CACHE .*", "apps/test_cache_command.py::test_command"),
     (r"python scripts/cache_benchmark.py IMAGES", "apps/test_cache_command.py::test_benchmark_in_small"),
     (r"python scripts/balancer_overhead.py", "losses/balancers/test_overhead.py::test_benchmark_in_small"),
+    (r"python scripts/student_cost.py", "engines/test_student_cost.py::test_benchmark_in_small"),
     (r"python scripts/agglo_study.py.*", "apps/study/test_study_runner.py::test_command"),
     (r"python -m monai.bundle ckpt_export .*", "bundles/test_metadata.py::" + EXPORT),
     (r"cp -R bundles/vfss_seg my_bundle|cp \S+/model.pt my_bundle/models/model.pt", "bundle/test_doctor.py::" + COPY),
