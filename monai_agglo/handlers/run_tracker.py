@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ignite.engine import Engine
 from monai.handlers import MLFlowHandler
@@ -27,7 +30,8 @@ class RunTracker(MLFlowHandler):
     experiment_param: Any
 
     def __init__(self, tracking_uri: str | None = None, **options: Any) -> None:
-        super().__init__(tracking_uri, **options)
+        with _only_one(tracking_uri or ""):
+            super().__init__(tracking_uri, **options)
 
     def start(self, engine: Engine) -> None:
         """Open the run, or open it again."""
@@ -48,3 +52,12 @@ class RunTracker(MLFlowHandler):
             self._delete_exist_param_in_dict(self.experiment_param)
         super().start(engine)
         self.experiment_param = parameters
+
+
+def _only_one(tracking_uri: str) -> AbstractContextManager:
+    """Trainings that begin together take turns in making the tables of a new SQLite file: MLflow's fail otherwise."""
+    from filelock import FileLock
+
+    scheme, _, path = tracking_uri.partition(":///")
+    place = Path(unquote(path))
+    return FileLock(f"{place}.lock") if scheme == "sqlite" and place.parent.is_dir() else nullcontext()
