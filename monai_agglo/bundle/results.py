@@ -95,9 +95,15 @@ def table(report: dict[str, Any]) -> str:
             f"{_number(row['dice'], 3)} | {_number(row['hd95_px'], 1)} | {row['frames']} | {_number(row.get(false), 3)}"
         )
         lines.append(f"| {titles[name]} | {figures} |")
-    lines.append(f"| **mean** | **{_number(report['mean_dice'], 3)}** | | | **{_number(report.get(false), 3)}** |")
+    ends = report.get("mean_dice_ci95")
+    between = f" ({_number(ends[0], 3)} to {_number(ends[1], 3)})" if ends else ""
+    lines.append(
+        f"| **mean** | **{_number(report['mean_dice'], 3)}**{between} | | | **{_number(report.get(false), 3)}** |"
+    )
     seed = "" if report["seed"] is None else f", seed {report['seed']}"
     origin = f"Data: {report['data']}, {report['patients']} patients{seed}. Dice: {report['dice_is']}."
+    if ends:
+        origin += " In brackets its 95 % interval: bootstrap over patients."
     return "\n".join([*lines, "", origin, "", f"Measured by `{report['command']}`."])
 
 

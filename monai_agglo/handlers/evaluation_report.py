@@ -26,9 +26,10 @@ DIGITS = 5
 class EvaluationReport:
     """Writes the report of a :class:`StructureMetric` as JSON when an evaluation ends (by the first process only).
 
-    The file holds ``data``, ``seed``, ``patients``, ``mean_dice``, ``dice_is``, ``per_structure`` (Dice as a fraction,
-    HD95 in pixels, frames with the structure, frames in which it was missed, and the area predicted on frames without
-    it in per cent of the frame), ``false_positive_area_pct`` (their mean), ``weights_sha256`` and ``command``.
+    The file holds ``data``, ``seed``, ``patients``, ``mean_dice``, ``mean_dice_ci95`` (its 95 % interval over patients,
+    null with fewer than two), ``dice_is``, ``per_structure`` (Dice as a fraction, HD95 in pixels, frames with the
+    structure, frames in which it was missed, and the area predicted on frames without it in per cent of the frame),
+    ``false_positive_area_pct`` (their mean), ``weights_sha256`` and ``command``.
 
     Args:
         path: the JSON file; it appears when it is whole.
@@ -72,6 +73,7 @@ class EvaluationReport:
             "seed": self.seed,
             "patients": scores["patients"],
             "mean_dice": scores["mean_dice"],
+            "mean_dice_ci95": scores["mean_dice_ci95"],
             "dice_is": scores["dice_is"],
             "false_positive_area_pct": scores["false_positive_area_pct"],
             "per_structure": scores["per_structure"],
@@ -88,6 +90,8 @@ class EvaluationReport:
 def _rounded(value):
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
     return round(value, DIGITS) if isinstance(value, float) else value
 
 

@@ -1,3 +1,3 @@
-from .structures import DICE_IS, StructureScores, dice_per_frame, hd95_px, patient_mean
+from .structures import DICE_IS, StructureScores, dice_per_frame, hd95_px, mean_interval, patient_means
 
-__all__ = ["DICE_IS", "StructureScores", "dice_per_frame", "hd95_px", "patient_mean"]
+__all__ = ["DICE_IS", "StructureScores", "dice_per_frame", "hd95_px", "mean_interval", "patient_means"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_agglo.swallow import TARGET_NAMES
 
-__all__ = ["DICE_IS", "StructureScores", "dice_per_frame", "hd95_px", "patient_mean"]
+__all__ = ["DICE_IS", "StructureScores", "dice_per_frame", "hd95_px", "mean_interval", "patient_means"]
 
 DICE_IS = (
     "mean over frames where the structure is present, per patient, then over patients, then over structures; fractions"
@@ -67,23 +67,47 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     return mask & ~inner
 
 
-def patient_mean(values: Sequence[np.ndarray], patients: Sequence[str]) -> np.ndarray:
-    """Mean over the frames of each patient where a value exists, then over the patients.
+def patient_means(values: Sequence[np.ndarray], patients: Sequence[str]) -> np.ndarray:
+    """Mean over the frames of each patient where a value exists.
 
     Args:
         values: per cine an array (S, T), NaN where there is no value.
         patients: per cine the patient it belongs to.
 
     Returns:
-        (S,) means; NaN for a structure without any value.
+        (P, S) means, patients in the order of their ids; NaN for a structure without any value.
     """
+    means = []
+    for patient in sorted(set(patients)):
+        own = np.concatenate([v for v, p in zip(values, patients) if p == patient], axis=1)
+        means.append(_mean(own, axis=1))
+    return np.stack(means)
+
+
+def mean_interval(means: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float] | None:
+    """95 % interval of the mean over patients, then over structures: percentiles of a bootstrap over patients.
+
+    Args:
+        means: (P, S) of each patient, NaN where there is no value.
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Lower and upper end; None with fewer than two patients, or without any value.
+    """
+    if len(means) < 2 or np.isnan(means).all():
+        return None
+    generator = np.random.default_rng(seed)
+    drawn = (_mean(means[generator.integers(len(means), size=len(means))], axis=0) for _ in range(draws))
+    low, high = np.nanpercentile([_mean(structures, axis=0) for structures in drawn], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of the values that there are; of nothing it is NaN, which is what is meant."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, which is what is meant
-        means = []
-        for patient in dict.fromkeys(patients):
-            own = np.concatenate([v for v, p in zip(values, patients) if p == patient], axis=1)
-            means.append(np.nanmean(own, axis=1))
-        return np.nanmean(np.stack(means), axis=0)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanmean(values, axis=axis)
 
 
 class StructureScores:
@@ -140,15 +164,19 @@ class StructureScores:
         """Scores over all cines so far.
 
         Returns:
-            ``mean_dice``, ``dice_is``, ``patients``, ``false_positive_area_pct`` (mean over structures) and
-            ``per_structure``: for each structure ``dice`` (fraction), ``hd95_px`` (None when not computed), ``frames``
-            (where it is present), ``missed_frames`` (present but nothing predicted; they count 0 in Dice and have no
-            HD95), ``false_positive_area_pct`` (predicted area in per cent of the frame, mean over the frames from which
-            it is absent). None stands where nothing could be measured.
+            ``mean_dice``, ``mean_dice_ci95`` (see :func:`mean_interval`), ``dice_is``, ``patients``,
+            ``false_positive_area_pct`` (mean over structures) and ``per_structure``: for each structure ``dice``
+            (fraction), ``hd95_px`` (None when not computed), ``frames`` (where it is present), ``missed_frames``
+            (present but nothing predicted; they count 0 in Dice and have no HD95), ``false_positive_area_pct``
+            (predicted area in per cent of the frame, mean over the frames from which it is absent). None stands where
+            nothing could be measured.
         """
         patients = [row["patient"] for row in self.rows]
         keys = ["dice", "false_positive_area"] + (["hd95_px"] if self.surface else [])
-        means = {key: patient_mean([row[key] for row in self.rows], patients) for key in keys} if self.rows else {}
+        by_patient = (
+            {key: patient_means([row[key] for row in self.rows], patients) for key in keys} if self.rows else {}
+        )
+        means = {key: _mean(values, axis=0) for key, values in by_patient.items()}
         per_structure = {}
         for s, name in enumerate(self.names):
             dice = np.concatenate([row["dice"][s] for row in self.rows]) if self.rows else np.zeros(0)
@@ -165,6 +193,7 @@ class StructureScores:
         return {
             "patients": len(set(patients)),
             "mean_dice": float(np.mean(scored)) if scored else None,
+            "mean_dice_ci95": mean_interval(by_patient["dice"]) if by_patient else None,
             "dice_is": DICE_IS,
             "false_positive_area_pct": float(np.mean(spilled)) if spilled else None,
             "per_structure": per_structure,

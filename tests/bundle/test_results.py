@@ -15,6 +15,7 @@ REPORT = {
     "seed": 7,
     "patients": 3,
     "mean_dice": 0.8126,
+    "mean_dice_ci95": [0.8, 0.8249],
     "dice_is": "mean over patients",
     "per_structure": {
         "bolus": {"dice": 0.9, "hd95_px": 2.04, "frames": 31, "false_positive_area_pct": 0.0126},
@@ -63,7 +64,8 @@ def test_publish_writes_metadata_and_tables(clone):
     text = (clone / "README.md").read_text()
     assert "| Bolus | 0.900 | 2.0 | 31 | 0.013 |" in text
     assert "| C1 vertebra | - | - | 0 | - |" in text
-    assert "| **mean** | **0.813** | | | **-** |" in text
+    assert "| **mean** | **0.813** (0.800 to 0.825) | | | **-** |" in text
+    assert "Dice: mean over patients. In brackets its 95 % interval: bootstrap over patients." in text
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
 
 

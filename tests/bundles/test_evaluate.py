@@ -41,7 +41,8 @@ def test_report_has_the_agreed_form(report):
     assert rows["bolus"]["false_positive_area_pct"] is not None and rows["c1"]["false_positive_area_pct"] is None
     assert all(0 <= row["dice"] <= 1 for row in rows.values())
     assert report["mean_dice"] == pytest.approx(sum(row["dice"] for row in rows.values()) / 12, abs=1e-4)
-    assert 0 < report["mean_dice"] < 0.9  # random weights
+    low, high = report["mean_dice_ci95"]
+    assert 0 < low <= report["mean_dice"] <= high < 0.9  # random weights
     assert len(report["weights_sha256"]) == 64
 
 

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import DiceMetric, HausdorffDistanceMetric
+from scipy import stats
 
-from monai_agglo.metrics import DICE_IS, StructureScores, dice_per_frame, hd95_px, patient_mean
+from monai_agglo.metrics import DICE_IS, StructureScores, dice_per_frame, hd95_px, mean_interval, patient_means
 
 
 def blobs(seed, shape=(40, 50)):
@@ -70,8 +71,24 @@ def test_patients_count_once_however_many_frames_they_have():
     nan = np.nan
     values = [np.array([[1.0, 0.5, nan], [nan, nan, nan]]), np.array([[0.0], [0.4]]), np.array([[0.2], [nan]])]
     # a: (1 + 0.5 + 0) / 3 = 0.5 and 0.4; b: 0.2 and nothing
-    np.testing.assert_allclose(patient_mean(values, ["a", "a", "b"]), [0.35, 0.4])
-    assert np.isnan(patient_mean([np.full((1, 3), nan)], ["a"])).all()
+    np.testing.assert_allclose(patient_means(values, ["a", "a", "b"]), [[0.5, 0.4], [0.2, nan]])
+    assert np.isnan(patient_means([np.full((1, 3), nan)], ["a"])).all()
+
+
+def test_interval_of_the_mean_is_that_of_scipy():
+    means = np.random.default_rng(0).beta(8, 2, (40, 3))
+    means[:30, 2] = np.nan  # found in ten patients only, of whom a draw may have few
+    low, high = mean_interval(means)
+
+    def mean(drawn, axis):
+        return np.nanmean(np.nanmean(means[drawn], axis=-2), axis=-1)
+
+    wanted = stats.bootstrap((np.arange(40),), mean, n_resamples=5000, method="percentile", random_state=1)
+    np.testing.assert_allclose((low, high), wanted.confidence_interval, atol=0.003)
+    assert low < np.nanmean(means, 0).mean() < high and high - low > 0.04
+    assert mean_interval(means) == (low, high) and mean_interval(means[:1]) is None
+    assert mean_interval(np.full((5, 2), np.nan)) is None
+    np.testing.assert_allclose(mean_interval(np.full((4, 2), 0.5)), (0.5, 0.5))
 
 
 def scores(surface=True):
@@ -99,6 +116,8 @@ def test_report_by_hand():
     # x: a has (1 + 0.5) / 2 = 0.75, b has 0
     assert x["dice"] == pytest.approx(0.375) and y["dice"] == 1
     assert report["mean_dice"] == pytest.approx((0.375 + 1) / 2)
+    # drawn anew: a and a (0.75, y unknown), b and b (0 and 1), or both as they are (0.375 and 1)
+    assert report["mean_dice_ci95"] == pytest.approx((0.5, 0.75))
     assert (x["frames"], x["missed_frames"], y["frames"], y["missed_frames"]) == (3, 1, 1, 0)
     # a: frames 2 and 3 without x, 5 % and 0 %; b has none
     assert x["false_positive_area_pct"] == pytest.approx(2.5) and y["false_positive_area_pct"] is None
@@ -127,7 +146,8 @@ def test_absent_everywhere_is_none_and_never_0_or_1():
 
 def test_nothing_scored():
     report = StructureScores(["x"]).report()
-    assert report["mean_dice"] is None and report["patients"] == 0 and report["per_structure"]["x"]["frames"] == 0
+    assert report["mean_dice"] is None and report["mean_dice_ci95"] is None
+    assert report["patients"] == 0 and report["per_structure"]["x"]["frames"] == 0
 
 
 @pytest.mark.parametrize(("one", "other"), [((2, 4, 4, 1), (2, 4, 5, 1)), ((3, 4, 4, 1), (3, 4, 4, 1))])
