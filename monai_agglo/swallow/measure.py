@@ -126,7 +126,7 @@ def measure(
     gate = find_ues_gate(regions.get("ues"), regions.get("pharynx"), scale)
     curves = bolus_curves(bolus, masks.get("trachea"), scale, ramus, gate)
     tracks = find_tracks(regions, masks, scale, ramus, gate)
-    swallows = find_swallows(curves, clock.frame_s)
+    swallows = find_swallows(curves, clock.frame_s, tracks.pharynx_px)
     if not swallows:
         reason = _no_swallow(ramus, gate)
     for k, swallow in enumerate(swallows):

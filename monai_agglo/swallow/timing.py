@@ -32,6 +32,16 @@ LEAST = 0.02
 """Bolus narrower than this at the UES, in C2-C4, is a film on the walls."""
 JOIN_S = 0.1
 """Two passages with a shorter gap are one."""
+RESTING = 75
+"""The pharynx at rest has this percentile of its areas: it rests for most of a cine, and is wider only while full."""
+CONSTRICTED = 0.75
+"""In a swallow the pharynx becomes narrower than this part of its area at rest."""
+WIDE_AGAIN = 0.8
+"""Between two swallows it is wider than this part of it."""
+ENOUGH = 0.25
+"""Where it is not seen to constrict, the bolus in it must reach this part of the largest in the cine."""
+EMPTIED = 0.5
+"""Behind a swallow in which the recording begins, less than this part of that bolus is left in the pharynx."""
 
 
 @dataclass
@@ -91,28 +101,43 @@ def passages(width: np.ndarray, frame_s: float | None = None) -> list[tuple[int,
     return joined
 
 
-def find_swallows(curves: BolusCurves, frame_s: float | None = None) -> list[Swallow]:
+def find_swallows(
+    curves: BolusCurves, frame_s: float | None = None, pharynx_px: np.ndarray | None = None
+) -> list[Swallow]:
     """Swallows of a cine: one for each passage of bolus through the UES.
 
     Sets ``oral``, ``bpm``, ``ueso`` and ``uesc``. A passage that has begun before the first frame, or has not ended in
-    the last, misses that event.
+    the last, misses that event. Where the pharynx is labelled, residue that merely lies at the UES is no passage, and
+    one that is seen in pieces is one: see :func:`_pieces_of_one` and :func:`_is_swallowed`.
 
     Args:
         curves: of the bolus.
         frame_s: time between frames, s; None when not known.
+        pharynx_px: (T,) area of the pharynx, nan where it is not seen; None when it is not labelled.
 
     Returns:
         Swallows in order of time; empty when no bolus passes the UES.
     """
-    found = passages(curves.ues_width, frame_s)
     frames = len(curves.ues_width)
+    known = pharynx_px is not None and bool(np.isfinite(pharynx_px).any())
+    width = pharynx_px / np.nanpercentile(pharynx_px, RESTING) if known and pharynx_px is not None else None
+    found: list[tuple[int, int, int | None, str]] = []
+    for opens, closes in passages(curves.ues_width, frame_s):
+        start = found[-1][1] if found else 0
+        bpm, reason = _passes_mandible(curves, start, opens)
+        if width is not None:
+            if found and bpm is None and _pieces_of_one(curves, width, found[-1][:2], opens):
+                found[-1] = (found[-1][0], closes, *found[-1][2:])
+                continue
+            if not _is_swallowed(curves, width, bpm, start, opens, closes):
+                continue
+        found.append((opens, closes, bpm, reason))
     swallows = []
-    for k, (opens, closes) in enumerate(found):
+    for k, (opens, closes, bpm, reason) in enumerate(found):
         start = found[k - 1][1] if k else 0
         swallow = Swallow(start, frames)
         swallow.put("ueso", opens if opens > 0 else None, "the recording starts with bolus in the UES")
         swallow.put("uesc", closes if closes < frames else None, "the recording ends with bolus in the UES")
-        bpm, reason = _passes_mandible(curves, start, opens)
         swallow.put("bpm", bpm, reason)
         if bpm is None:
             swallow.put("oral", None, reason)
@@ -123,6 +148,47 @@ def find_swallows(curves: BolusCurves, frame_s: float | None = None) -> list[Swa
         former.stop = later.events.get("oral", later.events.get("bpm", later.start))
         former.stop = max(former.stop, later.start)
     return swallows
+
+
+def _pieces_of_one(curves: BolusCurves, width: np.ndarray, former: tuple[int, int], opens: int) -> bool:
+    """Whether a passage without a new bolus from the mouth goes on with the one before.
+
+    It does where the pharynx has not widened since, and where the one before was a glimpse of a bolus that is still in
+    the pharynx, which had not begun to constrict.
+
+    Args:
+        curves: of the bolus.
+        width: (T,) area of the pharynx, as a part of that at rest.
+        former: opening and closing of the passage before.
+        opens: of this one.
+    """
+    between = width[former[1] : opens]
+    if np.isfinite(between).any() and np.nanmax(between) < WIDE_AGAIN:
+        return True
+    filled = np.nan_to_num(curves.pharyngeal_pct)
+    too_soon = not (width[slice(*former)] < CONSTRICTED).any()
+    return too_soon and bool(0 < ENOUGH * filled.max() <= filled[former[1] : opens].min())
+
+
+def _is_swallowed(curves: BolusCurves, width: np.ndarray, bpm: int | None, start: int, opens: int, closes: int) -> bool:
+    """Whether what is seen in the UES is swallowed. Residue sinks to the level of the UES while the pharynx is at rest.
+
+    Args:
+        curves: of the bolus.
+        width: (T,) area of the pharynx, as a part of that at rest.
+        bpm: frame in which the bolus passes the mandible, None where no bolus comes from the mouth.
+        start: frame after the swallow before; 0 for the first.
+        opens, closes: of the passage.
+    """
+    part = width[opens:closes]
+    if not np.isfinite(part).any() or np.nanmin(part) < CONSTRICTED:
+        return True
+    filled = np.nan_to_num(curves.pharyngeal_pct)
+    if bpm is None:  # unless the recording begins within the swallow, whose pharynx then empties
+        if start > 0 or filled[min(closes, len(filled) - 1)] > EMPTIED * filled[:closes].max():
+            return False
+        bpm = 0
+    return bool(filled[bpm:closes].max() >= ENOUGH * filled.max())
 
 
 def _passes_mandible(curves: BolusCurves, start: int, opens: int) -> tuple[int | None, str]:

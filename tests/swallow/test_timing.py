@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from monai_agglo.swallow.bolus import BolusCurves
 from monai_agglo.swallow.clock import Clock
-from monai_agglo.swallow.timing import first_beyond, passages, rise_from, settled_from
+from monai_agglo.swallow.timing import find_swallows, first_beyond, passages, rise_from, settled_from
 
 
 def test_passages_none_one_several():
@@ -20,6 +21,73 @@ def test_passages_none_one_several():
 def test_film_behind_a_bolus_is_trimmed():
     width = np.array([0, 0.3, 0.4, 0.3, 0.06, 0.06, 0.06])
     assert passages(width) == [(1, 4)]
+
+
+def curves_of(width, reach, filled):
+    """Curves of a bolus of which only what finds a swallow is known."""
+    nothing = np.full(len(width), np.nan)
+    places = np.full((len(width), 2), np.nan)
+    return BolusCurves(nothing, np.array(filled), places, places, places, np.array(reach), nothing, np.array(width))
+
+
+def a_swallow():
+    """30 frames: crosses the mandible in frame 4, is in the UES from 8 to 15, the pharynx narrow from 6 to 17."""
+    width, reach, filled, pharynx = np.zeros(30), np.full(30, 1.0), np.full(30, 2.0), np.full(30, 100.0)
+    reach[:4], width[8:16], pharynx[6:18] = -1.0, 0.2, 40.0
+    filled[:4], filled[4:12] = 0.0, 30.0
+    return width, reach, filled, pharynx
+
+
+def events_of(swallows):
+    return [tuple(swallow.events.get(name) for name in ("bpm", "ueso", "uesc")) for swallow in swallows]
+
+
+def test_residue_at_the_level_of_the_ues_is_no_swallow():
+    width, reach, filled, pharynx = a_swallow()
+    width[22:] = 0.1  # the pharynx is wide again, and what is left in it has sunk
+    assert events_of(find_swallows(curves_of(width, reach, filled), pharynx_px=pharynx)) == [(4, 8, 16)]
+    # a head that sways over the mandible's line, with next to nothing in the pharynx, changes nothing
+    reach[20] = -0.1
+    assert events_of(find_swallows(curves_of(width, reach, filled), pharynx_px=pharynx)) == [(4, 8, 16)]
+    # nobody can tell where the pharynx is not labelled, or not seen
+    for unknown in (None, np.full(30, np.nan)):
+        assert len(find_swallows(curves_of(width, reach, filled), pharynx_px=unknown)) == 2
+
+
+def test_a_swallow_that_clears_residue_is_one_of_its_own():
+    """No bolus comes from the mouth, but the pharynx has been wide and constricts again."""
+    width, reach, filled, pharynx = a_swallow()
+    width[22:26], pharynx[21:27] = 0.1, 50.0
+    found = find_swallows(curves_of(width, reach, filled), pharynx_px=pharynx)
+    assert events_of(found) == [(4, 8, 16), (None, 22, 26)] and "in front of the" in found[1].missing["bpm"]
+
+
+def test_a_bolus_that_is_lost_in_between_is_one():
+    width, reach, filled, pharynx = a_swallow()
+    width[10:13] = 0.0
+    assert passages(width, 1 / 30) == [(8, 10), (13, 16)]
+    assert events_of(find_swallows(curves_of(width, reach, filled), 1 / 30, pharynx)) == [(4, 8, 16)]
+
+
+def test_a_glimpse_of_the_bolus_before_the_pharynx_constricts_belongs_to_it():
+    width, reach, filled, pharynx = a_swallow()
+    pharynx[6:11], width[7:9], width[9:12] = 95.0, 0.1, 0.0
+    assert events_of(find_swallows(curves_of(width, reach, filled), 1 / 30, pharynx)) == [(4, 7, 16)]
+
+
+def test_a_pharynx_that_hardly_constricts_swallows_all_the_same():
+    width, reach, filled, pharynx = a_swallow()
+    pharynx[6:18] = 90.0
+    assert events_of(find_swallows(curves_of(width, reach, filled), pharynx_px=pharynx)) == [(4, 8, 16)]
+
+
+def test_a_recording_that_begins_within_the_swallow():
+    """The pharynx is narrow all the time, so what is narrow cannot be told; but it empties, which residue does not."""
+    width, reach, filled, pharynx = (curve[6:18] for curve in a_swallow())
+    filled[8:] = 2.0
+    assert events_of(find_swallows(curves_of(width, reach, filled), pharynx_px=pharynx)) == [(None, 2, 10)]
+    filled[:] = 2.0
+    assert find_swallows(curves_of(width, reach, filled), pharynx_px=pharynx) == []
 
 
 def test_rise_walks_back_from_the_peak():
