@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from monai_agglo.apps.outputs import write_json
 from monai_agglo.data import FeatureView
 from monai_agglo.losses.balancers import Balancer, BalancerContext, make_balancer
 from monai_agglo.losses.feature import FeatureLoss
@@ -190,11 +191,7 @@ def main() -> None:
         "repeats": args.repeats,
         "command": f"python scripts/balancer_overhead.py --device {args.device} --repeats {args.repeats}",
     }
-    output = Path(args.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    partial.replace(output)
+    write_json(Path(args.output), report)
     print(json.dumps(report, indent=2))
 
 

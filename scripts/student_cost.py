@@ -24,6 +24,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
+from monai_agglo.apps.outputs import write_json
 from monai_agglo.engines import AgglomerationTrainer, Learner
 
 TEACHERS = ("litemedsam", "mobilesam", "dinov2_small", "mobilenet_v3")
@@ -111,8 +112,6 @@ def time_iterations(trainer: AgglomerationTrainer) -> tuple[list[float], list[fl
         trainer.add_event_handler(Events.GET_BATCH_STARTED, start),
         trainer.add_event_handler(Events.ITERATION_COMPLETED, stop),
     ]
-    trainer.state.epoch = trainer.state.iteration = 0
-    trainer.state.max_epochs = 1
     trainer.run()
     for handler in handlers:
         handler.remove()
@@ -190,11 +189,7 @@ def main() -> None:
         "load_average": round(os.getloadavg()[0], 1),
         "command": f"python scripts/student_cost.py --device {args.device} --rounds {args.rounds}",
     }
-    output = Path(args.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    partial.replace(output)
+    write_json(Path(args.output), report)
     print(json.dumps(report, indent=2))
 
 

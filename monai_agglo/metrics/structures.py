@@ -97,9 +97,11 @@ def mean_interval(means: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[
     """
     if len(means) < 2 or np.isnan(means).all():
         return None
-    generator = np.random.default_rng(seed)
-    drawn = (_mean(means[generator.integers(len(means), size=len(means))], axis=0) for _ in range(draws))
-    low, high = np.nanpercentile([_mean(structures, axis=0) for structures in drawn], [2.5, 97.5])
+    drawn = np.random.default_rng(seed).integers(len(means), size=(draws, len(means)))
+    times = np.stack([np.bincount(patients, minlength=len(means)) for patients in drawn])
+    with np.errstate(invalid="ignore"):  # a structure that none of the drawn patients has is NaN
+        structures = (times @ np.nan_to_num(means)) / (times @ ~np.isnan(means))
+    low, high = np.nanpercentile(_mean(structures, axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 

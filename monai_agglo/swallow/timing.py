@@ -119,8 +119,9 @@ def find_swallows(
         Swallows in order of time; empty when no bolus passes the UES.
     """
     frames = len(curves.ues_width)
-    known = pharynx_px is not None and bool(np.isfinite(pharynx_px).any())
-    width = pharynx_px / np.nanpercentile(pharynx_px, RESTING) if known and pharynx_px is not None else None
+    width = None
+    if pharynx_px is not None and np.isfinite(pharynx_px).any():
+        width = pharynx_px / np.nanpercentile(pharynx_px, RESTING)
     found: list[tuple[int, int, int | None, str]] = []
     for opens, closes in passages(curves.ues_width, frame_s):
         start = found[-1][1] if found else 0

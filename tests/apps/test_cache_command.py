@@ -1,6 +1,5 @@
 """The ``cache`` command and its benchmark, on a few pictures and random weights."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -58,10 +57,8 @@ def test_wrong_use(tmp_path, capsys):
     assert "there is no feature cache" in capsys.readouterr().err
 
 
-def test_benchmark_in_small(pictures, tmp_path, monkeypatch):
-    place = importlib.util.spec_from_file_location("cache_benchmark", ROOT / "scripts" / "cache_benchmark.py")
-    benchmark = importlib.util.module_from_spec(place)
-    place.loader.exec_module(benchmark)
+def test_benchmark_in_small(pictures, tmp_path, monkeypatch, load_script):
+    benchmark = load_script("cache_benchmark")
     output = tmp_path / "cache.json"
     options = ["--teachers", "mobilenet_v3", "--random-weights", "--images", "4", "--size", "96", "--batch", "2"]
     argv = ["cache_benchmark.py", str(pictures), *options, "--steps", "1", "--threads", "1", "--output", str(output)]

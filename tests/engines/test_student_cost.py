@@ -1,6 +1,5 @@
 """The benchmark of a further student's cost, in small; and what was published of it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,10 +10,8 @@ from monai_agglo.networks.teachers.small import RANDOM_TEACHERS
 ROOT = Path(__file__).parents[2]
 
 
-def test_benchmark_in_small(tmp_path, monkeypatch):
-    place = importlib.util.spec_from_file_location("student_cost", ROOT / "scripts" / "student_cost.py")
-    benchmark = importlib.util.module_from_spec(place)
-    place.loader.exec_module(benchmark)
+def test_benchmark_in_small(tmp_path, monkeypatch, load_script):
+    benchmark = load_script("student_cost")
     output = tmp_path / "students.json"
     options = ["--teachers", *RANDOM_TEACHERS, "--size", "128", "--batch", "4", "--patients", "2", "--rounds", "1"]
     monkeypatch.setattr("sys.argv", ["student_cost.py", *options, "--threads", "1", "--output", str(output)])

@@ -1,6 +1,5 @@
 """The benchmark of the balancers' cost, in small; and what was published of it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,10 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def test_benchmark_in_small(tmp_path, monkeypatch):
-    place = importlib.util.spec_from_file_location("balancer_overhead", ROOT / "scripts" / "balancer_overhead.py")
-    benchmark = importlib.util.module_from_spec(place)
-    place.loader.exec_module(benchmark)
+def test_benchmark_in_small(tmp_path, monkeypatch, load_script):
+    benchmark = load_script("balancer_overhead")
     monkeypatch.setattr(benchmark, "WARM_UP", 0)
     output = tmp_path / "balancers.json"
     options = ["--teachers", "mobilenet_v3", "dinov2_small", "--size", "32", "--batch", "2", "--repeats", "1"]
