@@ -38,9 +38,9 @@ WARM_UP = 2
 def cases(student: int, teachers: list[int]) -> dict[str, tuple[str, dict[str, Any]]]:
     """Balancers that are measured: label, name in the registry, options."""
     pooled: dict[str, Any] = {"student_channels": student, "teacher_channels": teachers}
-    plain = ("single", "equal", "mlp", "attention", "adaloss", "uncertainty", "dwa", "random", "famo", "gradnorm")
+    plain = ("single", "equal", "mlp", "attention", "adaloss", "uncertainty", "dwa", "random", "famo", "tchebycheff")
     return {
-        **{name: (name, {}) for name in plain},
+        **{name: (name, {}) for name in (*plain, "gradnorm")},
         "fixed": ("fixed", {"weights": [1.0] * len(teachers)}),
         "mlp_paper": ("mlp", {"form": "paper"}),
         "attention_paper": ("attention", {"form": "paper"}),

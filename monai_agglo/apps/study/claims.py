@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .bootstrap import Estimate, difference
-from .figures import Figures, task_scores
+from .figures import Figures
 from .plan import StudyCell, with_seeds
 from .runner import Study
+from .scores import task_scores
 
 __all__ = ["Claim", "check_claims", "points"]
 

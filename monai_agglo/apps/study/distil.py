@@ -23,7 +23,7 @@ from monai_agglo.networks.student import StudentEncoder
 from monai_agglo.networks.student_file import read_student, write_student
 
 from .images import frames_of, open_cache
-from .plan import BALANCINGS, SCRATCH, SIMPLE, StudyCell, StudySettings
+from .plan import SCRATCH, SIMPLE, VARIANTS, StudyCell, StudySettings, balancing_of
 from .tasks import Task
 
 __all__ = ["StepBatches", "distil", "load_student", "new_student", "student_path"]
@@ -77,10 +77,17 @@ def load_student(folder: Path, cell: StudyCell) -> StudentEncoder:
 
 
 def make_learner(
-    cell: StudyCell, settings: StudySettings, shapes: Mapping[str, tuple[int, int, int]], steps: int, device
+    cell: StudyCell,
+    settings: StudySettings,
+    shapes: Mapping[str, tuple[int, int, int]],
+    steps: int,
+    device,
+    alone: Mapping[str, float] | None = None,
 ):
-    """The learner of a cell; shapes are those of its teachers' stored maps."""
-    balancer, options = BALANCINGS.get(cell.method, ("single", {}))
+    """The learner of a cell; shapes are those of its teachers' stored maps, and ``alone`` as in :func:`distil`."""
+    balancer, options = balancing_of(cell)
+    if cell.method in VARIANTS:
+        options = {**options, "ideal": [(alone or {})[teacher] for teacher in shapes]}
     student = new_student(cell)
     check_strides(student, settings.size, shapes)
     with torch.random.fork_rng(devices=[]):
@@ -100,6 +107,7 @@ def distil(
     folder: Path,
     device: str | torch.device = "cpu",
     steps: int | None = None,
+    alone: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Distil one student; a killed distillation goes on from its last checkpoint.
 
@@ -110,6 +118,7 @@ def distil(
         folder: of the study; the student goes into ``students``.
         device: where to train.
         steps: others than those of the settings.
+        alone: by teacher, the loss that a student of it alone ended with; what :data:`~.plan.VARIANTS` have to know.
 
     Returns:
         ``retention`` per teacher on held-out images, ``trace`` of losses and weights, and what it was made of.
@@ -123,7 +132,7 @@ def distil(
     )  # fmt: skip
     statistics = training_statistics(cache, [key for _, key in dataset.data], names)
     space = TargetSpace(cell.targets, statistics).to(device)
-    learner = make_learner(cell, settings, {name: cache.shape(name) for name in names}, steps, device)
+    learner = make_learner(cell, settings, {name: cache.shape(name) for name in names}, steps, device, alone)
     checkpoint = folder / "checkpoints" / f"{cell.id}.pt"
     trace: list[dict[str, Any]] = []
     with torch.random.fork_rng():

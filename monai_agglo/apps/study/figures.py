@@ -10,11 +10,12 @@ import numpy as np
 
 from .bootstrap import Estimate, TaskScores, difference, mean_dice
 from .images import cache_facts
-from .phantom_task import PHANTOM
 from .plan import SCRATCH, SIMPLE, StudyCell, equal_of, grid, with_seeds
+from .progress import shares_of_way
 from .runner import Study
+from .scores import retention_ratios, task_scores, worst
 
-__all__ = ["Figures", "collect", "task_scores"]
+__all__ = ["Figures", "collect"]
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Figures:
         traces: losses and weights while distilling, by cell, of seed 0.
         retention_ratio: of the chosen method's worst teacher to a student of that teacher alone; None before.
         retention_ratios: the same for every teacher.
+        progress: of the chosen method and equal weights, by name and teacher, see :func:`~.progress.shares_of_way`.
         cpu_hours: of everything, teachers and tests included.
         wall_hours: the same by the clock, summed over processes.
         devices: on which students were distilled.
@@ -76,45 +78,10 @@ class Figures:
     traces: dict[StudyCell, dict[str, Any]]
     retention_ratio: float | None
     retention_ratios: dict[str, float]
+    progress: dict[str, dict[str, list[float]]]
     cpu_hours: float
     wall_hours: float
     devices: tuple[str, ...]
-
-
-def task_scores(
-    study: Study, stage: str, cells: Sequence[StudyCell], names: Sequence[str] | None = None, setting: str | None = None
-) -> list[TaskScores] | None:
-    """Scores of one method, a cell per seed.
-
-    Args:
-        study: whose results are read.
-        stage: ``screen``, ``val`` or ``test``.
-        cells: seeds in their order.
-        names: of tasks; the real ones when None.
-        setting: one way of probing; all when None. Tasks that are too small for it are left out.
-
-    Returns:
-        An entry per task; None where a result is missing.
-    """
-    if names is None:
-        names = [t.name for t in study.probed if t.name != PHANTOM]
-        if stage == "screen":
-            names = [name for name in names if name in study.settings.screen_tasks]
-    scores = []
-    for name in names:
-        seeds, sources = [], ()
-        for cell in cells:
-            found = study.scores(stage, cell, study.tasks[name])
-            if found is None:
-                return None
-            probes = {key: row for key, row in found["probes"].items() if setting in (None, key)}
-            if not probes:
-                break
-            seeds.append([[np.nan if d is None else d for d in row["dice"]] for row in probes.values()])
-            sources = tuple(next(iter(probes.values()))["sources"])
-        if seeds:
-            scores.append(TaskScores(name, np.array(seeds, float), sources))
-    return scores or None
 
 
 def collect(study: Study) -> Figures:
@@ -140,7 +107,7 @@ def collect(study: Study) -> Figures:
     for row in rows.values():
         _gains(study, stage, row, rows.get(SIMPLE), equal, seeds)
     chosen = study.choice() if (study.folder / "choice.json").is_file() else None
-    ratios = _ratios(study, chosen) if chosen is not None else {}
+    ratios = retention_ratios(study, chosen) if chosen is not None else {}
     students: dict[str, dict[str, Row]] = {}
     shipped = None
     if chosen is not None:
@@ -152,10 +119,12 @@ def collect(study: Study) -> Figures:
         shipped = next(iter(_rows(study, "test", [study.shipped()], 1).values()), None)
         if stage == "test" and (shipped is None or any(SIMPLE not in own for own in students.values())):
             missing = "other students or the student that is given away are not tested yet"
+    followed = [cell for cell in (chosen, equal.cell if equal else None) if cell is not None]
+    progress = {cell.name: shares for cell in followed if (shares := shares_of_way(study, cell))}
     results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
-        screening, _traces(study), _worst(ratios), ratios,
+        screening, _traces(study), worst(ratios), ratios, progress,
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
         tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip
@@ -230,25 +199,6 @@ def _gains(study: Study, stage: str, row: Row, simple: Row | None, equal: Row | 
         theirs = task_scores(study, stage, with_seeds([other.cell], seeds))
         if theirs is not None:
             setattr(row, place, difference(own, theirs))
-
-
-def _ratios(study: Study, chosen: StudyCell) -> dict[str, float]:
-    """R2 of the chosen method over that of a student of each teacher alone, seed 0 of both, same targets."""
-    ours = study.store.get(study.distil_key(chosen))
-    ratios = {}
-    for cell in study.reference_cells():
-        alone = study.store.get(study.distil_key(cell))
-        teacher = cell.teachers(study.settings)[0]
-        if ours and alone and teacher in ours["retention"]:
-            kept = alone["retention"][teacher]["r2"]  # a ratio to nothing would say nothing
-            ratios[teacher] = ours["retention"][teacher]["r2"] / kept if kept > 0 else float("nan")
-    return ratios
-
-
-def _worst(ratios: Mapping[str, float]) -> float | None:
-    """The least ratio; None while one is not known."""
-    values = list(ratios.values())
-    return min(values) if values and not np.isnan(values).any() else None
 
 
 def _traces(study: Study) -> dict[StudyCell, dict[str, Any]]:

@@ -15,8 +15,10 @@ __all__ = [
     "COMPACT",
     "SCRATCH",
     "SIMPLE",
+    "VARIANTS",
     "StudyCell",
     "StudySettings",
+    "balancing_of",
     "cell_named",
     "equal_of",
     "finalists",
@@ -38,6 +40,9 @@ BALANCINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Ways of balancing in the grid, as balancer and options; the last leaves out the coarse, MedCLIP-like teacher."""
 
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"tchebycheff": ("tchebycheff", {})}
+"""Ways of balancing that are told what students of one teacher alone reach, and so come after those."""
+
 
 @dataclass(frozen=True)
 class StudySettings:
@@ -49,6 +54,7 @@ class StudySettings:
         coarse: the MedCLIP-like teacher.
         targets: normalisations.
         balancings: of :data:`BALANCINGS`.
+        variants: methods of :data:`VARIANTS` with their targets, as tables name them, that are screened as well.
         backbone: of the student.
         other_students: backbones that the best methods are tried on.
         frame: side of the teachers' square frames, pixels.
@@ -80,6 +86,7 @@ class StudySettings:
     coarse: str = "mobilenet_v3"
     targets: tuple[str, ...] = ("identity", "standardise", "phi_s")
     balancings: tuple[str, ...] = tuple(BALANCINGS)
+    variants: tuple[str, ...] = ("tchebycheff+standardise",)
     backbone: str = "efficientvit_b0"
     other_students: tuple[str, ...] = ("mobilenetv4_conv_small", "efficientvit_b1")
     frame: int = 512
@@ -112,6 +119,12 @@ class StudySettings:
     def __post_init__(self) -> None:
         if unknown := set(self.balancings) - set(BALANCINGS):
             raise ValueError(f"unknown ways of balancing {sorted(unknown)}; known are {', '.join(BALANCINGS)}")
+        for name in self.variants:
+            method, _, targets = name.partition("+")
+            if method not in VARIANTS or targets not in self.targets:
+                raise ValueError(
+                    f"unknown variant {name!r}: one of {', '.join(VARIANTS)}, a plus, and one of the targets"
+                )
         if self.simple not in self.teachers or self.coarse not in self.teachers or len(set(self.teachers)) < 2:
             raise ValueError(f"the study needs several teachers, {self.simple} and {self.coarse} among them")
         if min(self.seeds, self.steps, self.ship_steps) < 1:
@@ -128,6 +141,7 @@ class StudySettings:
 
 COMPACT: dict[str, Any] = {
     "targets": ("identity", "phi_s"),
+    "variants": ("tchebycheff+phi_s",),
     "frame": 480,
     "size": 160,
     "cells": 16,
@@ -155,7 +169,7 @@ class StudyCell:
     """One student.
 
     Attributes:
-        method: ``scratch``, ``simple``, ``single_<teacher>`` or a key of :data:`BALANCINGS`.
+        method: ``scratch``, ``simple``, ``single_<teacher>`` or a key of :data:`BALANCINGS` or :data:`VARIANTS`.
         targets: normalisation; empty for ``scratch``.
         backbone: of the student.
         seed: of first weights, batches and probes.
@@ -198,7 +212,12 @@ class StudyCell:
     @property
     def agglomerates(self) -> bool:
         """Whether several teachers are balanced."""
-        return self.method in BALANCINGS
+        return self.method in BALANCINGS or self.method in VARIANTS
+
+
+def balancing_of(cell: StudyCell) -> tuple[str, dict[str, Any]]:
+    """Balancer and options of a cell; ``single`` where one teacher is heard."""
+    return (BALANCINGS | VARIANTS).get(cell.method, ("single", {}))
 
 
 def cell_named(settings: StudySettings, name: str) -> StudyCell:
@@ -214,10 +233,12 @@ def cell_named(settings: StudySettings, name: str) -> StudyCell:
 
 
 def grid(settings: StudySettings, seed: int = 0) -> list[StudyCell]:
-    """Every cell of the screening."""
+    """Every cell of the screening; what a variant has to know is there before it."""
     first = [StudyCell(SCRATCH, "", settings.backbone, seed), StudyCell(SIMPLE, "identity", settings.backbone, seed)]
     methods = [*(f"single_{teacher}" for teacher in settings.teachers), *settings.balancings]
-    return first + [StudyCell(m, targets, settings.backbone, seed) for targets in settings.targets for m in methods]
+    pairs = [(method, targets) for targets in settings.targets for method in methods]
+    pairs += [(method, targets) for method, _, targets in (name.partition("+") for name in settings.variants)]
+    return first + [StudyCell(method, targets, settings.backbone, seed) for method, targets in pairs]
 
 
 def singles(settings: StudySettings, targets: str, seed: int = 0) -> dict[str, StudyCell]:

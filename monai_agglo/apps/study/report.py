@@ -11,11 +11,13 @@ from monai_agglo.data.atomic import atomic_path
 
 from .bootstrap import difference
 from .claims import Claim, check_claims, points
-from .figures import Figures, Row, collect, task_scores
+from .figures import Figures, Row, collect
 from .images import cache_facts
 from .plan import grid, with_seeds
 from .plots import draw_plots
+from .progress import PARTS
 from .runner import Study
+from .scores import task_scores
 
 __all__ = ["as_json", "as_markdown", "write_report"]
 
@@ -119,6 +121,8 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
             *_table(["teacher", "R2 over R2"], [[t, f"{r:.3f}"] for t, r in figures.retention_ratios.items()]),
             "",
         ]
+    if figures.progress:
+        lines += ["## Is the training too short for several teachers?", "", *_progress(figures), ""]
     lines += ["## By task", "", *_by_task(study, figures), ""]
     lines += [
         "## What students keep of their teachers, and who was listened to at the end",
@@ -232,6 +236,21 @@ def _retention(figures: Figures) -> list[str]:
             ]
             body.append([name, *cells])
     return ["R2 / cosine on validation images / weight at the end.", "", *_table(["method", *teachers], body)]
+
+
+def _progress(figures: Figures) -> list[str]:
+    body = [
+        [name, teacher, *(f"{share:.3f}" for share in shares)]
+        for name, own in figures.progress.items()
+        for teacher, shares in own.items()
+    ]
+    head = ["method", "teacher", *(f"part {n + 1}" for n in range(PARTS))]
+    words = (
+        "How far a student has come to each teacher, over how far the student of that teacher alone has come by then:"
+        f" loss on the same batches, seed 0, over {PARTS} equal parts of the training. Where the share falls from left"
+        " to right, the gap grows while both learn, and a longer training alone would not close it."
+    )
+    return [words, "", *_table(head, body)]
 
 
 def _students(figures: Figures) -> list[str]:

@@ -13,10 +13,11 @@ from filelock import FileLock
 
 from monai_agglo.data.atomic import atomic_path
 
+from .choice import choose
 from .distil import distil, load_student, student_path
 from .images import build_caches
 from .phantom_task import PHANTOM
-from .plan import SCRATCH, SIMPLE, StudyCell, StudySettings, finalists, grid, singles, with_seeds
+from .plan import SCRATCH, SIMPLE, VARIANTS, StudyCell, StudySettings, finalists, grid, singles, with_seeds
 from .probe import probe
 from .tasks import PictureSize, Task, load_tasks
 from .units import Unit, UnitStore
@@ -60,6 +61,11 @@ class Study:
     def probed(self) -> list[Task]:
         """Tasks with masks."""
         return [task for task in self.tasks.values() if not task.left_out]
+
+    @property
+    def judged(self) -> list[str]:
+        """Names of the tasks by which methods are chosen: the real ones."""
+        return [task.name for task in self.probed if task.name != PHANTOM] or [PHANTOM]
 
     def run(self, until: str = STAGES[-1]) -> None:
         """Do every stage that is not done.
@@ -144,35 +150,33 @@ class Study:
         Raises:
             RuntimeError: before the finals are complete.
         """
-        real = [task.name for task in self.probed if task.name != PHANTOM] or [PHANTOM]
         ranked = []
         for cell in self.finalists():
             if cell.agglomerates:
-                score = self.mean_score("val", with_seeds([cell], self.settings.seeds), real)
+                score = self.mean_score("val", with_seeds([cell], self.settings.seeds), self.judged)
                 if score is None:
                     raise RuntimeError("the finals are not complete: nothing is chosen yet")
                 ranked.append((cell, score))
         return sorted(ranked, key=lambda pair: -pair[1])
 
     def choice(self) -> StudyCell:
-        """The method chosen, written down before any test image is looked at, and never changed after."""
+        """The method chosen, written down before any test image is looked at, and never changed after.
+
+        See :func:`~.choice.choose`.
+        """
         path = self.folder / "choice.json"
         with FileLock(path.with_suffix(".lock")):
             if not path.is_file():
-                ranked = self.ranking()
-                facts = {
-                    "chosen": ranked[0][0].id,
-                    "by": "mean Dice of frozen probes on validation images of the real tasks",
-                    "ranking": [{"cell": cell.id, "val_dice": round(score, 5)} for cell, score in ranked],
-                }
                 with atomic_path(path) as partial:
-                    partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+                    partial.write_text(json.dumps(choose(self), indent=1), encoding="utf-8")
             chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
         return next(cell for cell in self.finalists() if cell.id == chosen)
 
     def other_students(self) -> list[StudyCell]:
-        """The best methods and simple distillation on other backbones, one seed."""
-        best = [cell for cell, _ in self.ranking()[: self.settings.on_other_students]]
+        """The choice, the best of the others and simple distillation on other backbones, one seed."""
+        chosen = self.choice()
+        others = [cell for cell, _ in self.ranking() if cell != chosen]
+        best = [chosen, *others][: self.settings.on_other_students]
         simple = StudyCell(SIMPLE, "identity", self.settings.backbone, 0)
         return [cell.at(backbone=name) for name in self.settings.other_students for cell in [*best, simple]]
 
@@ -213,18 +217,25 @@ class Study:
         self.store.run(self._distillations(cells), self.say)
         self.store.run(self._probes(stage, cells, self.probed), self.say)
 
-    def reference_cells(self) -> list[StudyCell]:
-        """Single-teacher cells on the chosen method's targets, for the ratio of retentions."""
-        return list(singles(self.settings, self.choice().targets).values())
-
     def _distillations(self, cells: Sequence[StudyCell]) -> list[Unit]:
         return [self._distillation(cell) for cell in dict.fromkeys(cells) if cell.method != SCRATCH]
 
     def _distillation(self, cell: StudyCell, steps: int | None = None) -> Unit:
         def work() -> dict[str, Any]:
-            return distil(cell, self.settings, self.tasks, self.folder, self.device, steps)
+            alone = self._alone(cell) if cell.method in VARIANTS else None
+            return distil(cell, self.settings, self.tasks, self.folder, self.device, steps, alone)
 
         return Unit(self.distil_key(cell), work)
+
+    def _alone(self, cell: StudyCell) -> dict[str, float]:
+        """By teacher, the loss with which the student of it alone ended, on the study's own backbone and images."""
+        cells = singles(self.settings, cell.targets)
+        self.store.run(self._distillations(list(cells.values())), self.say)
+        losses = {}
+        for teacher, single in cells.items():
+            trace = (self.store.get(self.distil_key(single)) or {})["trace"]
+            losses[teacher] = float(np.mean([point["losses"][0] for point in trace[-max(1, len(trace) // 10) :]]))
+        return losses
 
     def _probes(self, stage: str, cells: Sequence[StudyCell], tasks: Sequence[Task]) -> list[Unit]:
         def unit(cell: StudyCell, task: Task) -> Unit:

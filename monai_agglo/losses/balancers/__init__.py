@@ -13,6 +13,7 @@ from .mlp import MLPBalancer
 from .random import RandomWeights
 from .registry import BALANCERS, make_balancer
 from .single import SingleTeacher
+from .tchebycheff import TchebycheffBalancer
 from .uncertainty import UncertaintyBalancer
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "MLPBalancer",
     "RandomWeights",
     "SingleTeacher",
+    "TchebycheffBalancer",
     "TeacherDropping",
     "UncertaintyBalancer",
     "Weighting",

@@ -17,6 +17,7 @@ from .gradnorm import GradNormBalancer
 from .mlp import MLPBalancer
 from .random import RandomWeights
 from .single import SingleTeacher
+from .tchebycheff import TchebycheffBalancer
 from .uncertainty import UncertaintyBalancer
 
 __all__ = ["BALANCERS", "make_balancer"]
@@ -33,6 +34,7 @@ BALANCERS: dict[str, type[Balancer]] = {
     "dwa": DWABalancer,
     "random": RandomWeights,
     "famo": FAMOBalancer,
+    "tchebycheff": TchebycheffBalancer,
     "gradnorm": GradNormBalancer,
     "dropping": TeacherDropping,
 }

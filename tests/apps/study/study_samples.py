@@ -58,6 +58,7 @@ def tiny_settings(**changes) -> StudySettings:
         "coarse": "coarse",
         "targets": ("phi_s",),
         "balancings": ("equal", "mlp_stable"),
+        "variants": ("tchebycheff+phi_s",),
         "other_students": ("lcnet_075",),
         "backbone": "lcnet_050",
         "frame": 96,

@@ -1,12 +1,22 @@
 import pytest
 
-from monai_agglo.apps.study.plan import COMPACT, StudyCell, StudySettings, equal_of, finalists, grid, with_seeds
+from monai_agglo.apps.study.plan import (
+    COMPACT,
+    StudyCell,
+    StudySettings,
+    balancing_of,
+    cell_named,
+    equal_of,
+    finalists,
+    grid,
+    with_seeds,
+)
 
 
 def test_grid_is_the_issue_s():
     settings = StudySettings()
     cells = grid(settings)
-    assert len(cells) == len({cell.id for cell in cells}) == 2 + 3 * (4 + 8)
+    assert len(cells) == len({cell.id for cell in cells}) == 2 + 3 * (4 + 8) + 1
     named = {(cell.method, cell.targets) for cell in cells}
     assert (
         ("mlp", "identity") in named
@@ -17,7 +27,7 @@ def test_grid_is_the_issue_s():
 
 def test_compact_is_smaller_and_asks_the_same_questions():
     whole, small = StudySettings(), StudySettings(**COMPACT)
-    assert len(grid(small)) == 2 + 2 * (4 + 8) and small.seeds == whole.seeds and small.teachers == whole.teachers
+    assert len(grid(small)) == 2 + 2 * (4 + 8) + 1 and small.seeds == whole.seeds and small.teachers == whole.teachers
     assert small.steps * small.batch < whole.steps * whole.batch / 4 and small.size < whole.size
     assert small.frame % small.size == 0 and small.size % 32 == 0  # what PictureSize asks for
 
@@ -49,8 +59,19 @@ def test_finalists_are_the_best_and_the_baselines():
     assert [c.seed for c in with_seeds(found, 3)] == [0] * 8 + [1] * 8 + [2] * 8
 
 
+def test_variants_come_after_what_they_have_to_know():
+    settings = StudySettings()
+    variant = cell_named(settings, "tchebycheff+standardise")
+    assert grid(settings)[-1] == variant and variant.agglomerates and balancing_of(variant)[0] == "tchebycheff"
+    assert variant.teachers(settings) == settings.teachers
+    assert balancing_of(StudyCell("single_mobilesam", "phi_s", "b", 0)) == ("single", {})
+
+
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="unknown ways of balancing"):
         StudySettings(balancings=("magic",))
+    for name in ("mlp+phi_s", "tchebycheff", "tchebycheff+magic"):
+        with pytest.raises(ValueError, match="unknown variant"):
+            StudySettings(variants=(name,))
     with pytest.raises(ValueError, match="several teachers"):
         StudySettings(teachers=("litemedsam",))

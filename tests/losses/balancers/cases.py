@@ -23,6 +23,8 @@ CASES = {
     "famo": ("famo", {}),
     "famo, recomputed": ("famo", {"recomputed": True}),
     "famo, rescaled": ("famo", {"rescale": True}),
+    "tchebycheff": ("tchebycheff", {}),
+    "tchebycheff, ideal": ("tchebycheff", {"ideal": [0.5, 1.0, 1.5]}),
     "gradnorm": ("gradnorm", {"warmup": 2}),
     "gradnorm, seldom": ("gradnorm", {"warmup": 2, "every": 3}),
     "dropping": ("dropping", {"seed": 1}),

@@ -135,6 +135,7 @@ def test_one_teacher_gets_everything(case):
     name, options = CASES[case]
     options = copy.deepcopy({k: v for k, v in options.items() if k not in ("teacher", "weights")})
     options |= {"weights": [1.0]} if name == "fixed" else {}
+    options |= {"ideal": options["ideal"][:1]} if "ideal" in options else {}
     for place in (options, options.get("inner_options", {})):
         if "teacher_channels" in place:
             place.update(teacher_channels=TEACHER_CHANNELS[:1])

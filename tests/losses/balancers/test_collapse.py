@@ -22,7 +22,7 @@ def test_plain_form_collapses_and_stabilised_form_does_not(name, options):
     assert min(plain) < min(stable) - 0.03  # only with weights that do not collapse
 
 
-@pytest.mark.parametrize("name", ["adaloss", "famo", "gradnorm", "uncertainty"])
+@pytest.mark.parametrize("name", ["adaloss", "famo", "gradnorm", "tchebycheff", "uncertainty"])
 def test_scale_free_balancers_learn_all_teachers(name):
     assert min(train(name, STEPS)[0]) > 0.85
 

@@ -1,0 +1,80 @@
+"""Scores of methods, from the results of their probes and distillations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .bootstrap import TaskScores
+from .phantom_task import PHANTOM
+from .plan import StudyCell, singles
+
+if TYPE_CHECKING:
+    from .runner import Study
+
+__all__ = ["retention_ratios", "task_scores", "worst"]
+
+
+def task_scores(
+    study: Study, stage: str, cells: Sequence[StudyCell], names: Sequence[str] | None = None, setting: str | None = None
+) -> list[TaskScores] | None:
+    """Scores of one method, a cell per seed.
+
+    Args:
+        study: whose results are read.
+        stage: ``screen``, ``val`` or ``test``.
+        cells: seeds in their order.
+        names: of tasks; the real ones when None.
+        setting: one way of probing; all when None. Tasks that are too small for it are left out.
+
+    Returns:
+        An entry per task; None where a result is missing.
+    """
+    if names is None:
+        names = [t.name for t in study.probed if t.name != PHANTOM]
+        if stage == "screen":
+            names = [name for name in names if name in study.settings.screen_tasks]
+    scores = []
+    for name in names:
+        seeds, sources = [], ()
+        for cell in cells:
+            found = study.scores(stage, cell, study.tasks[name])
+            if found is None:
+                return None
+            probes = {key: row for key, row in found["probes"].items() if setting in (None, key)}
+            if not probes:
+                break
+            seeds.append([[np.nan if d is None else d for d in row["dice"]] for row in probes.values()])
+            sources = tuple(next(iter(probes.values()))["sources"])
+        if seeds:
+            scores.append(TaskScores(name, np.array(seeds, float), sources))
+    return scores or None
+
+
+def retention_ratios(study: Study, cell: StudyCell) -> dict[str, float]:
+    """R2 of a method over that of a student of each teacher alone: seed 0 of both, same targets.
+
+    Args:
+        study: whose results are read.
+        cell: the method.
+
+    Returns:
+        By teacher; only of those whose results are there.
+    """
+    ours = study.store.get(study.distil_key(cell))
+    ratios = {}
+    for teacher, single in singles(study.settings, cell.targets).items():
+        alone = study.store.get(study.distil_key(single))
+        if ours and alone and teacher in ours["retention"]:
+            kept = alone["retention"][teacher]["r2"]  # a ratio to nothing would say nothing
+            ratios[teacher] = ours["retention"][teacher]["r2"] / kept if kept > 0 else float("nan")
+    return ratios
+
+
+def worst(ratios: Mapping[str, float]) -> float | None:
+    """The least ratio; None while one is not known."""
+    values = list(ratios.values())
+    return min(values) if values and not any(math.isnan(value) for value in values) else None
