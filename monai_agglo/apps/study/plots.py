@@ -9,6 +9,7 @@ from typing import Any
 from monai_agglo.data.atomic import atomic_path
 
 from .figures import Figures, Row
+from .plan import VARIANTS
 
 __all__ = ["draw_plots"]
 
@@ -122,9 +123,8 @@ def _retention(figure: Any, figures: Figures) -> bool:
 
 def _weights(figure: Any, figures: Figures) -> bool:
     """Weights while distilling, for the ways of balancing that change them."""
-    shown = {
-        c: t for c, t in figures.traces.items() if c.method in ("mlp", "attention", "mlp_stable", "attention_stable")
-    }
+    changing = ("mlp", "attention", "mlp_stable", "attention_stable", *VARIANTS)
+    shown = {cell: result for cell, result in figures.traces.items() if cell.method in changing}
     if not shown:
         return False
     methods = list(dict.fromkeys(cell.method for cell in shown))
@@ -141,6 +141,11 @@ def _weights(figure: Any, figures: Figures) -> bool:
         axes.set_ylim(-0.03, 1.03)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=7)
+    for column in parts.T:
+        drawn = [axes for axes in column if axes.lines]
+        drawn[-1].tick_params(labelbottom=True)
+        for axes in column:
+            axes.set_visible(axes in drawn)
     axes = next(axes for row in parts for axes in row if axes.lines)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
