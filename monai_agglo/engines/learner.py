@@ -15,6 +15,7 @@ from monai_agglo.handlers.weight_average import WeightAverage
 from monai_agglo.losses import AgglomerationLoss, AgglomerationResult, FeatureLoss
 from monai_agglo.networks import StudentEncoder, StudentWithHeads, parameter_groups
 
+from .captured_losses import CapturedLosses
 from .distillation_batch import DistillationBatch
 
 __all__ = ["Learner", "check_strides", "make_loss"]
@@ -59,6 +60,9 @@ class Learner:
         average_decay: of the averaged copy, which is what is evaluated and saved.
         max_norm: gradients are clipped to this norm.
         compile: compile the student's backbone.
+        capture: record the first step on a CUDA device and replay it for all batches like it, which is much faster for
+            a small student. Not where gradients are added up over batches or averaged over processes; other batches,
+            and balancers that need the fused map, are computed as they are.
         distributed: wrap for several processes; None does so where ``torch.distributed`` is initialised.
 
     Attributes:
@@ -88,6 +92,7 @@ class Learner:
         average_decay: float = 0.999,
         max_norm: float = 5.0,
         compile: bool = False,
+        capture: bool = False,
         distributed: bool | None = None,
     ) -> None:
         self.name = str(name)
@@ -123,6 +128,10 @@ class Learner:
                 self.objective, device_ids=places, find_unused_parameters=True
             )
 
+        self.captured: CapturedLosses | None = None
+        if capture and torch.device(device).type == "cuda" and not distributed and not self.loss.balancer.needs_shared:
+            self.captured = CapturedLosses(self.network, self.loss)
+
     @property
     def network(self) -> StudentWithHeads:
         """Student and projectors as they are trained."""
@@ -156,10 +165,15 @@ class Learner:
         if not synchronise and isinstance(self.parallel, nn.parallel.DistributedDataParallel):
             wait = self.parallel.no_sync()
         with wait:
-            result = self.parallel(
-                batch.image, batch.image_affine, batch.affines, batch.targets, batch.masks, self.steps,
-                self.total_steps, gradient_norms,
-            )  # fmt: skip
+            found = self.captured(batch) if self.captured and not gradient_norms and share == 1 else None
+            if found is None:
+                result = self.parallel(
+                    batch.image, batch.image_affine, batch.affines, batch.targets, batch.masks, self.steps,
+                    self.total_steps, gradient_norms,
+                )  # fmt: skip
+            else:
+                losses, shared = found
+                result = self.loss.balanced(losses, batch.targets, batch.masks, shared, self.steps, self.total_steps)
             with torch.autocast(batch.image.device.type, enabled=False):
                 (result.total * share).backward()
         self._losses.append(result.losses)

@@ -72,8 +72,9 @@ class WeightAverage:
         mine, theirs = self.averaged.state_dict(), self.source.state_dict()
         moving = [name for name in mine if mine[name].is_floating_point()]
         torch._foreach_lerp_([mine[name] for name in moving], [theirs[name] for name in moving], 1 - decay)
-        for name in mine.keys() - set(moving):
-            mine[name].copy_(theirs[name])
+        counts = [name for name in mine if not mine[name].is_floating_point()]
+        if counts:
+            torch._foreach_copy_([mine[name] for name in counts], [theirs[name] for name in counts])
 
     def share(self, engine: Engine) -> None:
         """Give all processes the first one's average, which is the one that is saved: running statistics differ."""

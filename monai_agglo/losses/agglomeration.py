@@ -131,12 +131,37 @@ class AgglomerationLoss(nn.Module):
         """
         with torch.autocast(shared.device.type, enabled=False):
             losses = self.teacher_losses(predictions, targets, masks)
-            context = self._context(shared, targets, masks, step, total_steps)
             norms = None
             if gradient_norms and shared.requires_grad:
                 norms = torch.stack([_gradient_norm(losses[:, i].mean(), shared) for i in range(len(self.teachers))])
+        return self.balanced(losses, targets, masks, shared, step, total_steps)._replace(gradient_norms=norms)
+
+    def balanced(
+        self,
+        losses: torch.Tensor,
+        targets: Mapping[str, torch.Tensor],
+        masks: Mapping[str, torch.Tensor],
+        shared: torch.Tensor,
+        step: int = 0,
+        total_steps: int = 1,
+    ) -> AgglomerationResult:
+        """Weigh up losses that are known; see :meth:`forward`.
+
+        Args:
+            losses: (B, T), what :meth:`teacher_losses` gave.
+            targets: as there.
+            masks: as there.
+            shared: as there.
+            step: as there.
+            total_steps: as there.
+
+        Returns:
+            Total, losses and weights.
+        """
+        with torch.autocast(shared.device.type, enabled=False):
+            context = self._context(shared, targets, masks, step, total_steps)
             balance = self.balancer(losses, context)
-        return AgglomerationResult(balance.total, losses.detach().mean(0), balance.weights.detach(), norms)
+        return AgglomerationResult(balance.total, losses.detach().mean(0), balance.weights.detach(), None)
 
     def teacher_losses(
         self,

@@ -7,13 +7,18 @@ compared has to lie in the same place, so the student's map is resampled through
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from .teachers.geometry import FrameGrid
 
-__all__ = ["cell_weights", "fit_frames", "student_affine", "to_teacher_grid"]
+__all__ = ["MOST_KNOWN", "GridMove", "cell_weights", "fit_frames", "student_affine", "to_teacher_grid"]
 
+MOST_KNOWN = 256
+"""Moves that are kept; one is some ten kilobytes."""
 _CLOSE = 1e-5  # of a cell: affines are stored in single precision
 _NARROW = 1e-2  # cells: below, the average of a cell is its middle
 
@@ -69,7 +74,11 @@ def student_affine(
 
 
 def to_teacher_grid(
-    features: torch.Tensor, student_affine: torch.Tensor, teacher_affine: torch.Tensor, grid: tuple[int, int]
+    features: torch.Tensor,
+    student_affine: torch.Tensor,
+    teacher_affine: torch.Tensor,
+    grid: tuple[int, int],
+    known: dict[Any, GridMove] | None = None,
 ) -> torch.Tensor:
     """Resample a student's map at a teacher's cells.
 
@@ -85,6 +94,9 @@ def to_teacher_grid(
         student_affine: (3, 3) or (2, 3), or one per sample (B, 3, 3) or (B, 2, 3).
         teacher_affine: likewise.
         grid: rows and columns (h, w) of the teacher's map.
+        known: moves of batches whose frames are all alike, kept by the caller between calls and filled here, so that
+            their weights are made and brought to the device once; the oldest of more than :data:`MOST_KNOWN` is
+            forgotten.
 
     Returns:
         (B, C, h, w) in the dtype of ``features``. Where nothing has to be moved, ``features`` itself.
@@ -94,23 +106,70 @@ def to_teacher_grid(
     """
     place = _relative(_square(student_affine), _square(teacher_affine), len(features))
     source = (features.shape[2], features.shape[3])
-    centres, widths = [], []
-    for axis in (0, 1):
-        step, start = place[:, axis, axis, None], place[:, axis, 2, None]
-        centres.append(step * torch.arange(grid[axis], dtype=torch.float64) + start)
-        # Interpolating already blurs, with a variance of 1/6 square cell. The rest of what an average over the whole
-        # cell would blur (step^2 / 12) is left to the average, so that nothing jumps as cells become larger.
-        widths.append((step.square() - 2).clamp(min=0).sqrt())
-    if source == tuple(grid) and all(
-        bool((c - torch.arange(n, dtype=torch.float64)).abs().max() < _CLOSE) for c, n in zip(centres, grid)
-    ):
-        return features
-    with torch.autocast(features.device.type, enabled=False):
-        if max(float(width.max()) for width in widths) < _NARROW:
-            return _interpolate(features.float(), *centres).to(features.dtype)
-        rows, columns = (cell_weights(c, w, n).to(features.device) for c, w, n in zip(centres, widths, source))
-        # Rows first: that leaves few numbers for the columns. Shared weights have a leading 1 and are broadcast.
-        return (rows[:, None] @ features.float() @ columns[:, None].transpose(2, 3)).to(features.dtype)
+    if known is None or len(place) > 1:
+        return GridMove(place, source, grid, features.device)(features)
+    key = (place.numpy().tobytes(), source, tuple(grid), features.device)
+    if key not in known:
+        if len(known) >= MOST_KNOWN:
+            known.pop(next(iter(known)))
+        known[key] = GridMove(place, source, grid, features.device)
+    return known[key](features)
+
+
+class GridMove:
+    """How one batch of maps is moved: all that :func:`to_teacher_grid` computes of places, on the maps' device.
+
+    Args:
+        place: (B or 1, 3, 3) float64 on the CPU, cell of the target grid to cell of the source.
+        source: rows and columns of the maps.
+        grid: rows and columns wanted.
+        device: of the maps.
+    """
+
+    def __init__(
+        self, place: torch.Tensor, source: tuple[int, int], grid: tuple[int, int], device: torch.device
+    ) -> None:
+        centres, widths = [], []
+        for axis in (0, 1):
+            step, start = place[:, axis, axis, None], place[:, axis, 2, None]
+            centres.append(step * torch.arange(grid[axis], dtype=torch.float64) + start)
+            # Interpolating already blurs, with a variance of 1/6 square cell. The rest of what an average over the
+            # whole cell would blur (step^2 / 12) is left to the average, so that nothing jumps as cells become larger.
+            widths.append((step.square() - 2).clamp(min=0).sqrt())
+        self.moves = source != tuple(grid) or any(
+            bool((c - torch.arange(n, dtype=torch.float64)).abs().max() >= _CLOSE) for c, n in zip(centres, grid)
+        )
+        self.averages = max(float(width.max()) for width in widths) >= _NARROW
+        # kept for later calls, of which some may train: never tensors of inference mode
+        with torch.inference_mode(False), torch.no_grad():
+            if self.averages:
+                self.rows, self.columns = (
+                    cell_weights(c, w, n).to(device)[:, None] for c, w, n in zip(centres, widths, source)
+                )
+            else:
+                self.continued, self.points = _points(centres, source)
+                self.points = self.points.to(device)
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Move maps.
+
+        Args:
+            features: (B, C, hs, ws).
+
+        Returns:
+            (B, C, h, w) in the dtype of ``features``; ``features`` itself where nothing moves.
+        """
+        if not self.moves:
+            return features
+        with torch.autocast(features.device.type, enabled=False):
+            maps = features.float()
+            if self.averages:
+                # Rows first: few numbers are left for the columns. Shared weights have a leading 1 and are broadcast.
+                return (self.rows @ maps @ self.columns.transpose(2, 3)).to(features.dtype)
+            for axis in self.continued:
+                maps = _continue(maps, axis)
+            points = self.points.expand(len(maps), -1, -1, -1)
+            return F.grid_sample(maps, points, align_corners=False, padding_mode="border").to(features.dtype)
 
 
 def cell_weights(centres: torch.Tensor, widths: torch.Tensor, cells: int) -> torch.Tensor:
@@ -165,21 +224,25 @@ def _integral(to: torch.Tensor, cells: int) -> torch.Tensor:
     return result
 
 
-def _interpolate(features: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Bilinear at rows (B or 1, h) x columns (B or 1, w), continued straight for half a cell beyond the outermost."""
-    where = []
-    for axis, at in ((2, rows), (3, columns)):
-        cells = features.shape[axis]
+def _points(centres: Sequence[torch.Tensor], source: tuple[int, int]) -> tuple[list[int], torch.Tensor]:
+    """Where to interpolate: axes to be continued first, and (B or 1, h, w, 2) points as ``grid_sample`` takes them."""
+    where, continued = [], []
+    for axis, (at, cells) in enumerate(zip(centres, source), 2):
         at = at.clamp(-0.5, cells - 0.5)
         if cells > 1 and (float(at.min()) < -_CLOSE or float(at.max()) > cells - 1 + _CLOSE):
-            first, second = features.narrow(axis, 0, 1), features.narrow(axis, 1, 1)
-            last, before = features.narrow(axis, cells - 1, 1), features.narrow(axis, cells - 2, 1)
-            features = torch.cat([2 * first - second, features, 2 * last - before], axis)
+            continued.append(axis)
             cells, at = cells + 2, at + 1
-        where.append((2 * at + 1) / cells - 1)
-    y, x = (w.float().expand(len(features), -1) for w in where)
-    grid = torch.stack([x[:, None, :].expand(-1, y.shape[1], -1), y[:, :, None].expand(-1, -1, x.shape[1])], -1)
-    return F.grid_sample(features, grid.to(features.device), align_corners=False, padding_mode="border")
+        where.append(((2 * at + 1) / cells - 1).float())
+    y, x = where
+    return continued, torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
+
+
+def _continue(maps: torch.Tensor, axis: int) -> torch.Tensor:
+    """Straight on by one cell at both ends of an axis."""
+    cells = maps.shape[axis]
+    first, second = maps.narrow(axis, 0, 1), maps.narrow(axis, 1, 1)
+    last, before = maps.narrow(axis, cells - 1, 1), maps.narrow(axis, cells - 2, 1)
+    return torch.cat([2 * first - second, maps, 2 * last - before], axis)
 
 
 def _square(affine: torch.Tensor) -> torch.Tensor:

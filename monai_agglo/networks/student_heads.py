@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .alignment import to_teacher_grid
+from .alignment import GridMove, to_teacher_grid
 from .projectors import make_projector
 from .student import StudentEncoder, level_affine
 
@@ -58,6 +58,7 @@ class StudentWithHeads(nn.Module):
         self.student = student
         self.shapes = {name: tuple(int(n) for n in shape) for name, shape in teachers.items()}
         self.project_at = project_at
+        self.moves: dict[Any, GridMove] = {}
         self.reads_levels = projector == "ladder"
         levels: Any = student.level_channels if self.reads_levels else ()
         self.projectors = nn.ModuleDict(
@@ -109,13 +110,13 @@ class StudentWithHeads(nn.Module):
             there, grid = affines[name], (self.shapes[name][1], self.shapes[name][2])
             if self.project_at == "student":
                 projected = head(shared, levels) if self.reads_levels else head(shared)
-                predictions[name] = to_teacher_grid(projected, here, there, grid)
+                predictions[name] = to_teacher_grid(projected, here, there, grid, self.moves)
                 continue
-            features = to_teacher_grid(shared, here, there, grid)
+            features = to_teacher_grid(shared, here, there, grid, self.moves)
             if self.reads_levels:
                 strides = self.student.level_strides
                 moved = [
-                    to_teacher_grid(level, level_affine(image_affine, stride), there, grid)
+                    to_teacher_grid(level, level_affine(image_affine, stride), there, grid, self.moves)
                     for level, stride in zip(levels, strides)
                 ]
                 predictions[name] = head(features, moved)

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of this process; start one process per core")
     parser.add_argument("--steps", type=int, help="of a distillation")
     parser.add_argument("--seeds", type=int, help="of the finalists")
+    parser.add_argument("--long", type=int, help="distil the finalists also for so many times the steps, one seed")
     parser.add_argument("--batch", type=int, help="images per step")
     ship = "only distil and probe a student of this method, as tables name it, on images that allow giving it away"
     parser.add_argument("--ship", metavar="METHOD", help=ship)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     if args.ship and (args.report_only or args.estimate_only):
         parser.error("--ship distils a student: it does not go with --report-only or --estimate-only")
-    names = ("steps", "seeds", "batch", "ship_steps")
+    names = ("steps", "seeds", "batch", "ship_steps", "long")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     usual = {} if args.steps is None else {"ship_steps": 4 * args.steps}
     try:

@@ -96,7 +96,7 @@ def make_learner(
             cell.backbone, student, shapes, steps, device, hidden=settings.hidden, balancer=balancer,
             balancer_options=options,
             feature_loss=FeatureLoss("mse" if cell.method == SIMPLE else "cosine_smooth_l1"),
-            lr=settings.lr, average_decay=settings.average_decay, distributed=False,
+            lr=settings.lr, average_decay=settings.average_decay, capture=True, distributed=False,
         )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def distil(
     Returns:
         ``retention`` per teacher on held-out images, ``trace`` of losses and weights, and what it was made of.
     """
-    steps = steps or settings.steps
+    steps = steps or settings.steps * cell.longer
     names = cell.teachers(settings)
     cache = open_cache(folder, cell.images)
     dataset = StudentFrameDataset(

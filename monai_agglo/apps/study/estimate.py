@@ -94,7 +94,9 @@ def estimate(study: Study) -> Estimate:
         "test": finalists * seeds * test + relative * test,
         "ship": ship + test,
     }
-    distilling = (screen_cells + more) * one + elsewhere + ship
+    long_cells = (finalists - 1 + len(settings.teachers) - 1) * (settings.long > 0)
+    seconds["long"] = long_cells * (settings.long * one + test)
+    distilling = (screen_cells + more + long_cells * settings.long) * one + elsewhere + ship
     return Estimate({stage: value / 3600 for stage, value in seconds.items()}, distilling / 3600)
 
 

@@ -58,6 +58,8 @@ class Figures:
         chosen: name of the method chosen on validation images, None before there is one.
         students: rows on other backbones, by backbone.
         shipped: the student that is given away, None before it is there.
+        longer: rows of the long distillations, one seed.
+        longer_ratios: retention ratios of the chosen method after a long distillation, by teacher.
         screening: mean Dice on validation images by cell.
         traces: losses and weights while distilling, by cell, of seed 0.
         retention_ratio: of the chosen method's worst teacher to a student of that teacher alone; None before.
@@ -74,6 +76,8 @@ class Figures:
     chosen: str | None
     students: dict[str, dict[str, Row]]
     shipped: Row | None
+    longer: dict[str, Row]
+    longer_ratios: dict[str, float]
     screening: dict[StudyCell, float]
     traces: dict[StudyCell, dict[str, Any]]
     retention_ratio: float | None
@@ -119,15 +123,27 @@ def collect(study: Study) -> Figures:
         shipped = next(iter(_rows(study, "test", [study.shipped()], 1).values()), None)
         if stage == "test" and (shipped is None or any(SIMPLE not in own for own in students.values())):
             missing = "other students or the student that is given away are not tested yet"
+    longer, longer_ratios = _longer(study, chosen, equal)
     followed = [cell for cell in (chosen, equal.cell if equal else None) if cell is not None]
     progress = {cell.name: shares for cell in followed if (shares := shares_of_way(study, cell))}
     results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
-        screening, _traces(study), worst(ratios), ratios, progress,
+        longer, longer_ratios, screening, _traces(study), worst(ratios), ratios, progress,
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
         tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip
+
+
+def _longer(study: Study, chosen: StudyCell | None, equal: Row | None) -> tuple[dict[str, Row], dict[str, float]]:
+    """Rows of the long distillations that are tested, and what the choice keeps there."""
+    if chosen is None or not study.settings.long:
+        return {}, {}
+    rows = _rows(study, "test", study.long_cells(), 1)
+    baseline = rows.get(equal.cell.name) if equal else None
+    for row in rows.values():
+        _gains(study, "test", row, rows.get(SIMPLE), baseline, 1)
+    return rows, retention_ratios(study, chosen.at(longer=study.settings.long))
 
 
 def _stage(study: Study, screening: Mapping[StudyCell, float]) -> tuple[str, list[StudyCell], str]:

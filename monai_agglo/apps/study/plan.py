@@ -67,6 +67,7 @@ class StudySettings:
         lr: largest learning rate of a distillation.
         average_decay: of the averaged weights, which are what is probed.
         ship_steps: of the distillation that is given away.
+        long: times the steps, of the long distillations of the finalists; none when 0.
         tasks: names; all that are there when None.
         screen_tasks: on which the grid is screened, by frozen probes.
         screen_shots: training images of these probes; 0 for all.
@@ -99,6 +100,7 @@ class StudySettings:
     lr: float = 2e-3
     average_decay: float = 0.99
     ship_steps: int = 2400
+    long: int = 0
     tasks: tuple[str, ...] | None = None
     screen_tasks: tuple[str, ...] = (
         "cxr_lung_shenzhen_montgomery",
@@ -129,6 +131,8 @@ class StudySettings:
             raise ValueError(f"the study needs several teachers, {self.simple} and {self.coarse} among them")
         if min(self.seeds, self.steps, self.ship_steps) < 1:
             raise ValueError("the study needs at least one seed and one step")
+        if self.long < 0 or self.long == 1:
+            raise ValueError(f"long distillations are at least 2 times as long as the others, or 0, not {self.long}")
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -174,6 +178,7 @@ class StudyCell:
         backbone: of the student.
         seed: of first weights, batches and probes.
         images: ``all`` training images, or ``shippable`` ones (see :func:`~.sources.may_ship`).
+        longer: times the study's steps.
     """
 
     method: str
@@ -181,6 +186,7 @@ class StudyCell:
     backbone: str
     seed: int
     images: str = "all"
+    longer: int = 1
 
     @property
     def name(self) -> str:
@@ -190,8 +196,13 @@ class StudyCell:
     @property
     def id(self) -> str:
         """For files; a short hash keeps different cells apart whatever their names are."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:6]
-        return f"{self.name}-{self.backbone}-{self.images}-s{self.seed}-{digest}".replace(":", ".").replace("/", ".")
+        facts = asdict(self)
+        length = f"-x{facts['longer']}" if self.longer > 1 else ""
+        if not length:
+            del facts["longer"]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
+        name = f"{self.name}-{self.backbone}-{self.images}{length}-s{self.seed}-{digest}"
+        return name.replace(":", ".").replace("/", ".")
 
     def at(self, **values: Any) -> StudyCell:
         """A copy with another seed, backbone or images."""
@@ -241,9 +252,18 @@ def grid(settings: StudySettings, seed: int = 0) -> list[StudyCell]:
     return first + [StudyCell(method, targets, settings.backbone, seed) for method, targets in pairs]
 
 
-def singles(settings: StudySettings, targets: str, seed: int = 0) -> dict[str, StudyCell]:
-    """The single-teacher cells on the same targets, by teacher: what each teacher's retention is compared with."""
-    return {t: StudyCell(f"single_{t}", targets, settings.backbone, seed) for t in settings.teachers}
+def singles(settings: StudySettings, cell: StudyCell) -> dict[str, StudyCell]:
+    """The single-teacher cells that a cell's retention is compared with, by teacher.
+
+    Args:
+        settings: of the study.
+        cell: its targets, seed and length are theirs; backbone and images are the study's own.
+
+    Returns:
+        A cell per teacher.
+    """
+    alike = cell.at(backbone=settings.backbone, images="all")
+    return {teacher: alike.at(method=f"single_{teacher}") for teacher in settings.teachers}
 
 
 def equal_of(settings: StudySettings, score: Mapping[StudyCell, float]) -> StudyCell:

@@ -33,7 +33,7 @@ def shares_of_way(study: Study, cell: StudyCell) -> dict[str, list[float]]:
     """
     ours = study.store.get(study.distil_key(cell))
     shares = {}
-    for teacher, single in singles(study.settings, cell.targets, cell.seed).items():
+    for teacher, single in singles(study.settings, cell).items():
         alone = study.store.get(study.distil_key(single))
         if not ours or not alone or teacher not in ours["teachers"]:
             continue

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_agglo.data.atomic import atomic_path
 
-from .bootstrap import difference
+from .bootstrap import Estimate, difference
 from .claims import Claim, check_claims, points
 from .figures import Figures, Row, collect
 from .images import cache_facts
@@ -17,7 +17,7 @@ from .plan import grid, with_seeds
 from .plots import draw_plots
 from .progress import PARTS
 from .runner import Study
-from .scores import task_scores
+from .scores import task_scores, worst
 
 __all__ = ["as_json", "as_markdown", "write_report"]
 
@@ -62,17 +62,11 @@ def as_json(study: Study, figures: Figures, command: str = COMMAND) -> dict[str,
         "seeds": max(row.seeds for row in figures.rows.values()),
         "students": [study.settings.backbone, *figures.students],
         "tasks": _real_tasks(study, figures),
-        "methods": {
-            name: {
-                "mean_dice": round(row.dice.mean, 5),
-                "ci95": row.dice.as_json()["ci95"],
-                "retention": {teacher: round(value, 5) for teacher, value in row.retention.items()},
-            }
-            for name, row in figures.rows.items()
-        },
+        "methods": _methods_json(figures.rows),
         "gain_over_simple": chosen.over_simple.as_json() if chosen and chosen.over_simple else None,
         "gain_over_equal": _gain_over_equal(chosen),
         "worst_teacher_retention_ratio": None if figures.retention_ratio is None else round(figures.retention_ratio, 5),
+        **_long_json(study, figures),
         "compute_hours": round(figures.cpu_hours, 3),
         "command": command,
     }
@@ -118,11 +112,13 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         lines += [
             "## Retention of the chosen method, against a student of each teacher alone",
             "",
-            *_table(["teacher", "R2 over R2"], [[t, f"{r:.3f}"] for t, r in figures.retention_ratios.items()]),
+            *_ratios(study, figures),
             "",
         ]
     if figures.progress:
         lines += ["## Is the training too short for several teachers?", "", *_progress(figures), ""]
+    if figures.longer:
+        lines += [f"## Distilled for {settings.long} times as long", "", *_longer(study, figures), ""]
     lines += ["## By task", "", *_by_task(study, figures), ""]
     lines += [
         "## What students keep of their teachers, and who was listened to at the end",
@@ -181,16 +177,26 @@ def _gain_over_equal(chosen: Row | None) -> dict[str, Any] | None:
 
 def _over_single(study: Study, figures: Figures) -> str:
     """Gain of the chosen method over the best single teacher among the finalists, in a sentence."""
-    row = figures.rows.get(figures.chosen or "")
-    alone = [own for name, own in _sorted(figures) if name.startswith("single_")]
-    if row is None or not alone or figures.stage == "screen":
+    found = _best_single(study, figures.rows, figures.chosen, figures.stage, study.settings.seeds)
+    if found is None or figures.stage == "screen":
         return ""
-    cells = (row.cell, alone[0].cell)
-    ours, theirs = (task_scores(study, figures.stage, with_seeds([c], study.settings.seeds)) for c in cells)
-    if ours is None or theirs is None:
-        return ""
-    gain = points(difference(ours, theirs))
-    return f"{row.cell.name} over the best single teacher, {alone[0].cell.name}: {gain} points."
+    return f"{figures.chosen} over the best single teacher, {found[0]}: {points(found[1])} points."
+
+
+def _best_single(
+    study: Study, rows: Mapping[str, Row], chosen: str | None, stage: str, seeds: int
+) -> tuple[str, Estimate] | None:
+    """Name of the best student of one teacher among some rows, and the gain of the chosen method over it."""
+    alone = [row for row in sorted(rows.values(), key=_by_dice) if row.cell.method.startswith("single_")]
+    row = rows.get(chosen or "")
+    if row is None or not alone:
+        return None
+    ours, theirs = (task_scores(study, stage, with_seeds([own.cell], seeds)) for own in (row, alone[0]))
+    return None if ours is None or theirs is None else (alone[0].cell.name, difference(ours, theirs))
+
+
+def _by_dice(row: Row) -> float:
+    return -row.dice.mean
 
 
 def _dice(row: Row) -> str:
@@ -198,7 +204,7 @@ def _dice(row: Row) -> str:
 
 
 def _sorted(figures: Figures) -> list[tuple[str, Row]]:
-    return sorted(figures.rows.items(), key=lambda pair: -pair[1].dice.mean)
+    return sorted(figures.rows.items(), key=lambda pair: _by_dice(pair[1]))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -251,6 +257,68 @@ def _progress(figures: Figures) -> list[str]:
         " to right, the gap grows while both learn, and a longer training alone would not close it."
     )
     return [words, "", *_table(head, body)]
+
+
+def _ratios(study: Study, figures: Figures) -> list[str]:
+    """What the chosen method keeps of each teacher, and after a long distillation."""
+    steps = study.settings.steps
+    head = ["teacher", f"R2 over R2, {steps} steps"]
+    body = [[teacher, f"{ratio:.3f}"] for teacher, ratio in figures.retention_ratios.items()]
+    if figures.longer_ratios:
+        head.append(f"{steps * study.settings.long} steps")
+        for row in body:
+            row.append(f"{figures.longer_ratios[row[0]]:.3f}" if row[0] in figures.longer_ratios else "-")
+    return _table(head, body)
+
+
+def _longer(study: Study, figures: Figures) -> list[str]:
+    settings = study.settings
+    body = []
+    for name, row in sorted(figures.longer.items(), key=lambda pair: _by_dice(pair[1])):
+        usual = figures.rows.get(name)
+        shown = f"**{name}** (chosen)" if name == figures.chosen else name
+        kept = [f"{row.retention[t]:.3f}" if t in row.retention else "-" for t in settings.teachers]
+        before = f"{usual.dice.mean:.3f}" if usual else "-"
+        body.append([shown, before, _dice(row), points(row.over_simple), points(row.over_equal), *kept])
+    words = (
+        f"{settings.steps * settings.long} steps, one seed, test images; nothing was chosen by them. Dice after"
+        f" {settings.steps} steps is that of {settings.seeds} seeds. The last columns are R2 on validation images."
+    )
+    head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", *settings.teachers]
+    lines = [words, "", *_table(head, body)]
+    if found := _best_single(study, figures.longer, figures.chosen, "test", 1):
+        lines += ["", f"{figures.chosen} over the best single teacher there, {found[0]}: {points(found[1])} points."]
+    return lines
+
+
+def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
+    """The long distillations, in the words of the whole."""
+    chosen = figures.longer.get(figures.chosen or "")
+    if chosen is None:
+        return {}
+    single = _best_single(study, figures.longer, figures.chosen, "test", 1)
+    kept = worst(figures.longer_ratios)
+    content = {
+        "steps": study.settings.steps * study.settings.long,
+        "seeds": 1,
+        "methods": _methods_json(figures.longer),
+        "gain_over_simple": chosen.over_simple.as_json() if chosen.over_simple else None,
+        "gain_over_equal": _gain_over_equal(chosen),
+        "gain_over_best_single": single[1].as_json() if single else None,
+        "worst_teacher_retention_ratio": None if kept is None else round(kept, 5),
+    }
+    return {"long": content}
+
+
+def _methods_json(rows: Mapping[str, Row]) -> dict[str, Any]:
+    return {
+        name: {
+            "mean_dice": round(row.dice.mean, 5),
+            "ci95": row.dice.as_json()["ci95"],
+            "retention": {teacher: round(value, 5) for teacher, value in row.retention.items()},
+        }
+        for name, row in rows.items()
+    }
 
 
 def _students(figures: Figures) -> list[str]:

@@ -24,7 +24,9 @@ from .units import Unit, UnitStore
 
 __all__ = ["STAGES", "Study"]
 
-STAGES = ("features", "screen", "finals", "students", "test", "ship")
+ADDING = ("long",)
+"""Settings that only add results to those that are there."""
+STAGES = ("features", "screen", "finals", "students", "test", "ship", "long")
 
 
 class Study:
@@ -184,6 +186,13 @@ class Study:
         """The student that is given away: the chosen method on images that allow it."""
         return self.choice().at(images="shippable")
 
+    def long_cells(self) -> list[StudyCell]:
+        """What is distilled for longer, one seed: the finalists, and students of each teacher alone for the choice."""
+        if not self.settings.long:
+            return []
+        cells = [*singles(self.settings, self.choice()).values(), *self.finalists()]
+        return [cell.at(longer=self.settings.long) for cell in dict.fromkeys(cells) if cell.method != SCRATCH]
+
     # stages
 
     def _features(self) -> None:
@@ -209,6 +218,9 @@ class Study:
     def _ship(self) -> None:
         self._give_away(self.shipped())
 
+    def _long(self) -> None:
+        self._students_of(self.long_cells(), "test")
+
     def _give_away(self, cell: StudyCell) -> None:
         self.store.run([self._distillation(cell, self.settings.ship_steps)], self.say)
         self.store.run(self._probes("test", [cell], self.probed), self.say)
@@ -229,7 +241,7 @@ class Study:
 
     def _alone(self, cell: StudyCell) -> dict[str, float]:
         """By teacher, the loss with which the student of it alone ended, on the study's own backbone and images."""
-        cells = singles(self.settings, cell.targets)
+        cells = singles(self.settings, cell.at(seed=0))
         self.store.run(self._distillations(list(cells.values())), self.say)
         losses = {}
         for teacher, single in cells.items():
@@ -277,7 +289,7 @@ def _keep_settings(settings: StudySettings, folder: Path) -> None:
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))
             now = settings.as_json()
-            other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+            other = sorted(name for name in {*kept, *now} - {*ADDING} if kept.get(name) != now.get(name))
             if other:
                 raise ValueError(f"{folder} holds a study with other {', '.join(other)}: choose another folder")
             return

@@ -55,7 +55,7 @@ def task_scores(
 
 
 def retention_ratios(study: Study, cell: StudyCell) -> dict[str, float]:
-    """R2 of a method over that of a student of each teacher alone: seed 0 of both, same targets.
+    """R2 of a method over that of a student of each teacher alone: same targets, seed and length.
 
     Args:
         study: whose results are read.
@@ -66,7 +66,7 @@ def retention_ratios(study: Study, cell: StudyCell) -> dict[str, float]:
     """
     ours = study.store.get(study.distil_key(cell))
     ratios = {}
-    for teacher, single in singles(study.settings, cell.targets).items():
+    for teacher, single in singles(study.settings, cell).items():
         alone = study.store.get(study.distil_key(single))
         if ours and alone and teacher in ours["retention"]:
             kept = alone["retention"][teacher]["r2"]  # a ratio to nothing would say nothing

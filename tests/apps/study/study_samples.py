@@ -65,6 +65,7 @@ def tiny_settings(**changes) -> StudySettings:
         "size": 96,
         "steps": 2,
         "ship_steps": 8,
+        "long": 2,
         "batch": 4,
         "tasks": ("us_breast_busbra", "cxr_lung_shenzhen_montgomery", "ct_aorta"),
         "screen_tasks": ("us_breast_busbra",),

@@ -21,7 +21,7 @@ def study(tiny_data, tmp_path):
 
 
 def test_shares_by_hand(study):
-    alone = singles(SETTINGS, "phi_s")
+    alone = singles(SETTINGS, EQUAL)
     down = [1.0 - 0.05 * step for step in range(11)]
     put(study, alone["wide"], down)
     put(study, alone["coarse"], [2 * loss for loss in down])
@@ -37,5 +37,5 @@ def test_shares_by_hand(study):
 def test_nothing_to_compare_with(study):
     assert shares_of_way(study, EQUAL) == {}
     put(study, EQUAL, [1.0, 0.5], [1.0, 0.5])
-    put(study, singles(SETTINGS, "phi_s")["wide"], [1.0, 0.5])
+    put(study, singles(SETTINGS, EQUAL)["wide"], [1.0, 0.5])
     assert shares_of_way(study, EQUAL) == {}  # too few points

@@ -46,6 +46,20 @@ def test_test_images_wait_for_the_choice(tiny_data, tmp_path):
     assert study.store.finished() == [] and not (tmp_path / "choice.json").exists()
 
 
+def test_long_distillations_are_added_to_what_is_there(finished_study, tiny_data):
+    study, _ = finished_study
+    cells = study.long_cells()
+    methods = {cell.method for cell in cells}
+    assert {"single_wide", "single_coarse", "simple", study.choice().method} <= methods and "scratch" not in methods
+    for cell in cells:
+        assert study.store.get(study.distil_key(cell))["steps"] == 2 * study.settings.steps
+        assert "-x2-" in cell.id and cell.id != cell.at(longer=1).id
+    without = Study(tiny_settings(long=0), tiny_data, study.folder, say=lambda text: None)
+    assert without.long_cells() == []
+    with pytest.raises(ValueError, match="long distillations"):
+        tiny_settings(long=1)
+
+
 def test_distillation_sees_no_held_image(finished_study):
     study, _ = finished_study
     for images in ("all", "shippable", "held"):
@@ -117,8 +131,16 @@ def test_report_follows_the_scheme(finished_study, tmp_path):
     assert content.pop("partial") == "teachers have RANDOM weights"
     assert set(content) == {
         "seeds", "students", "tasks", "methods", "gain_over_simple", "gain_over_equal",
-        "worst_teacher_retention_ratio", "compute_hours", "command",
+        "worst_teacher_retention_ratio", "long", "compute_hours", "command",
     }  # fmt: skip
+    long = content["long"]
+    assert long["steps"] == 4 and long["seeds"] == 1 and set(content["methods"]) - set(long["methods"]) == {"scratch"}
+    found = long["methods"]
+    gain = found[figures.chosen]["mean_dice"] - found["simple"]["mean_dice"]
+    assert long["gain_over_simple"]["mean"] == pytest.approx(gain, abs=2e-5)
+    ratios = {t: r / found[f"single_{t}+phi_s"]["retention"][t] for t, r in found[figures.chosen]["retention"].items()}
+    if all(found[f"single_{t}+phi_s"]["retention"][t] > 0 for t in ratios):
+        assert long["worst_teacher_retention_ratio"] == pytest.approx(min(ratios.values()), abs=1e-2)
     assert content["seeds"] == 2 and content["students"] == ["lcnet_050", "lcnet_075"]
     assert len(content["tasks"]) == 2 and content["compute_hours"] >= 0
     for row in content["methods"].values():
@@ -175,7 +197,7 @@ def test_estimate_covers_every_stage(finished_study):
 
     study, _ = finished_study
     found = estimate(study)
-    assert set(found.hours) == {"features", "screen", "finals", "students", "test", "ship"}
+    assert set(found.hours) == {"features", "screen", "finals", "students", "test", "ship", "long"}
     assert 0 < found.distilling < found.total and "CPU-hours" in found.describe()
     assert found.steps_that_fit(found.total, 100) == 100 and found.steps_that_fit(0, 100) == 0
 
