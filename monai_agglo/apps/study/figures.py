@@ -11,7 +11,6 @@ import numpy as np
 from .bootstrap import Estimate, TaskScores, difference, mean_dice
 from .images import cache_facts
 from .plan import SCRATCH, SIMPLE, StudyCell, equal_of, grid, with_seeds
-from .progress import shares_of_way
 from .runner import Study
 from .scores import retention_ratios, task_scores, worst
 
@@ -64,7 +63,6 @@ class Figures:
         traces: losses and weights while distilling, by cell, of seed 0.
         retention_ratio: of the chosen method's worst teacher to a student of that teacher alone; None before.
         retention_ratios: the same for every teacher.
-        progress: of the chosen method and equal weights, by name and teacher, see :func:`~.progress.shares_of_way`.
         cpu_hours: of everything, teachers and tests included.
         wall_hours: the same by the clock, summed over processes.
         devices: on which students were distilled.
@@ -82,7 +80,6 @@ class Figures:
     traces: dict[StudyCell, dict[str, Any]]
     retention_ratio: float | None
     retention_ratios: dict[str, float]
-    progress: dict[str, dict[str, list[float]]]
     cpu_hours: float
     wall_hours: float
     devices: tuple[str, ...]
@@ -121,15 +118,13 @@ def collect(study: Study) -> Figures:
             for row in own.values():
                 _gains(study, "test", row, own.get(SIMPLE), None, 1)
         shipped = next(iter(_rows(study, "test", [study.shipped()], 1).values()), None)
-        if stage == "test" and (shipped is None or any(SIMPLE not in own for own in students.values())):
-            missing = "other students or the student that is given away are not tested yet"
+        if stage == "test":
+            missing = _untested(study)
     longer, longer_ratios = _longer(study, chosen, equal)
-    followed = [cell for cell in (chosen, equal.cell if equal else None) if cell is not None]
-    progress = {cell.name: shares for cell in followed if (shares := shares_of_way(study, cell))}
     results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
-        longer, longer_ratios, screening, _traces(study), worst(ratios), ratios, progress,
+        longer, longer_ratios, screening, _traces(study), worst(ratios), ratios,
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
         tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip

@@ -9,15 +9,25 @@ from typing import Any
 
 from monai_agglo.data.atomic import atomic_path
 
-from .bootstrap import Estimate, difference
 from .claims import Claim, check_claims, points
 from .figures import Figures, Row, collect
 from .images import cache_facts
-from .plan import grid, with_seeds
 from .plots import draw_plots
-from .progress import PARTS
+from .report_tables import (
+    dice_of,
+    image_rows,
+    longer_rows,
+    method_rows,
+    over_best_single,
+    ratio_rows,
+    retention_rows,
+    screening_rows,
+    student_rows,
+    table,
+    task_rows,
+)
 from .runner import Study
-from .scores import task_scores, worst
+from .scores import worst
 
 __all__ = ["as_json", "as_markdown", "write_report"]
 
@@ -97,11 +107,11 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         "",
         "## What the paper claims",
         "",
-        *_table(["claim", "verdict", "evidence"], [[c.text, c.verdict, c.evidence] for c in claims]),
+        *table(["claim", "verdict", "evidence"], [[c.text, c.verdict, c.evidence] for c in claims]),
         "",
         f"## Methods, on {PARTS_OF[figures.stage]} images",
         "",
-        *_methods(figures),
+        *method_rows(figures),
         "",
     ]
     if single := _over_single(study, figures):
@@ -112,29 +122,27 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         lines += [
             "## Retention of the chosen method, against a student of each teacher alone",
             "",
-            *_ratios(study, figures),
+            *ratio_rows(study, figures),
             "",
         ]
-    if figures.progress:
-        lines += ["## Is the training too short for several teachers?", "", *_progress(figures), ""]
     if figures.longer:
-        lines += [f"## Distilled for {settings.long} times as long", "", *_longer(study, figures), ""]
-    lines += ["## By task", "", *_by_task(study, figures), ""]
+        lines += [f"## Distilled for {settings.long} times as long", "", *longer_rows(study, figures), ""]
+    lines += ["## By task", "", *task_rows(study, figures), ""]
     lines += [
         "## What students keep of their teachers, and who was listened to at the end",
         "",
-        *_retention(figures),
+        *retention_rows(figures),
         "",
     ]
     if figures.students:
-        lines += ["## Other students, one seed", "", *_students(figures), ""]
+        lines += ["## Other students, one seed", "", *student_rows(figures), ""]
     if figures.shipped:
         row = figures.shipped
         lines += [
             "## The student that is given away",
             "",
             f"{row.cell.name}, {settings.ship_steps} steps on images that are CC0, CC BY or drawn: mean Dice"
-            f" {_dice(row)} on test images of the real tasks"
+            f" {dice_of(row)} on test images of the real tasks"
             + (f", phantom {row.by_task['phantom']:.3f}" if "phantom" in row.by_task else "")
             + "; R2 "
             + ", ".join(f"{t} {v:.3f}" for t, v in row.retention.items())
@@ -144,10 +152,10 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
     lines += [
         "## Screening: mean Dice on validation images, frozen probes, one seed",
         "",
-        *_screening(study, figures),
+        *screening_rows(study, figures),
         "",
     ]
-    lines += ["## Images", "", *_images(study), ""]
+    lines += ["## Images", "", *image_rows(study), ""]
     origins = [f"{name} ({own['licence']}, {own['weights_hash']})" for name, own in facts.get("teachers", {}).items()]
     lines += ["Teachers, their licences and the hashes of their weights: " + "; ".join(origins) + "."]
     return "\n".join(lines) + "\n"
@@ -177,118 +185,10 @@ def _gain_over_equal(chosen: Row | None) -> dict[str, Any] | None:
 
 def _over_single(study: Study, figures: Figures) -> str:
     """Gain of the chosen method over the best single teacher among the finalists, in a sentence."""
-    found = _best_single(study, figures.rows, figures.chosen, figures.stage, study.settings.seeds)
+    found = over_best_single(study, figures.rows, figures.chosen, figures.stage, study.settings.seeds)
     if found is None or figures.stage == "screen":
         return ""
     return f"{figures.chosen} over the best single teacher, {found[0]}: {points(found[1])} points."
-
-
-def _best_single(
-    study: Study, rows: Mapping[str, Row], chosen: str | None, stage: str, seeds: int
-) -> tuple[str, Estimate] | None:
-    """Name of the best student of one teacher among some rows, and the gain of the chosen method over it."""
-    alone = [row for row in sorted(rows.values(), key=_by_dice) if row.cell.method.startswith("single_")]
-    row = rows.get(chosen or "")
-    if row is None or not alone:
-        return None
-    ours, theirs = (task_scores(study, stage, with_seeds([own.cell], seeds)) for own in (row, alone[0]))
-    return None if ours is None or theirs is None else (alone[0].cell.name, difference(ours, theirs))
-
-
-def _by_dice(row: Row) -> float:
-    return -row.dice.mean
-
-
-def _dice(row: Row) -> str:
-    return f"{row.dice.mean:.3f} [{row.dice.low:.3f}, {row.dice.high:.3f}]"
-
-
-def _sorted(figures: Figures) -> list[tuple[str, Row]]:
-    return sorted(figures.rows.items(), key=lambda pair: _by_dice(pair[1]))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
-
-
-def _methods(figures: Figures) -> list[str]:
-    keys = list(dict.fromkeys(key for row in figures.rows.values() for key in row.by_setting))
-    body = []
-    for name, row in _sorted(figures):
-        shown = f"**{name}** (chosen)" if name == figures.chosen else name
-        settings = [f"{row.by_setting[key]:.3f}" if key in row.by_setting else "-" for key in keys]
-        phantom = f"{row.by_task['phantom']:.3f}" if "phantom" in row.by_task else "-"
-        gains = [points(row.over_simple), points(row.over_equal)]
-        body.append([shown, str(row.seeds), _dice(row), *gains, *settings, phantom])
-    return _table(["method", "seeds", "mean Dice", "over simple", "over equal", *keys, "phantom"], body)
-
-
-def _by_task(study: Study, figures: Figures) -> list[str]:
-    names = [task.name for task in study.probed if any(task.name in row.by_task for row in figures.rows.values())]
-    body = [
-        [name, *(f"{row.by_task[t]:.3f}" if t in row.by_task else "-" for t in names)] for name, row in _sorted(figures)
-    ]
-    return _table(["method", *names], body)
-
-
-def _retention(figures: Figures) -> list[str]:
-    teachers = list(dict.fromkeys(t for row in figures.rows.values() for t in row.retention))
-    body = []
-    for name, row in _sorted(figures):
-        if row.retention:
-            cells = [
-                f"{row.retention[t]:.3f} / {row.cosine[t]:.3f} / {row.weights[t]:.2f}" if t in row.retention else "-"
-                for t in teachers
-            ]
-            body.append([name, *cells])
-    return ["R2 / cosine on validation images / weight at the end.", "", *_table(["method", *teachers], body)]
-
-
-def _progress(figures: Figures) -> list[str]:
-    body = [
-        [name, teacher, *(f"{share:.3f}" for share in shares)]
-        for name, own in figures.progress.items()
-        for teacher, shares in own.items()
-    ]
-    head = ["method", "teacher", *(f"part {n + 1}" for n in range(PARTS))]
-    words = (
-        "How far a student has come to each teacher, over how far the student of that teacher alone has come by then:"
-        f" loss on the same batches, seed 0, over {PARTS} equal parts of the training. Where the share falls from left"
-        " to right, the gap grows while both learn, and a longer training alone would not close it."
-    )
-    return [words, "", *_table(head, body)]
-
-
-def _ratios(study: Study, figures: Figures) -> list[str]:
-    """What the chosen method keeps of each teacher, and after a long distillation."""
-    steps = study.settings.steps
-    head = ["teacher", f"R2 over R2, {steps} steps"]
-    body = [[teacher, f"{ratio:.3f}"] for teacher, ratio in figures.retention_ratios.items()]
-    if figures.longer_ratios:
-        head.append(f"{steps * study.settings.long} steps")
-        for row in body:
-            row.append(f"{figures.longer_ratios[row[0]]:.3f}" if row[0] in figures.longer_ratios else "-")
-    return _table(head, body)
-
-
-def _longer(study: Study, figures: Figures) -> list[str]:
-    settings = study.settings
-    body = []
-    for name, row in sorted(figures.longer.items(), key=lambda pair: _by_dice(pair[1])):
-        usual = figures.rows.get(name)
-        shown = f"**{name}** (chosen)" if name == figures.chosen else name
-        kept = [f"{row.retention[t]:.3f}" if t in row.retention else "-" for t in settings.teachers]
-        before = f"{usual.dice.mean:.3f}" if usual else "-"
-        body.append([shown, before, _dice(row), points(row.over_simple), points(row.over_equal), *kept])
-    words = (
-        f"{settings.steps * settings.long} steps, one seed, test images; nothing was chosen by them. Dice after"
-        f" {settings.steps} steps is that of {settings.seeds} seeds. The last columns are R2 on validation images."
-    )
-    head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", *settings.teachers]
-    lines = [words, "", *_table(head, body)]
-    if found := _best_single(study, figures.longer, figures.chosen, "test", 1):
-        lines += ["", f"{figures.chosen} over the best single teacher there, {found[0]}: {points(found[1])} points."]
-    return lines
 
 
 def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
@@ -296,7 +196,7 @@ def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
     chosen = figures.longer.get(figures.chosen or "")
     if chosen is None:
         return {}
-    single = _best_single(study, figures.longer, figures.chosen, "test", 1)
+    single = over_best_single(study, figures.longer, figures.chosen, "test", 1)
     kept = worst(figures.longer_ratios)
     content = {
         "steps": study.settings.steps * study.settings.long,
@@ -319,37 +219,6 @@ def _methods_json(rows: Mapping[str, Row]) -> dict[str, Any]:
         }
         for name, row in rows.items()
     }
-
-
-def _students(figures: Figures) -> list[str]:
-    body = [
-        [backbone, name, _dice(row), points(row.over_simple)]
-        for backbone, own in figures.students.items()
-        for name, row in own.items()
-    ]
-    return _table(["student", "method", "mean Dice", "over simple"], body)
-
-
-def _screening(study: Study, figures: Figures) -> list[str]:
-    targets = list(study.settings.targets)
-    methods = list(
-        dict.fromkeys(cell.method for cell in grid(study.settings) if cell.targets and cell.method != "simple")
-    )
-    score = {(cell.method, cell.targets): value for cell, value in figures.screening.items()}
-    body = [[m, *(f"{score[m, t]:.4f}" if (m, t) in score else "-" for t in targets)] for m in methods]
-    alone = [
-        f"{cell.name} {value:.4f}" for cell, value in figures.screening.items() if cell.method in ("scratch", "simple")
-    ]
-    return [f"Without normalisation of targets: {', '.join(alone) or '-'}.", "", *_table(["method", *targets], body)]
-
-
-def _images(study: Study) -> list[str]:
-    body = []
-    for task in study.tasks.values():
-        parts = "/".join(str(len(task.indices(part))) for part in ("train", "val", "test"))
-        by = f"no task: {task.left_out}" if task.left_out else f"by {task.split_by}"
-        body.append([task.name, parts, by, task.licence, "yes" if task.shippable else "no"])
-    return _table(["set", "train/val/test", "split", "licence", "shipped student saw its training images"], body)
 
 
 def _caption(name: str) -> str:

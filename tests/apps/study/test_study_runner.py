@@ -184,6 +184,18 @@ def test_a_study_under_way_is_marked(finished_study, tmp_path):
         moved.rename(tests)
 
 
+def test_a_student_that_waits_for_its_test_is_named(finished_study, tmp_path):
+    study, _ = finished_study
+    cell, task = study.other_students()[0], study.probed[0]
+    path = study.store.path(study.probe_key("test", cell, task))
+    aside = path.rename(tmp_path / "aside.json")
+    try:
+        assert collect(study).missing == f"not tested yet: {cell.id}"
+    finally:
+        aside.rename(path)
+    assert collect(study).missing == ""
+
+
 def test_an_empty_study_has_no_report(tiny_data, tmp_path):
     study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
     with pytest.raises(RuntimeError, match="nothing to report"):

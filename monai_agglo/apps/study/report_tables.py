@@ -1,0 +1,150 @@
+"""The tables of the study's report, as lines of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .bootstrap import Estimate, difference
+from .claims import points
+from .figures import Figures, Row
+from .plan import grid, with_seeds
+from .runner import Study
+from .scores import task_scores
+
+__all__ = [
+    "dice_of",
+    "image_rows",
+    "longer_rows",
+    "method_rows",
+    "over_best_single",
+    "ratio_rows",
+    "retention_rows",
+    "screening_rows",
+    "student_rows",
+    "table",
+    "task_rows",
+]
+
+
+def over_best_single(
+    study: Study, rows: Mapping[str, Row], chosen: str | None, stage: str, seeds: int
+) -> tuple[str, Estimate] | None:
+    """Name of the best student of one teacher among some rows, and the gain of the chosen method over it."""
+    alone = [row for row in sorted(rows.values(), key=_by_dice) if row.cell.method.startswith("single_")]
+    row = rows.get(chosen or "")
+    if row is None or not alone:
+        return None
+    ours, theirs = (task_scores(study, stage, with_seeds([own.cell], seeds)) for own in (row, alone[0]))
+    return None if ours is None or theirs is None else (alone[0].cell.name, difference(ours, theirs))
+
+
+def _by_dice(row: Row) -> float:
+    return -row.dice.mean
+
+
+def dice_of(row: Row) -> str:
+    return f"{row.dice.mean:.3f} [{row.dice.low:.3f}, {row.dice.high:.3f}]"
+
+
+def _sorted(figures: Figures) -> list[tuple[str, Row]]:
+    return sorted(figures.rows.items(), key=lambda pair: _by_dice(pair[1]))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
+
+
+def method_rows(figures: Figures) -> list[str]:
+    keys = list(dict.fromkeys(key for row in figures.rows.values() for key in row.by_setting))
+    body = []
+    for name, row in _sorted(figures):
+        shown = f"**{name}** (chosen)" if name == figures.chosen else name
+        settings = [f"{row.by_setting[key]:.3f}" if key in row.by_setting else "-" for key in keys]
+        phantom = f"{row.by_task['phantom']:.3f}" if "phantom" in row.by_task else "-"
+        gains = [points(row.over_simple), points(row.over_equal)]
+        body.append([shown, str(row.seeds), dice_of(row), *gains, *settings, phantom])
+    return table(["method", "seeds", "mean Dice", "over simple", "over equal", *keys, "phantom"], body)
+
+
+def task_rows(study: Study, figures: Figures) -> list[str]:
+    names = [task.name for task in study.probed if any(task.name in row.by_task for row in figures.rows.values())]
+    body = [
+        [name, *(f"{row.by_task[t]:.3f}" if t in row.by_task else "-" for t in names)] for name, row in _sorted(figures)
+    ]
+    return table(["method", *names], body)
+
+
+def retention_rows(figures: Figures) -> list[str]:
+    teachers = list(dict.fromkeys(t for row in figures.rows.values() for t in row.retention))
+    body = []
+    for name, row in _sorted(figures):
+        if row.retention:
+            cells = [
+                f"{row.retention[t]:.3f} / {row.cosine[t]:.3f} / {row.weights[t]:.2f}" if t in row.retention else "-"
+                for t in teachers
+            ]
+            body.append([name, *cells])
+    return ["R2 / cosine on validation images / weight at the end.", "", *table(["method", *teachers], body)]
+
+
+def ratio_rows(study: Study, figures: Figures) -> list[str]:
+    """What the chosen method keeps of each teacher, and after a long distillation."""
+    steps = study.settings.steps
+    head = ["teacher", f"R2 over R2, {steps} steps"]
+    body = [[teacher, f"{ratio:.3f}"] for teacher, ratio in figures.retention_ratios.items()]
+    if figures.longer_ratios:
+        head.append(f"{steps * study.settings.long} steps")
+        for row in body:
+            row.append(f"{figures.longer_ratios[row[0]]:.3f}" if row[0] in figures.longer_ratios else "-")
+    return table(head, body)
+
+
+def longer_rows(study: Study, figures: Figures) -> list[str]:
+    settings = study.settings
+    body = []
+    for name, row in sorted(figures.longer.items(), key=lambda pair: _by_dice(pair[1])):
+        usual = figures.rows.get(name)
+        shown = f"**{name}** (chosen)" if name == figures.chosen else name
+        kept = [f"{row.retention[t]:.3f}" if t in row.retention else "-" for t in settings.teachers]
+        before = f"{usual.dice.mean:.3f}" if usual else "-"
+        body.append([shown, before, dice_of(row), points(row.over_simple), points(row.over_equal), *kept])
+    words = (
+        f"{settings.steps * settings.long} steps, one seed, test images; nothing was chosen by them. Dice after"
+        f" {settings.steps} steps is that of {settings.seeds} seeds. The last columns are R2 on validation images."
+    )
+    head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", *settings.teachers]
+    lines = [words, "", *table(head, body)]
+    if found := over_best_single(study, figures.longer, figures.chosen, "test", 1):
+        lines += ["", f"{figures.chosen} over the best single teacher there, {found[0]}: {points(found[1])} points."]
+    return lines
+
+
+def student_rows(figures: Figures) -> list[str]:
+    body = [
+        [backbone, name, dice_of(row), points(row.over_simple)]
+        for backbone, own in figures.students.items()
+        for name, row in own.items()
+    ]
+    return table(["student", "method", "mean Dice", "over simple"], body)
+
+
+def screening_rows(study: Study, figures: Figures) -> list[str]:
+    targets = list(study.settings.targets)
+    methods = list(
+        dict.fromkeys(cell.method for cell in grid(study.settings) if cell.targets and cell.method != "simple")
+    )
+    score = {(cell.method, cell.targets): value for cell, value in figures.screening.items()}
+    body = [[m, *(f"{score[m, t]:.4f}" if (m, t) in score else "-" for t in targets)] for m in methods]
+    alone = [
+        f"{cell.name} {value:.4f}" for cell, value in figures.screening.items() if cell.method in ("scratch", "simple")
+    ]
+    return [f"Without normalisation of targets: {', '.join(alone) or '-'}.", "", *table(["method", *targets], body)]
+
+
+def image_rows(study: Study) -> list[str]:
+    body = []
+    for task in study.tasks.values():
+        parts = "/".join(str(len(task.indices(part))) for part in ("train", "val", "test"))
+        by = f"no task: {task.left_out}" if task.left_out else f"by {task.split_by}"
+        body.append([task.name, parts, by, task.licence, "yes" if task.shippable else "no"])
+    return table(["set", "train/val/test", "split", "licence", "shipped student saw its training images"], body)
