@@ -61,8 +61,8 @@ class Learner:
         max_norm: gradients are clipped to this norm.
         compile: compile the student's backbone.
         capture: record the first step on a CUDA device and replay it for all batches like it, which is much faster for
-            a small student. Not where gradients are added up over batches or averaged over processes; other batches,
-            and balancers that need the fused map, are computed as they are.
+            a small student. Not where gradients are added up over batches or averaged over processes, nor with
+            ``compile``; other batches, and balancers that need the fused map, are computed as they are.
         distributed: wrap for several processes; None does so where ``torch.distributed`` is initialised.
 
     Attributes:
@@ -129,7 +129,8 @@ class Learner:
             )
 
         self.captured: CapturedLosses | None = None
-        if capture and torch.device(device).type == "cuda" and not distributed and not self.loss.balancer.needs_shared:
+        alone = not (compile or distributed or self.loss.balancer.needs_shared)
+        if capture and alone and torch.device(device).type == "cuda":
             self.captured = CapturedLosses(self.network, self.loss)
 
     @property

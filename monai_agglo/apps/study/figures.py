@@ -130,6 +130,13 @@ def collect(study: Study) -> Figures:
     )  # fmt: skip
 
 
+def _untested(study: Study) -> str:
+    """Students besides the finalists that have no test yet, in words; empty where all have one."""
+    cells = [*study.other_students(), study.shipped(), *study.long_cells()]
+    names = [cell.id for cell in cells if study.mean_score("test", [cell]) is None]
+    return f"not tested yet: {', '.join(names)}" if names else ""
+
+
 def _longer(study: Study, chosen: StudyCell | None, equal: Row | None) -> tuple[dict[str, Row], dict[str, float]]:
     """Rows of the long distillations that are tested, and what the choice keeps there."""
     if chosen is None or not study.settings.long:
