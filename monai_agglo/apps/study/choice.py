@@ -37,7 +37,8 @@ def choose(study: Study) -> dict[str, Any]:
         RuntimeError: before the finals are complete.
     """
     ranked = study.ranking()
-    leader = _validation(study, ranked[0][0])
+    scores = {cell: _validation(study, cell) for cell, _ in ranked}
+    leader = scores[ranked[0][0]]
     rows: list[dict[str, Any]] = []
     for cell, score in ranked:
         kept = worst(retention_ratios(study, cell))
@@ -45,7 +46,7 @@ def choose(study: Study) -> dict[str, Any]:
             {
                 "cell": cell.id,
                 "val_dice": round(score, 5),
-                "over_the_best": difference(_validation(study, cell), leader).as_json(),
+                "over_the_best": difference(scores[cell], leader).as_json(),
                 "worst_teacher_retention_ratio": None if kept is None else round(kept, 5),
             }
         )

@@ -12,7 +12,7 @@ from .bootstrap import Estimate, TaskScores, difference, mean_dice
 from .images import cache_facts
 from .plan import SCRATCH, SIMPLE, StudyCell, equal_of, grid, with_seeds
 from .runner import Study
-from .scores import retention_ratios, task_scores, worst
+from .scores import retention_ratios, task_scores
 
 __all__ = ["Figures", "collect"]
 
@@ -61,8 +61,7 @@ class Figures:
         longer_ratios: retention ratios of the chosen method after a long distillation, by teacher.
         screening: mean Dice on validation images by cell.
         traces: losses and weights while distilling, by cell, of seed 0.
-        retention_ratio: of the chosen method's worst teacher to a student of that teacher alone; None before.
-        retention_ratios: the same for every teacher.
+        retention_ratios: what the chosen method keeps of each teacher, over a student of that teacher alone.
         cpu_hours: of everything, teachers and tests included.
         wall_hours: the same by the clock, summed over processes.
         devices: on which students were distilled.
@@ -78,7 +77,6 @@ class Figures:
     longer_ratios: dict[str, float]
     screening: dict[StudyCell, float]
     traces: dict[StudyCell, dict[str, Any]]
-    retention_ratio: float | None
     retention_ratios: dict[str, float]
     cpu_hours: float
     wall_hours: float
@@ -124,7 +122,7 @@ def collect(study: Study) -> Figures:
     results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
-        longer, longer_ratios, screening, _traces(study), worst(ratios), ratios,
+        longer, longer_ratios, screening, _traces(study), ratios,
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
         tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip

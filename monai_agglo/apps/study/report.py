@@ -75,7 +75,7 @@ def as_json(study: Study, figures: Figures, command: str = COMMAND) -> dict[str,
         "methods": _methods_json(figures.rows),
         "gain_over_simple": chosen.over_simple.as_json() if chosen and chosen.over_simple else None,
         "gain_over_equal": _gain_over_equal(chosen),
-        "worst_teacher_retention_ratio": None if figures.retention_ratio is None else round(figures.retention_ratio, 5),
+        "worst_teacher_retention_ratio": _rounded(worst(figures.retention_ratios)),
         **_long_json(study, figures),
         "compute_hours": round(figures.cpu_hours, 3),
         "command": command,
@@ -111,7 +111,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         "",
         f"## Methods, on {PARTS_OF[figures.stage]} images",
         "",
-        *method_rows(figures),
+        *method_rows(study, figures),
         "",
     ]
     if single := _over_single(study, figures):
@@ -197,7 +197,6 @@ def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
     if chosen is None:
         return {}
     single = over_best_single(study, figures.longer, figures.chosen, "test", 1)
-    kept = worst(figures.longer_ratios)
     content = {
         "steps": study.settings.steps * study.settings.long,
         "seeds": 1,
@@ -205,7 +204,7 @@ def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
         "gain_over_simple": chosen.over_simple.as_json() if chosen.over_simple else None,
         "gain_over_equal": _gain_over_equal(chosen),
         "gain_over_best_single": single[1].as_json() if single else None,
-        "worst_teacher_retention_ratio": None if kept is None else round(kept, 5),
+        "worst_teacher_retention_ratio": _rounded(worst(figures.longer_ratios)),
     }
     return {"long": content}
 
@@ -223,3 +222,7 @@ def _methods_json(rows: Mapping[str, Row]) -> dict[str, Any]:
 
 def _caption(name: str) -> str:
     return name.removesuffix(".png").replace("agglo_study_", "").replace("_", " ")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)

@@ -9,7 +9,7 @@ from .claims import points
 from .figures import Figures, Row
 from .plan import grid, with_seeds
 from .runner import Study
-from .scores import task_scores
+from .scores import retention_ratios, task_scores, worst
 
 __all__ = [
     "dice_of",
@@ -54,7 +54,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
 
 
-def method_rows(figures: Figures) -> list[str]:
+def _least(study: Study, row: Row) -> str:
+    """What a student of several teachers keeps of the one it keeps least of."""
+    ratio = worst(retention_ratios(study, row.cell)) if row.cell.agglomerates else None
+    return "-" if ratio is None else f"{ratio:.3f}"
+
+
+def method_rows(study: Study, figures: Figures) -> list[str]:
     keys = list(dict.fromkeys(key for row in figures.rows.values() for key in row.by_setting))
     body = []
     for name, row in _sorted(figures):
@@ -62,8 +68,10 @@ def method_rows(figures: Figures) -> list[str]:
         settings = [f"{row.by_setting[key]:.3f}" if key in row.by_setting else "-" for key in keys]
         phantom = f"{row.by_task['phantom']:.3f}" if "phantom" in row.by_task else "-"
         gains = [points(row.over_simple), points(row.over_equal)]
-        body.append([shown, str(row.seeds), dice_of(row), *gains, *settings, phantom])
-    return table(["method", "seeds", "mean Dice", "over simple", "over equal", *keys, "phantom"], body)
+        body.append([shown, str(row.seeds), dice_of(row), *gains, _least(study, row), *settings, phantom])
+    return table(
+        ["method", "seeds", "mean Dice", "over simple", "over equal", "least R2 over R2", *keys, "phantom"], body
+    )
 
 
 def task_rows(study: Study, figures: Figures) -> list[str]:
@@ -107,12 +115,15 @@ def longer_rows(study: Study, figures: Figures) -> list[str]:
         shown = f"**{name}** (chosen)" if name == figures.chosen else name
         kept = [f"{row.retention[t]:.3f}" if t in row.retention else "-" for t in settings.teachers]
         before = f"{usual.dice.mean:.3f}" if usual else "-"
-        body.append([shown, before, dice_of(row), points(row.over_simple), points(row.over_equal), *kept])
+        gains = [points(row.over_simple), points(row.over_equal)]
+        body.append([shown, before, dice_of(row), *gains, _least(study, row), *kept])
     words = (
         f"{settings.steps * settings.long} steps, one seed, test images; nothing was chosen by them. Dice after"
-        f" {settings.steps} steps is that of {settings.seeds} seeds. The last columns are R2 on validation images."
+        f" {settings.steps} steps is that of {settings.seeds} seeds. R2 is of validation images; the least over a"
+        " student of the teacher alone is over one that was distilled equally long and on the same targets."
     )
-    head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", *settings.teachers]
+    head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", "least R2 over R2"]
+    head += settings.teachers
     lines = [words, "", *table(head, body)]
     if found := over_best_single(study, figures.longer, figures.chosen, "test", 1):
         lines += ["", f"{figures.chosen} over the best single teacher there, {found[0]}: {points(found[1])} points."]

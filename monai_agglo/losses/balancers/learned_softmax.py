@@ -8,6 +8,7 @@ import math
 import torch
 
 from .base import Balancer, BalancerContext, Weighting
+from .floor import above_floor, checked_floor
 from .running_mean import RunningMean
 
 __all__ = ["FORMS", "LearnedSoftmax"]
@@ -59,14 +60,12 @@ class LearnedSoftmax(Balancer):
         super().__init__(n_teachers)
         if form not in FORMS:
             raise ValueError(f"the form of {type(self).__name__} is one of {', '.join(FORMS)}, not {form!r}")
-        if not 0 <= floor < 1:
-            raise ValueError(f"the floor is a share of the equal weight, 0 <= floor < 1, not {floor}")
         if min(entropy, entropy_end) < 0 or not math.isfinite(entropy + entropy_end):
             raise ValueError(f"the factors of the entropy must be >= 0, not {entropy} and {entropy_end}")
         self.stabilised = form == "stabilised"
         self.entropy = entropy
         self.entropy_end = entropy_end
-        self.floor = floor
+        self.floor = checked_floor(floor)
         self.running = RunningMean(n_teachers, decay) if self.stabilised else None
         if not self.stabilised:
             logger.warning(
@@ -94,7 +93,7 @@ class LearnedSoftmax(Balancer):
         # A spike must not throw the scores far off.
         relative = (mean.detach() / reference).clamp(max=LARGEST_RELATIVE_LOSS)
         alpha = self.scores(relative, context).softmax(-1)
-        alpha = self.floor / self.n_teachers + (1 - self.floor) * alpha
+        alpha = above_floor(alpha, self.floor)
         factor = self.entropy + (self.entropy_end - self.entropy) * context.progress
         entropy = torch.special.entr(alpha.clamp(min=1e-12)).sum(-1).mean()
         return Weighting(alpha / reference, alpha, -factor * entropy)

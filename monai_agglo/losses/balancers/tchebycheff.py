@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from .base import Balancer, BalancerContext, Weighting
+from .floor import above_floor, checked_floor
 from .running_mean import RunningMean
 
 __all__ = ["TchebycheffBalancer"]
@@ -64,10 +65,8 @@ class TchebycheffBalancer(Balancer):
             raise ValueError(f"ideal are {n_teachers} losses of at least 0, one per teacher, not {ideal}")
         if not smoothness > 0:
             raise ValueError(f"the smoothness must be above 0, not {smoothness}")
-        if not 0 <= floor < 1:
-            raise ValueError(f"the floor is a share of the equal weight, 0 <= floor < 1, not {floor}")
         self.smoothness = smoothness
-        self.floor = floor
+        self.floor = checked_floor(floor)
         self.running = RunningMean(n_teachers, decay)
         self.register_buffer("ideal", torch.tensor(found))
         self.register_buffer("start", torch.ones(n_teachers))
@@ -77,7 +76,7 @@ class TchebycheffBalancer(Balancer):
         start = torch.where(self.known, self.start, mean.detach())
         way = torch.maximum(start - self.ideal, 0.01 * start).clamp(min=self.running.eps)
         left = (self.running.value(mean) - self.ideal) / way
-        alpha = self.floor / self.n_teachers + (1 - self.floor) * (left / self.smoothness).softmax(0)
+        alpha = above_floor((left / self.smoothness).softmax(0), self.floor)
         return Weighting(alpha / way, alpha)
 
     def observe(self, losses: torch.Tensor) -> None:
