@@ -12,6 +12,7 @@ from torch import nn
 
 from monai_agglo.losses import AgglomerationLoss
 from monai_agglo.networks import StudentWithHeads
+from monai_agglo.networks.alignment import GridMove
 
 from .distillation_batch import DistillationBatch
 
@@ -33,6 +34,7 @@ class CapturedLosses:
         self.network, self.loss = network, loss
         self._losses: _Losses | None = None
         self._like: tuple | None = None
+        self._read: list[GridMove] = []
 
     def __call__(self, batch: DistillationBatch) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Losses of a batch.
@@ -62,7 +64,7 @@ class CapturedLosses:
         with torch.no_grad():  # the batches of the recording must not count as steps
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(kept[name])
-        self._moves = list(self.network.moves.values())  # the graph reads them
+        self._read = list(self.network.moves.values())  # the graph reads their memory: it must not be freed
         return losses
 
 
