@@ -16,12 +16,12 @@ import json
 import os
 import random
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from monai_agglo.apps.bench.clock import device_title, now
 from monai_agglo.apps.outputs import write_json
 from monai_agglo.data import FeatureView
 from monai_agglo.losses.balancers import Balancer, BalancerContext, make_balancer
@@ -77,23 +77,18 @@ class Step:
         """Of the fused map, and of each teacher's stored map."""
         return self.student.student.out_channels, [shape[0] for shape in self.shapes.values()]
 
-    def now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
     def run(self, balancer: Balancer, optimiser: torch.optim.Optimizer | None, number: int) -> tuple[float, float]:
         """One step.
 
         Returns:
             Seconds of the balancer, seconds of all the rest.
         """
-        begin = self.now()
+        begin = now(self.device)
         self.optimiser.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             output = self.student(self.image, self.here, self.there)
         losses = torch.stack([self.loss(output.predictions[name], self.targets[name]) for name in self.shapes], 1)
-        at_losses = self.now()
+        at_losses = now(self.device)
         context = BalancerContext(number, 1000, output.shared if balancer.needs_shared else None)
         if balancer.needs_pooled:
             pooled = [target.mean((2, 3)) for target in self.targets.values()]
@@ -101,16 +96,16 @@ class Step:
         parameters = list(balancer.parameters())
         balance = balancer(losses, context)
         found = torch.autograd.grad(balance.total, [losses, *parameters], allow_unused=True)
-        at_balance = self.now()
+        at_balance = now(self.device)
         losses.backward(found[0])
         self.optimiser.step()
-        at_step = self.now()
+        at_step = now(self.device)
         for parameter, gradient in zip(parameters, found[1:]):
             parameter.grad = gradient
         if optimiser:
             optimiser.step()
         balancer.after_step(losses.detach().mean(0))
-        end = self.now()
+        end = now(self.device)
         spent = (at_balance - at_losses) + (end - at_step)
         return spent, end - begin - spent
 
@@ -186,7 +181,7 @@ def main() -> None:
         **found,
         "step_is": f"{args.student}, {args.size} px, batch {args.batch}, projectors of {len(args.teachers)} teachers",
         "teachers": list(args.teachers),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {args.threads} threads",
+        "device": device_title(device, args.threads),
         "load_average": round(os.getloadavg()[0], 1),
         "repeats": args.repeats,
         "command": f"python scripts/balancer_overhead.py --device {args.device} --repeats {args.repeats}",

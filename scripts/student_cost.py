@@ -16,7 +16,6 @@ import os
 import random
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
+from monai_agglo.apps.bench.clock import device_title, now
 from monai_agglo.apps.outputs import write_json
 from monai_agglo.engines import AgglomerationTrainer, Learner
 
@@ -55,12 +55,6 @@ class TimedLearner:
         result = work(*args, **kwargs)
         self.seconds += now(self.device) - begin
         return result
-
-
-def now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def make_trainer(folder: str, students: int, device: torch.device, **options: Any) -> AgglomerationTrainer:
@@ -185,7 +179,7 @@ def main() -> None:
         "students_are": f"efficientvit_b0, {args.size} px, batch {args.batch}, MLP projectors, equal weights",
         "teachers": list(args.teachers),
         "data": f"synthetic frames of {args.patients} patients; teachers with random weights",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {args.threads} threads",
+        "device": device_title(device, args.threads),
         "load_average": round(os.getloadavg()[0], 1),
         "command": f"python scripts/student_cost.py --device {args.device} --rounds {args.rounds}",
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from monai_agglo.apps.bench.clock import now
 from monai_agglo.engines.distillation_batch import DistillationBatch
 
 from .distil import make_learner, new_student
@@ -173,8 +174,7 @@ def _now(study: Study) -> float:
     """Seconds: of this process's processor time on a CPU."""
     if _on_cpu(study):
         return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
+    return now(torch.device(study.device))
 
 
 def _frames(study: Study, part: str) -> torch.Tensor:

@@ -62,6 +62,8 @@ class Figures:
         screening: mean Dice on validation images by cell.
         traces: losses and weights while distilling, by cell, of seed 0.
         retention_ratios: what the chosen method keeps of each teacher, over a student of that teacher alone.
+        over_single: name of the best student of one teacher among the rows, and the chosen method's gain over it.
+        longer_over_single: the same of the long distillations.
         cpu_hours: of everything, teachers and tests included.
         wall_hours: the same by the clock, summed over processes.
         devices: on which students were distilled.
@@ -78,6 +80,8 @@ class Figures:
     screening: dict[StudyCell, float]
     traces: dict[StudyCell, dict[str, Any]]
     retention_ratios: dict[str, float]
+    over_single: tuple[str, Estimate] | None
+    longer_over_single: tuple[str, Estimate] | None
     cpu_hours: float
     wall_hours: float
     devices: tuple[str, ...]
@@ -123,6 +127,7 @@ def collect(study: Study) -> Figures:
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
         longer, longer_ratios, screening, _traces(study), ratios,
+        _over_single(study, stage, rows, chosen, seeds), _over_single(study, "test", longer, chosen, 1),
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
         tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip
@@ -215,6 +220,19 @@ def _gains(study: Study, stage: str, row: Row, simple: Row | None, equal: Row | 
         theirs = task_scores(study, stage, with_seeds([other.cell], seeds))
         if theirs is not None:
             setattr(row, place, difference(own, theirs))
+
+
+def _over_single(
+    study: Study, stage: str, rows: Mapping[str, Row], chosen: StudyCell | None, seeds: int
+) -> tuple[str, Estimate] | None:
+    """The best student of one teacher, and the gain over it; of finalists and long distillations only."""
+    alone = [row for row in rows.values() if row.cell.method.startswith("single_")]
+    row = rows.get(chosen.name) if chosen else None
+    if row is None or not alone or stage == "screen":
+        return None
+    best = max(alone, key=lambda own: own.dice.mean)
+    ours, theirs = (task_scores(study, stage, with_seeds([own.cell], seeds)) for own in (row, best))
+    return None if ours is None or theirs is None else (best.cell.name, difference(ours, theirs))
 
 
 def _traces(study: Study) -> dict[StudyCell, dict[str, Any]]:

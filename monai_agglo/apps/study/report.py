@@ -9,7 +9,7 @@ from typing import Any
 
 from monai_agglo.data.atomic import atomic_path
 
-from .claims import Claim, check_claims, points
+from .claims import Claim, check_claims
 from .figures import Figures, Row, collect
 from .images import cache_facts
 from .plots import draw_plots
@@ -18,7 +18,7 @@ from .report_tables import (
     image_rows,
     longer_rows,
     method_rows,
-    over_best_single,
+    over_single,
     ratio_rows,
     retention_rows,
     screening_rows,
@@ -114,8 +114,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         *method_rows(study, figures),
         "",
     ]
-    if single := _over_single(study, figures):
-        lines += [single, ""]
+    lines += over_single(figures, figures.over_single)
     for name in plots:
         lines += [f"![{_caption(name)}]({name})", ""]
     if figures.retention_ratios:
@@ -126,7 +125,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
             "",
         ]
     if figures.longer:
-        lines += [f"## Distilled for {settings.long} times as long", "", *longer_rows(study, figures), ""]
+        lines += [f"## Distilled for {settings.long} times as long", "", *longer_rows(study, figures)]
     lines += ["## By task", "", *task_rows(study, figures), ""]
     lines += [
         "## What students keep of their teachers, and who was listened to at the end",
@@ -183,20 +182,12 @@ def _gain_over_equal(chosen: Row | None) -> dict[str, Any] | None:
     return chosen.over_equal.as_json()
 
 
-def _over_single(study: Study, figures: Figures) -> str:
-    """Gain of the chosen method over the best single teacher among the finalists, in a sentence."""
-    found = over_best_single(study, figures.rows, figures.chosen, figures.stage, study.settings.seeds)
-    if found is None or figures.stage == "screen":
-        return ""
-    return f"{figures.chosen} over the best single teacher, {found[0]}: {points(found[1])} points."
-
-
 def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
     """The long distillations, in the words of the whole."""
     chosen = figures.longer.get(figures.chosen or "")
     if chosen is None:
         return {}
-    single = over_best_single(study, figures.longer, figures.chosen, "test", 1)
+    single = figures.longer_over_single
     content = {
         "steps": study.settings.steps * study.settings.long,
         "seeds": 1,

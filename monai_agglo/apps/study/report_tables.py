@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from .bootstrap import Estimate, difference
+from .bootstrap import Estimate
 from .claims import points
 from .figures import Figures, Row
-from .plan import grid, with_seeds
+from .plan import grid
 from .runner import Study
-from .scores import retention_ratios, task_scores, worst
+from .scores import retention_ratios, worst
 
 __all__ = [
     "dice_of",
     "image_rows",
     "longer_rows",
     "method_rows",
-    "over_best_single",
+    "over_single",
     "ratio_rows",
     "retention_rows",
     "screening_rows",
@@ -26,24 +26,23 @@ __all__ = [
 ]
 
 
-def over_best_single(
-    study: Study, rows: Mapping[str, Row], chosen: str | None, stage: str, seeds: int
-) -> tuple[str, Estimate] | None:
-    """Name of the best student of one teacher among some rows, and the gain of the chosen method over it."""
-    alone = [row for row in sorted(rows.values(), key=_by_dice) if row.cell.method.startswith("single_")]
-    row = rows.get(chosen or "")
-    if row is None or not alone:
-        return None
-    ours, theirs = (task_scores(study, stage, with_seeds([own.cell], seeds)) for own in (row, alone[0]))
-    return None if ours is None or theirs is None else (alone[0].cell.name, difference(ours, theirs))
-
-
 def _by_dice(row: Row) -> float:
     return -row.dice.mean
 
 
+def over_single(figures: Figures, found: tuple[str, Estimate] | None, where: str = "") -> list[str]:
+    """The chosen method's gain over the best single teacher in a sentence, and an empty line; nothing without one."""
+    if found is None:
+        return []
+    return [f"{figures.chosen} over the best single teacher{where}, {found[0]}: {points(found[1])} points.", ""]
+
+
 def dice_of(row: Row) -> str:
     return f"{row.dice.mean:.3f} [{row.dice.low:.3f}, {row.dice.high:.3f}]"
+
+
+def _marked(figures: Figures, name: str) -> str:
+    return f"**{name}** (chosen)" if name == figures.chosen else name
 
 
 def _sorted(figures: Figures) -> list[tuple[str, Row]]:
@@ -64,11 +63,12 @@ def method_rows(study: Study, figures: Figures) -> list[str]:
     keys = list(dict.fromkeys(key for row in figures.rows.values() for key in row.by_setting))
     body = []
     for name, row in _sorted(figures):
-        shown = f"**{name}** (chosen)" if name == figures.chosen else name
         settings = [f"{row.by_setting[key]:.3f}" if key in row.by_setting else "-" for key in keys]
         phantom = f"{row.by_task['phantom']:.3f}" if "phantom" in row.by_task else "-"
         gains = [points(row.over_simple), points(row.over_equal)]
-        body.append([shown, str(row.seeds), dice_of(row), *gains, _least(study, row), *settings, phantom])
+        body.append(
+            [_marked(figures, name), str(row.seeds), dice_of(row), *gains, _least(study, row), *settings, phantom]
+        )
     return table(
         ["method", "seeds", "mean Dice", "over simple", "over equal", "least R2 over R2", *keys, "phantom"], body
     )
@@ -112,11 +112,10 @@ def longer_rows(study: Study, figures: Figures) -> list[str]:
     body = []
     for name, row in sorted(figures.longer.items(), key=lambda pair: _by_dice(pair[1])):
         usual = figures.rows.get(name)
-        shown = f"**{name}** (chosen)" if name == figures.chosen else name
         kept = [f"{row.retention[t]:.3f}" if t in row.retention else "-" for t in settings.teachers]
         before = f"{usual.dice.mean:.3f}" if usual else "-"
         gains = [points(row.over_simple), points(row.over_equal)]
-        body.append([shown, before, dice_of(row), *gains, _least(study, row), *kept])
+        body.append([_marked(figures, name), before, dice_of(row), *gains, _least(study, row), *kept])
     words = (
         f"{settings.steps * settings.long} steps, one seed, test images; nothing was chosen by them. Dice after"
         f" {settings.steps} steps is that of {settings.seeds} seeds. R2 is of validation images; the least over a"
@@ -124,10 +123,7 @@ def longer_rows(study: Study, figures: Figures) -> list[str]:
     )
     head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", "least R2 over R2"]
     head += settings.teachers
-    lines = [words, "", *table(head, body)]
-    if found := over_best_single(study, figures.longer, figures.chosen, "test", 1):
-        lines += ["", f"{figures.chosen} over the best single teacher there, {found[0]}: {points(found[1])} points."]
-    return lines
+    return [words, "", *table(head, body), "", *over_single(figures, figures.longer_over_single, " there")]
 
 
 def student_rows(figures: Figures) -> list[str]:
