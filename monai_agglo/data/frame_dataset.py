@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from monai.data import Dataset
 from monai.transforms import Compose
-from torch.utils.data import Sampler
 
 from .frame_store import FrameStore
+from .samplers import rank_and_world
 from .transforms import PackCined
 
-__all__ = ["CineFrameDataset", "EpochBatchSampler", "ShareSampler"]
+__all__ = ["CineFrameDataset"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class CineFrameDataset(Dataset):
 
     What a sample contains depends only on (``seed``, epoch, index), not on the process that makes it or on what was
     drawn before, so that an interrupted training continues with the same data. The epoch travels with the index:
-    :class:`EpochBatchSampler` gives pairs (epoch, index).
+    :class:`~.samplers.EpochBatchSampler` gives pairs (epoch, index).
 
     Args:
         data: cases: dictionaries with ``image`` and ``label`` paths and what the datalist says about them.
@@ -102,7 +102,7 @@ class CineFrameDataset(Dataset):
         """Descriptions of all cases by key, after those that are missing were made."""
         entries = {key: self.store.entry(key) for key in self.keys}
         missing = {key: item for key, item in zip(self.keys, self.data) if entries[key] is None}
-        rank, world = _rank()
+        rank, world = rank_and_world()
         # Every rank starts with its own share; by the time it reaches the others' they mostly exist.
         todo = sorted(missing.items(), key=lambda pair: (int(pair[0], 16) - rank) % world)
         with _progress(len(todo), progress and rank == 0) as bar:
@@ -175,12 +175,12 @@ class CineFrameDataset(Dataset):
         number = range(len(self))[number]
         case, n = self.samples[number]
         info = self.info[case]
-        frames = self.store.array(self.keys[case], "image")
+        frames = self.store.kept(self.keys[case], "image")
         labelled = None if info["labelled"] is None else np.asarray(info["labelled"], bool)
         chosen = self._choose(info, epoch, case, n, len(frames))
         sample = {"image": np.ascontiguousarray(frames[chosen])}
         if labelled is not None:
-            masks = self.store.array(self.keys[case], "label")
+            masks = self.store.kept(self.keys[case], "label")
             sample |= {"label": np.ascontiguousarray(masks[chosen]), "labelled": labelled[:, chosen]}
         if self.clip is None:
             sample |= {"patient_id": info["patient_id"], "case": case}
@@ -210,78 +210,9 @@ class CineFrameDataset(Dataset):
         return np.clip(np.arange(first, first + self.clip), 0, count - 1)
 
 
-class EpochBatchSampler(Sampler):
-    """Batches whose order depends only on the seed and the epoch, so that a training can stop and go on anywhere.
-
-    Under ``torch.distributed`` each process gets its own part of every batch's neighbourhood.
-
-    Args:
-        dataset: anything with a length.
-        batch_size: samples per batch and process.
-        shuffle: draw a new order each epoch.
-        seed: seed of the order.
-    """
-
-    def __init__(self, dataset, batch_size: int, shuffle: bool = True, seed: int = 0) -> None:
-        self.dataset = dataset
-        self.batch_size = int(batch_size)
-        self.shuffle = shuffle
-        self.seed = int(seed)
-        self.epoch = 1
-        self.skip = 0
-
-    def set_position(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch (counted from 1) and how many batches of it to leave out in the next pass."""
-        self.epoch = int(epoch)
-        self.skip = int(skip)
-
-    def __len__(self) -> int:
-        share = len(self.dataset) // _rank()[1]
-        # The last incomplete batch is dropped, unless it is the only one.
-        return max(1, share // self.batch_size)
-
-    def __iter__(self):
-        rank, world = _rank()
-        count = len(self.dataset)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(count) if self.shuffle else np.arange(count)
-        order = np.resize(order, max(count, world))[rank::world]
-        skip, self.skip = self.skip, 0
-        for batch in range(skip, len(self)):
-            numbers = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(n)) for n in numbers]
-
-
-class ShareSampler(Sampler):
-    """Each process's share of a data set, in order and without repetition, for measuring on several processes.
-
-    Args:
-        dataset: anything with a length; with fewer samples than processes some are used twice.
-    """
-
-    def __init__(self, dataset) -> None:
-        self.dataset = dataset
-
-    def _numbers(self) -> np.ndarray:
-        rank, world = _rank()
-        count = len(self.dataset)
-        return np.resize(np.arange(count), max(count, world))[rank::world]
-
-    def __len__(self) -> int:
-        return len(self._numbers())
-
-    def __iter__(self):
-        return iter(self._numbers().tolist())
-
-
 def _mix(*numbers: int) -> int:
     """One 31-bit seed from several numbers; neighbouring numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
-
-
-def _rank() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
 
 
 def _one_thread() -> None:

@@ -22,6 +22,8 @@ __all__ = ["FrameStore", "describe_transform", "file_hash"]
 logger = logging.getLogger(__name__)
 
 STORE_VERSION = 1
+MOST_OPEN = 4096
+"""Arrays that are kept open; the system allows some 65,000 mappings a process."""
 
 
 def file_hash(path: str | os.PathLike) -> str:
@@ -121,6 +123,10 @@ class FrameStore:
         self.fixed = fixed
         recipe = json.dumps([STORE_VERSION, describe_transform(fixed)], sort_keys=True)
         self.recipe = hashlib.sha256(recipe.encode()).hexdigest()
+        self._open: dict[tuple[str, str], np.ndarray] = {}
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_open": {}}  # a mapping would be pickled as all its numbers
 
     def key(self, item: dict) -> tuple[str, str]:
         """Name of a case's entry, and the hash of its content alone.
@@ -143,6 +149,15 @@ class FrameStore:
     def array(self, key: str, name: str) -> np.ndarray:
         """Memory-mapped ``image`` or ``label`` of an entry."""
         return np.load(self.path(key, f"{name}.npy"), mmap_mode="r")
+
+    def kept(self, key: str, name: str) -> np.ndarray:
+        """The same array, kept open for later calls: opening takes longer than reading a frame."""
+        found = self._open.get((key, name))
+        if found is None:
+            if len(self._open) >= MOST_OPEN:
+                self._open.pop(next(iter(self._open)))
+            found = self._open[key, name] = self.array(key, name)
+        return found
 
     def entry(self, key: str) -> dict | None:
         """Description of an entry.

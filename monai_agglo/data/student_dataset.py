@@ -58,7 +58,7 @@ class StudentFrameDataset(FeatureCacheDataset):
 
     The squares are written once, in 8 bits, beside the cache and read through a memory map. Augmentation changes the
     look only, since the targets belong to the frame as it is; what a sample looks like depends on (``seed``, epoch,
-    index) and on nothing else. The epoch travels with the index, see :class:`~.frame_dataset.EpochBatchSampler`.
+    index) and on nothing else. The epoch travels with the index, see :class:`~.samplers.EpochBatchSampler`.
 
     Args:
         frames: a source of frames, see :class:`FeatureCacheDataset`; all teachers must have the same ones.

@@ -1,5 +1,7 @@
 """Appearance changes, anatomy does not: values stay in range and masks end only where the field ends."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,3 +111,20 @@ def test_probability_follows_the_strength():
         transform = RandFluoroscopyd(strength).set_random_state(0)
         rates.append(np.mean([transform._chance(0.4) for _ in range(4000)]))
     assert rates == pytest.approx([0.1, 0.4, 0.4], abs=0.03)
+
+
+def test_noise_is_that_of_the_seed_in_every_thread():
+    """OpenCV's generator belongs to the thread: what another one draws meanwhile changes nothing."""
+    data = {"image": np.full((3, 64, 64), 128, np.uint8)}
+
+    def noisy(seed):
+        transform = RandFluoroscopyd(1.0, invert=0.0).set_random_state(seed)
+        transform._chance = lambda probability: probability == 0.6  # noise alone
+        return transform(data)["image"]
+
+    expected = [noisy(seed) for seed in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(noisy, range(40)))
+    assert all((a == b).all() for a, b in zip(found, expected))
+    frames = np.stack(expected)
+    assert abs(frames.mean() - 128 / 255) < 0.01 and (frames[:, 0] != frames[:, 1]).mean() > 0.9

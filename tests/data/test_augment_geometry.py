@@ -1,11 +1,13 @@
 """Image and masks move together, and a plain fit lands where it should to a fraction of a pixel."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_agglo.data import RandCineGeometryd
+from monai_agglo.data.augment_geometry import _cubic
 
 
 def scene(rows, cols, row, col, radius, frames=1):
@@ -110,3 +112,12 @@ def test_extreme_sizes_and_no_masks(shape, size):
         out = apply({"image": np.full((1, *shape), 77, np.uint8)}, seed, size, bend=1.0)
         assert out["image"].shape == (1, size, size) and "label" not in out
         assert (out["image"] == 77).any()
+
+
+@pytest.mark.parametrize(("cells", "size"), [(5, 384), (5, 64), (3, 17)])
+def test_a_bend_is_what_opencv_enlarges(cells, size):
+    plane = np.random.default_rng(0).normal(size=(cells, cells)).astype(np.float32)
+    between = _cubic(cells, size)
+    np.testing.assert_allclose(
+        between @ plane @ between.T, cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC), atol=1e-5
+    )

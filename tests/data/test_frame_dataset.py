@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import pickle
 import time
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,7 @@ from monai_agglo.data import (
     ScaleCineIntensityd,
     UnpackCined,
     frame_dataset,
+    frame_store,
 )
 from monai_agglo.data.frame_store import describe_transform, file_hash
 
@@ -240,6 +242,16 @@ class TestStore:
         text = "".join(p.read_text() for p in store.rglob("*.json"))
         assert "p-a" not in text and "nii" not in text
 
+    def test_arrays_stay_open_and_do_not_travel(self, cases, store, monkeypatch):
+        monkeypatch.setattr(frame_store, "MOST_OPEN", 2)
+        data = CineFrameDataset(cases, steps(), store)
+        assert data.store.kept(data.keys[0], "image") is data.store.kept(data.keys[0], "image")
+        for key in data.keys:
+            np.testing.assert_array_equal(data.store.kept(key, "image"), data.store.array(key, "image"))
+        assert [key for key, _ in data.store._open] == list(data.keys[-2:])
+        copy = pickle.loads(pickle.dumps(data))
+        assert copy.store._open == {} and same(copy[3], data[3])
+
     @pytest.mark.parametrize("harm", ["truncated", "empty", "gone", "json", "other"])
     def test_a_damaged_entry_is_made_again(self, tmp_path, cases, caplog, harm):
         good = CineFrameDataset(cases[:1], steps(), tmp_path)[2]
@@ -330,38 +342,3 @@ class TestDescriptions:
         assert file_hash(tmp_path) == "a665a45920422f9d417e4867efdc4fb8a04a1f3fff1fa07e998e86f7f7a27ae3"
         with pytest.raises(FileNotFoundError):
             file_hash(tmp_path / "c")
-
-
-class TestSampler:
-    def test_every_sample_once_in_an_order_of_the_epoch(self):
-        sampler = EpochBatchSampler(range(10), 3, seed=4)
-        orders = []
-        for epoch in (1, 2, 1):
-            sampler.set_position(epoch)
-            batches = list(sampler)
-            assert [len(batch) for batch in batches] == [3, 3, 3] and len(sampler) == 3
-            assert {e for batch in batches for e, _ in batch} == {epoch}
-            orders.append([n for batch in batches for _, n in batch])
-            assert len(set(orders[-1])) == 9
-        assert orders[0] == orders[2] != orders[1]
-
-    def test_position_within_an_epoch_holds_for_one_pass(self):
-        sampler = EpochBatchSampler(range(10), 3, seed=4)
-        sampler.set_position(2)
-        whole = list(sampler)
-        sampler.set_position(2, 2)
-        assert list(sampler) == whole[2:] and list(sampler) == whole
-
-    def test_fewer_samples_than_a_batch(self):
-        sampler = EpochBatchSampler(range(2), 5, shuffle=False)
-        assert list(sampler) == [[(1, 0), (1, 1)]] and len(sampler) == 1
-
-    @pytest.mark.parametrize(("count", "world"), [(10, 2), (11, 3), (2, 4)])
-    def test_processes_share_the_samples(self, monkeypatch, count, world):
-        parts = []
-        for rank in range(world):
-            monkeypatch.setattr(frame_dataset, "_rank", lambda rank=rank: (rank, world))
-            parts.append(list(EpochBatchSampler(range(count), 2, seed=1)))
-        assert len({len(part) for part in parts}) == 1  # or the processes would wait for one another forever
-        numbers = [n for part in parts for batch in part for _, n in batch]
-        assert len(set(numbers)) == min(count, len(numbers))

@@ -1,0 +1,79 @@
+"""Which samples come when: orders that depend on seed and epoch only, and each process's share of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+__all__ = ["EpochBatchSampler", "ShareSampler", "rank_and_world"]
+
+
+class EpochBatchSampler(Sampler):
+    """Batches whose order depends only on the seed and the epoch, so that a training can stop and go on anywhere.
+
+    Under ``torch.distributed`` each process gets its own part of every batch's neighbourhood.
+
+    Args:
+        dataset: anything with a length.
+        batch_size: samples per batch and process.
+        shuffle: draw a new order each epoch.
+        seed: seed of the order.
+    """
+
+    def __init__(self, dataset, batch_size: int, shuffle: bool = True, seed: int = 0) -> None:
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = int(seed)
+        self.epoch = 1
+        self.skip = 0
+
+    def set_position(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch (counted from 1) and how many batches of it to leave out in the next pass."""
+        self.epoch = int(epoch)
+        self.skip = int(skip)
+
+    def __len__(self) -> int:
+        share = len(self.dataset) // rank_and_world()[1]
+        # The last incomplete batch is dropped, unless it is the only one.
+        return max(1, share // self.batch_size)
+
+    def __iter__(self):
+        rank, world = rank_and_world()
+        count = len(self.dataset)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(count) if self.shuffle else np.arange(count)
+        order = np.resize(order, max(count, world))[rank::world]
+        skip, self.skip = self.skip, 0
+        for batch in range(skip, len(self)):
+            numbers = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(self.epoch, int(n)) for n in numbers]
+
+
+class ShareSampler(Sampler):
+    """Each process's share of a data set, in order and without repetition, for measuring on several processes.
+
+    Args:
+        dataset: anything with a length; with fewer samples than processes some are used twice.
+    """
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+
+    def _numbers(self) -> np.ndarray:
+        rank, world = rank_and_world()
+        count = len(self.dataset)
+        return np.resize(np.arange(count), max(count, world))[rank::world]
+
+    def __len__(self) -> int:
+        return len(self._numbers())
+
+    def __iter__(self):
+        return iter(self._numbers().tolist())
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this process and of all; (0, 1) without ``torch.distributed``."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
