@@ -11,6 +11,7 @@ import torch
 
 from .estimate import estimate
 from .plan import COMPACT, StudySettings, cell_named
+from .record import restore_record
 from .report import COMMAND, write_report
 from .runner import STAGES, Study
 from .tasks import shared_folder
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shared", help="folder above the real sets' (default: AGGLO_SHARED or ../shared)")
     parser.add_argument("--output", type=Path, default=Path("agglo_study"), help="everything that is made (several GB)")
     parser.add_argument("--report", type=Path, default=Path("docs/results"), help="folder of tables and plots")
+    start = "record of a study to go on from, in a new --output; a report writes one"
+    parser.add_argument("--from", dest="record", type=Path, metavar="FILE", help=start)
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to do")
     parser.add_argument("--report-only", action="store_true", help="report on what is there, compute nothing")
     parser.add_argument("--estimate-only", action="store_true", help="say what it would cost, and stop")
@@ -57,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = settings.changed(**usual | given)
         shipped = cell_named(settings, args.ship) if args.ship else None
         data = shared_folder(args.shared)
+        if args.record:
+            _say(f"{restore_record(args.record, args.output)} results from {args.record}")
         study = Study(settings, data, args.output, args.device, _say)
         if shipped:
             _say(f"{study.ship(shipped)}: python -m monai_agglo ship-student puts it into the segmenter's bundle")

@@ -72,8 +72,18 @@ def student_path(folder: Path, cell: StudyCell) -> Path:
 
 
 def load_student(folder: Path, cell: StudyCell) -> StudentEncoder:
-    """A distilled student, or a new one for ``scratch``."""
-    return new_student(cell) if cell.method == SCRATCH else read_student(student_path(folder, cell))[0]
+    """A distilled student, or a new one for ``scratch``.
+
+    Raises:
+        FileNotFoundError: if the student is gone, as in a study that was restored from its record.
+    """
+    if cell.method == SCRATCH:
+        return new_student(cell)
+    path = student_path(folder, cell)
+    if not path.is_file():
+        result = folder / "results" / "distil" / f"{cell.id}.json"
+        raise FileNotFoundError(f"{path} is not there: delete {result}, and the student will be distilled again")
+    return read_student(path)[0]
 
 
 def make_learner(

@@ -132,9 +132,11 @@ def build_caches(
 
 
 def cache_facts(folder: Path) -> dict[str, Any] | None:
-    """What the caches are made of, None before they are."""
-    path = _done(folder)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """What the caches are made of, or were where only a record of them is left; None before they are."""
+    for path in (_done(folder), _done(folder).with_name("recorded.json")):
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+    return None
 
 
 def open_cache(folder: Path, images: str) -> FeatureCache:

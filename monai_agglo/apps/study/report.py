@@ -13,6 +13,7 @@ from .claims import Claim, check_claims
 from .figures import Figures, Row, collect
 from .images import cache_facts
 from .plots import draw_plots
+from .record import RECORD, write_record
 from .report_tables import (
     dice_of,
     image_rows,
@@ -36,7 +37,7 @@ PARTS_OF = {"test": "test", "val": "validation", "screen": "validation (screenin
 
 
 def write_report(study: Study, folder: Path, command: str = COMMAND) -> Figures:
-    """Write ``agglo_study.json``, ``agglo_study.md`` and the plots beside it.
+    """Write ``agglo_study.json``, ``agglo_study.md``, the plots beside it, and the record of all results.
 
     Args:
         study: whose results are read.
@@ -59,6 +60,7 @@ def write_report(study: Study, folder: Path, command: str = COMMAND) -> Figures:
     for name, text in texts.items():
         with atomic_path(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
+    write_record(study.folder, folder / RECORD)
     return figures
 
 
@@ -94,7 +96,8 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         kind = "Not a result yet" if figures.stage != "test" or settings.random_teachers else "Not complete"
         lines += [f"> **{kind}**: {note}.", ""]
     lines += [
-        f"Written by `{command}`; figures beside it in `agglo_study.json`. Dice in fractions, gains in points"
+        f"Written by `{command}`; figures beside it in `agglo_study.json`, the scores of every image in"
+        f" `{RECORD}`. Dice in fractions, gains in points"
         " (hundredths) with 95 % bootstrap intervals over patients (or source images) and seeds, paired by image, seed,"
         " training images and first weights. Means are over tasks, then ways of probing, seeds and images; the phantom"
         " is apart. Methods are chosen on validation images; test images were seen neither by distillation nor by"
