@@ -15,14 +15,15 @@ import numpy as np
 
 from monai_agglo.apps.outputs import write_json
 from monai_agglo.apps.sources import Case, find_cases
-from monai_agglo.data import open_cine, pseudonym
+from monai_agglo.data import open_cine, pseudonym, read_cine_masks
+from monai_agglo.data.mask_picture import PICTURE, picture_shape
 from monai_agglo.swallow import STRUCTURES, index_of
 
 __all__ = ["DatalistReport", "make_datalist", "split_by_patient"]
 
 PARTS = ("training", "validation", "test")
 WORDS = r"(?:masks?|labels?|seg|segmentations?)"
-SUFFIX = r"\.(?:nii|nii\.gz|nrrd|nhdr|mha)"
+SUFFIX = r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|png)"
 MASK_FILE = re.compile(rf"(?:(?P<cine>.+)[-_. ])?{WORDS}{SUFFIX}", re.I)
 """``masks.nii.gz`` beside a single cine, or ``<cine>_mask.nrrd``."""
 MASK_FOLDER = re.compile(rf"{WORDS}(?:tr|ts)?", re.I)
@@ -63,9 +64,10 @@ def make_datalist(
 ) -> DatalistReport:
     """Write ``datalist.json`` for a folder of cines and masks.
 
-    A mask file belongs to a cine when it is called ``<cine>_masks.nii.gz`` (or mask, label, seg; .nrrd, .mha), when it
-    is the ``masks.nii.gz`` beside a single cine or series, or when it has the cine's name in a folder called labels or
-    masks. Where a list exists already, patients stay in their part and what was added to a case by hand is kept.
+    A mask file belongs to a cine when it is called ``<cine>_masks.nii.gz`` (or mask, label, seg; .nrrd, .mha; for a
+    still .png, where there is nothing else), when it is the ``masks.nii.gz`` beside a single cine or series, or when it
+    has the cine's name in a folder called labels or masks. Where a list exists already, patients stay in their part and
+    what was added to a case by hand is kept.
 
     Args:
         folder: searched with its sub-folders.
@@ -101,10 +103,13 @@ def make_datalist(
             mask = _mask_of(case, files, cines)
             used.add(mask)
             item = _item(case, mask, root)
+            only = structures[0] if structures and len(structures) == 1 else None
+            if mask.suffix.lower() == PICTURE:  # small, and many a PNG beside a still is none of masks
+                read_cine_masks(mask, item["shape"], only=only)
             if structures:
                 item["labelled_structures"] = list(structures)
             if drawn_frames:
-                item["labelled_frames"] = _drawn(mask, item.pop("shape"))
+                item["labelled_frames"] = _drawn(mask, item.pop("shape"), only)
             item.pop("shape", None)
         except (ValueError, OSError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{case.shown}: ")
@@ -180,6 +185,7 @@ def _mask_of(case: Case, files: Iterable[Path], cines: Sequence[Case]) -> Path:
             found.append(file)
         elif named is None and _stem(file.name) == stem and _near(file, here):
             found.append(file)
+    found = [file for file in found if file.suffix.lower() != PICTURE] or found
     if len(found) > 1:
         raise ValueError(f"has several mask files: {', '.join(sorted(file.name for file in found))}")
     if not found:
@@ -216,6 +222,8 @@ def _item(case: Case, mask: Path, root: Path) -> dict[str, Any]:
 def _mask_shape(path: Path) -> tuple[int, ...]:
     """The array's shape from the header alone."""
     try:
+        if path.suffix.lower() == PICTURE:
+            return picture_shape(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             import nibabel
 
@@ -230,11 +238,9 @@ def _mask_shape(path: Path) -> tuple[int, ...]:
         raise ValueError(f"{path.name} cannot be read ({type(error).__name__})") from error
 
 
-def _drawn(mask: Path, shape: Sequence[int]) -> list[int]:
+def _drawn(mask: Path, shape: Sequence[int], only: str | None) -> list[int]:
     """Frames in which something is drawn."""
-    from monai_agglo.data import read_cine_masks
-
-    frames = np.flatnonzero(read_cine_masks(mask, shape).any(axis=(0, 1, 2)))
+    frames = np.flatnonzero(read_cine_masks(mask, shape, only=only).any(axis=(0, 1, 2)))
     if not len(frames):
         raise ValueError(f"nothing is drawn in {mask.name}")
     return [int(t) for t in frames]

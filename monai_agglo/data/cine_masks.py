@@ -1,4 +1,4 @@
-"""Masks of a cine: read from NIfTI or NRRD, and packed to one bit per structure."""
+"""Masks of a cine: read from NIfTI, NRRD or PNG, and packed to one bit per structure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from monai.transforms import MapTransform
 
 from monai_agglo.swallow import STRUCTURES, TARGETS, index_of
 
+from .mask_picture import PICTURE, read_mask_picture
+
 __all__ = ["UNLABELLED", "LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"]
 
 logger = logging.getLogger(__name__)
 
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+ROWS_DOWN = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+"""Index to world of an array whose first axis runs down the rows."""
 UNLABELLED = 255
 """Value of a mask channel that nobody labelled: unknown, not absent."""
 
@@ -60,9 +64,11 @@ def unpack_masks(packed: np.ndarray, structures: int) -> np.ndarray:
     return masks
 
 
-def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_array(path: Path, only: str | None) -> tuple[np.ndarray, np.ndarray | None]:
     """The stored array, and its index-to-world matrix (3 x 3) when the file states one."""
     name = path.name.lower()
+    if name.endswith(PICTURE):
+        return read_mask_picture(path, only), ROWS_DOWN
     if name.endswith(NIFTI):
         import nibabel
 
@@ -91,7 +97,9 @@ def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if array.ndim == 4:  # channels do not tell who wrote the file here: ITK's order unless the matrix says other
             return (array if _rows_first(matrix) else array.swapaxes(0, 1)), None
         return array, matrix
-    raise ValueError(f"{path}: masks must be NIfTI (.nii, .nii.gz) or NRRD (.nrrd, .mha), not this file type")
+    raise ValueError(
+        f"{path}: masks must be NIfTI (.nii, .nii.gz), NRRD (.nrrd, .mha) or, for a still, PNG, not this file type"
+    )
 
 
 def _rows_first(matrix: np.ndarray | None) -> bool:
@@ -109,6 +117,7 @@ def read_cine_masks(
     path: str | Path,
     shape: Sequence[int] | None = None,
     structures: int = len(TARGETS),
+    only: str | None = None,
 ) -> np.ndarray:
     """Read the masks of a cine.
 
@@ -117,9 +126,10 @@ def read_cine_masks(
     The file's affine tells rows from columns; where it says nothing, ``shape`` decides.
 
     Args:
-        path: NIfTI or NRRD file.
+        path: NIfTI or NRRD file; for a still also PNG, see :func:`~.mask_picture.read_mask_picture`.
         shape: (H, W, T) of the cine that the masks belong to, to check against.
         structures: number of leading structures of the table to return.
+        only: name of the structure that a black and white PNG shows.
 
     Returns:
         uint8 array (structures, H, W, T) of 0 and 1.
@@ -129,7 +139,7 @@ def read_cine_masks(
     """
     path = Path(path)
     try:
-        array, matrix = _read_array(path)
+        array, matrix = _read_array(path, only)
     except Exception as error:  # each library has its own kinds
         text = " ".join(str(error).split())
         raise ValueError(text if str(path) in text else f"{path}: cannot be read as masks: {text}") from error
@@ -217,7 +227,9 @@ class LoadCineMasksd(MapTransform):
                 if self.allow_missing_keys:
                     continue
                 raise ValueError(f"the case has no {key!r}; name its mask file or leave it out of training")
-            masks = read_cine_masks(d[key], shape, self.structures)
+            named = list(d.get("labelled_structures") or ())
+            only = named[0] if len(named) == 1 else None
+            masks = read_cine_masks(d[key], shape, self.structures, only)
             try:
                 labelled = labelled_channels(d, masks.shape[0], masks.shape[3])
             except ValueError as error:

@@ -5,13 +5,15 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from monai.transforms import LoadImaged
+from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
 
 from monai_agglo import __main__ as cli
 from monai_agglo.apps import make_datalist
 from monai_agglo.apps.datalist import PARTS, split_by_patient
-from monai_agglo.data import load_datalist
+from monai_agglo.data import CineReader, LoadCineMasksd, load_datalist
 
 SHAPE = (12, 16, 3)
 
@@ -97,6 +99,44 @@ def test_left_out_with_the_reason(tmp_path):
     assert reasons["other.dcm"] == "other_mask.nii.gz has 12 x 16 x 4 values, the cine 12 x 16 pixels and 3 frames"
     assert reasons["orphan_mask.nii.gz"] == "masks without a cine of that name"
     assert "needs a patient under validation" in str(report)
+
+
+def write_picture(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array.astype(np.uint8)).save(path)
+
+
+def test_stills_with_png_masks(tmp_path):
+    """Frames that somebody exported and drew on: one structure in black and white, or a label map."""
+    still, drawn = np.random.default_rng(0).integers(0, 255, (20, 20)), np.zeros((20, 20))
+    drawn[3:9, 2:5] = 1
+    for name in ("a", "b"):
+        write_picture(tmp_path / "white" / "images" / f"{name}.png", still)
+        write_picture(tmp_path / "white" / "masks" / f"{name}.png", 255 * drawn)
+    with pytest.raises(ValueError, match="a.png: .*name it, and it alone, as what was labelled"):
+        make_datalist(tmp_path / "white")
+    make_datalist(tmp_path / "white", (0, 0, 1), structures=["bolus"])
+    items = items_of(tmp_path / "white")
+    assert list(items) == ["images/a.png", "images/b.png"] and items["images/a.png"]["label"] == "masks/a.png"
+    (case, _) = load_datalist(tmp_path / "white", "test")
+    loaded = LoadCineMasksd("label")(LoadImaged("image", reader=CineReader(), ensure_channel_first=True)(case))
+    np.testing.assert_array_equal(loaded["label"][11, :, :, 0], drawn)
+    assert (loaded["label"][:11] == 255).all()
+    write_picture(tmp_path / "ids" / "p1" / "still.png", still)
+    write_picture(tmp_path / "ids" / "p1" / "still_mask.png", 12 * drawn)
+    write_picture(tmp_path / "ids" / "p2" / "still.png", still)
+    write_picture(tmp_path / "ids" / "p2" / "still_mask.png", 40 * drawn)
+    report = make_datalist(tmp_path / "ids", drawn_frames=True)
+    assert items_of(tmp_path / "ids")["p1/still.png"]["labelled_frames"] == [0]
+    assert "label value 40 is no structure" in dict(report.left_out)[str(tmp_path / "ids" / "p2" / "still.png")]
+
+
+def test_a_preview_beside_the_masks_is_no_second_mask(tmp_path):
+    write_cine(tmp_path / "x.dcm", "P1")
+    write_masks(tmp_path / "labels" / "x.nii.gz")
+    write_picture(tmp_path / "labels" / "x.png", np.zeros((12, 16)))
+    make_datalist(tmp_path)
+    assert items_of(tmp_path)["x.dcm"]["label"] == "labels/x.nii.gz"
 
 
 def test_ambiguous_masks_are_not_guessed(tmp_path):

@@ -156,8 +156,8 @@ class TestRefusals:
         assert "\n" not in str(caught.value)
 
     def test_other_types(self, tmp_path):
-        with pytest.raises(ValueError, match=r"m.png: masks must be NIfTI"):
-            read_cine_masks(tmp_path / "m.png")
+        with pytest.raises(ValueError, match=r"m.jpg: masks must be NIfTI"):
+            read_cine_masks(tmp_path / "m.jpg")
 
 
 class TestLoad:

@@ -49,8 +49,11 @@ def test_bad_fraction():
 
 
 @pytest.mark.parametrize("causal", [{"temporal_shift": 0.25, "causal": True}, {}])
-def test_piece_by_piece_is_exactly_the_whole(causal):
-    """A stream gives the very logits of the whole cine, however it is cut; the carried state is what makes it so."""
+def test_piece_by_piece_is_the_whole(causal):
+    """A stream gives the logits of the whole cine, however it is cut; the carried state is what makes it so.
+
+    Up to rounding: some processors add up in another order when there are fewer frames.
+    """
     torch.manual_seed(0)
     network = CineSegmenter("mobilenetv3_small_050.lamb_in1k", **causal).eval()
     image = torch.rand(1, 1, 40, 56, 7)
@@ -61,9 +64,9 @@ def test_piece_by_piece_is_exactly_the_whole(causal):
             for part in image.split(sizes, dim=-1):
                 logits, past = network.coarse_part(part, past)
                 parts.append(logits)
-            assert torch.equal(torch.cat(parts), whole)
+            torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-5)
         forgotten = torch.cat([network.coarse_part(part, None)[0] for part in image.split(1, -1)])
-    assert torch.equal(forgotten, whole) == (not causal)
+    assert torch.allclose(forgotten, whole, rtol=0, atol=1e-5) == (not causal)
 
 
 def test_cines_of_a_batch_carry_their_own_state():
