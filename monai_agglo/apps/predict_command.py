@@ -35,7 +35,7 @@ def predict(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], i
     add("--keep-identity", action="store_true", help="DICOM results keep the patient and study")
     add("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
     add("--runtime", default="auto", help="torch, onnxruntime, openvino or auto, the fastest here")
-    add("--precision", default="fp32", help="fp32, int8 or auto (default: fp32)")
+    add("--precision", default="fp32", help="fp32 or int8 (default: fp32)")
     live = parser.add_argument_group(
         "while it is being made", "SOURCE: a growing file or folder, a pipe, - or a device"
     )

@@ -161,7 +161,7 @@ def predict(
             Otherwise they carry pseudonyms and the UIDs that ``deidentify`` gives.
         overlay: write the overlay video; without it a third of the time is saved.
         runtime: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: on the CPU the fastest that is installed.
-        precision: ``fp32``, ``int8``, or ``auto``: int8 where the processor has instructions for it.
+        precision: ``fp32`` or ``int8``.
         progress: show a progress bar, and print a line per cine of a folder.
 
     Returns:

@@ -68,7 +68,7 @@ class Segmenter:
         size: longer side of the frames as the network sees them; the bundle's own when None.
         batch: frames of a window; the bundle's own when None, or fewer where the runtime has no use for more.
         runtime: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: on the CPU the fastest that is installed.
-        precision: ``fp32`` (on a GPU the bundle's own), ``int8``, or ``auto``: int8 where the processor is made for it.
+        precision: ``fp32`` (on a GPU the bundle's own) or ``int8``.
         say: told of work that takes a few seconds, once for new weights.
 
     Raises:

@@ -117,10 +117,11 @@ def _bound_whole(suites: dict[str, Any], computer: dict[str, Any], place: str) -
     rows = [row for row in suites["end_to_end"]["settings"] if row["setting"].endswith(kind) and "per_s" in row]
     network = max((row["per_s"] for row in rows if row["case"] == "network"), default=None)
     text = "" if network is None else f"the network alone, from frames in memory, gives {network:.0f} frames/s"
-    if kind == "int8" and not computer.get("vnni"):
+    if kind == "int8":
         plain = [row["per_s"] for row in suites["end_to_end"]["settings"]
                  if row["setting"].endswith("fp32") and row["case"] == "network" and "per_s" in row]  # fmt: skip
-        text += "; the processor has no VNNI or AMX instructions for 8-bit products"
+        has = "VNNI" if computer.get("vnni") else "no VNNI or AMX"
+        text += f"; the processor has {has} instructions for 8-bit products"
         if plain and network:
             text += f": int8 runs at {network / max(plain):.2f} times the rate of fp32"
     return text

@@ -1,6 +1,6 @@
 """One network, several engines: PyTorch, ONNX Runtime, OpenVINO, all giving the same coarse logits of frames."""
 
-from .choice import PRECISIONS, RUNTIMES, fast_int8, make_runtime
+from .choice import PRECISIONS, RUNTIMES, make_runtime
 from .frame_network import CoarseLogits, FrameNetwork, FrameRuntime
 from .graphs import GraphError, cache_folder, graph_file, write_graph
 from .quantise import quantise_graph
@@ -15,7 +15,6 @@ __all__ = [
     "GraphError",
     "TorchRuntime",
     "cache_folder",
-    "fast_int8",
     "graph_file",
     "make_runtime",
     "quantise_graph",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,29 +18,16 @@ from .openvino_runtime import OpenVinoRuntime
 from .quantise import KIND, quantise_graph
 from .torch_runtime import TorchRuntime
 
-__all__ = ["PRECISIONS", "RUNTIMES", "fast_int8", "make_runtime"]
+__all__ = ["PRECISIONS", "RUNTIMES", "make_runtime"]
 
 logger = logging.getLogger(__name__)
 
 RUNTIMES = ("auto", "torch", "onnxruntime", "openvino")
-PRECISIONS = ("fp32", "int8", "auto")
+PRECISIONS = ("fp32", "int8")
 ENGINES: dict[str, Callable[..., Any]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVinoRuntime}
 """On the CPU, the fastest first."""
 NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnxruntime", "onnx")}
 """Packages that an engine needs: the graph is made with onnx and checked in ONNX Runtime."""
-
-
-def fast_int8() -> bool:
-    """Whether this processor multiplies eight-bit integers faster than floats (VNNI or AMX).
-
-    Without these instructions int8 is slower than fp32 in every engine, see docs/speed.md.
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
-    except OSError:
-        features = ("_is_vnni_supported", "_is_avx512_vnni_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, name, lambda: False)() for name in features)
-    return bool({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"} & set(flags))
 
 
 def make_runtime(
@@ -59,7 +45,7 @@ def make_runtime(
         network: the network, on its device and in evaluation mode.
         device: where to run: what is no CPU gets PyTorch.
         runtime: one of :data:`RUNTIMES`.
-        precision: one of :data:`PRECISIONS`; ``auto`` takes int8 where the processor has instructions for it.
+        precision: one of :data:`PRECISIONS`.
         dtype: autocast type of PyTorch.
         calibration: gives the frames that int8 is calibrated with, see :func:`~.quantise.quantise_graph`.
         say: told about work that takes a few seconds, once per weights.
@@ -83,8 +69,6 @@ def make_runtime(
         raise ValueError(f"a {type(network).__name__} runs in PyTorch only: choose --runtime torch")
     if precision == "int8" and (runtime == "torch" or not cpu or not graph):
         raise ValueError("int8 needs the CPU, a CineSegmenter, and --runtime onnxruntime or openvino")
-    if precision == "auto":
-        precision = "int8" if cpu and graph and runtime != "torch" and fast_int8() and calibration else "fp32"
     wanted = [runtime] if runtime in ENGINES else list(ENGINES) if runtime == "auto" and cpu and graph else []
     for name in wanted:
         missing = [package for package in NEEDS[name] if importlib.util.find_spec(package) is None]
