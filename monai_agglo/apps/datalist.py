@@ -104,13 +104,13 @@ def make_datalist(
             used.add(mask)
             item = _item(case, mask, root)
             only = structures[0] if structures and len(structures) == 1 else None
-            if mask.suffix.lower() == PICTURE:  # small, and many a PNG beside a still is none of masks
-                read_cine_masks(mask, item["shape"], only=only)
+            shape = item.pop("shape")
             if structures:
                 item["labelled_structures"] = list(structures)
-            if drawn_frames:
-                item["labelled_frames"] = _drawn(mask, item.pop("shape"), only)
-            item.pop("shape", None)
+            if drawn_frames or mask.suffix.lower() == PICTURE:  # many a PNG beside a still is none of masks
+                drawn = _drawn(mask, shape, only)
+                if drawn_frames:
+                    item["labelled_frames"] = drawn
         except (ValueError, OSError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{case.shown}: ")
             report.left_out.append((case.shown, text))

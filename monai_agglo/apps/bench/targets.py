@@ -114,17 +114,22 @@ def targets(
 
 def _bound_whole(suites: dict[str, Any], computer: dict[str, Any], place: str) -> str:
     kind = place.rpartition("/")[2]
-    rows = [row for row in suites["end_to_end"]["settings"] if row["setting"].endswith(kind) and "per_s" in row]
-    network = max((row["per_s"] for row in rows if row["case"] == "network"), default=None)
+    network = _network_rate(suites, kind)
     text = "" if network is None else f"the network alone, from frames in memory, gives {network:.0f} frames/s"
     if kind == "int8":
-        plain = [row["per_s"] for row in suites["end_to_end"]["settings"]
-                 if row["setting"].endswith("fp32") and row["case"] == "network" and "per_s" in row]  # fmt: skip
+        plain = _network_rate(suites, "fp32")
         has = "VNNI" if computer.get("vnni") else "no VNNI or AMX"
         text += f"; the processor has {has} instructions for 8-bit products"
         if plain and network:
-            text += f": int8 runs at {network / max(plain):.2f} times the rate of fp32"
+            text += f": int8 runs at {network / plain:.2f} times the rate of fp32"
     return text
+
+
+def _network_rate(suites: dict[str, Any], kind: str) -> float | None:
+    """Frames/s of the network alone, of the best setting of a kind."""
+    rows = suites["end_to_end"]["settings"]
+    rates = [r["per_s"] for r in rows if r["setting"].endswith(kind) and r["case"] == "network" and "per_s" in r]
+    return max(rates, default=None)
 
 
 def _bound_encoder(suites: dict[str, Any], computer: dict[str, Any], place: str) -> str:

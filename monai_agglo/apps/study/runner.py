@@ -261,7 +261,11 @@ class Study:
         modes = {"frozen": self.settings.screen_shots if stage == "screen" else self.settings.shots}
         if stage == "test":
             modes["tuned"] = self.settings.tuned_shots
-        student = load_student(self.folder, cell)
+        try:
+            student = load_student(self.folder, cell)
+        except FileNotFoundError as error:
+            result = self.store.path(self.distil_key(cell))
+            raise FileNotFoundError(f"{error}: delete {result}, and the student will be distilled again") from error
         maps: dict[str, torch.Tensor] = {}
         return {
             "cell": cell.id,
