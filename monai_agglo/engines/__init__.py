@@ -1,5 +1,6 @@
 from .agglomeration_trainer import AgglomerationTrainer
 from .distillation_batch import DistillationBatch, TargetReader
+from .freed_memory import keep_freed_memory
 from .learner import Learner, check_strides, make_loss
 from .retention_evaluator import RetentionEvaluator
 
@@ -10,5 +11,6 @@ __all__ = [
     "RetentionEvaluator",
     "TargetReader",
     "check_strides",
+    "keep_freed_memory",
     "make_loss",
 ]

@@ -13,7 +13,7 @@ from monai.utils.enums import CommonKeys
 from torch import nn
 
 from monai_agglo.data import FeatureCacheError
-from monai_agglo.inferers.cine_inferer import autocast, precision_dtype
+from monai_agglo.inferers.precision import autocast, precision_dtype
 
 from .distillation_batch import DistillationBatch, TargetReader
 from .learner import Learner, learner_names

@@ -11,7 +11,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import nn
 
-from monai_agglo.inferers.cine_inferer import autocast, precision_dtype
+from monai_agglo.inferers.precision import autocast, precision_dtype
 
 from .distillation_batch import DistillationBatch, TargetReader
 from .learner import Learner, learner_names

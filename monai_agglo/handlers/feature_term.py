@@ -11,7 +11,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import nn
 
-from monai_agglo.inferers.cine_inferer import autocast, precision_dtype
+from monai_agglo.inferers.precision import autocast, precision_dtype
 from monai_agglo.losses import AgglomerationLoss
 from monai_agglo.losses.balancers.ranks import average_over_ranks, world_size
 from monai_agglo.networks import StudentWithHeads

@@ -11,49 +11,9 @@ from monai.inferers import Inferer
 
 from monai_agglo.swallow import TARGETS, keep_main_parts
 
+from .precision import autocast, precision_dtype
+
 __all__ = ["AutocastInferer", "CineInferer"]
-
-DTYPES = {"auto": "auto", "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
-
-
-def _fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16; emulated, it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in features)
-
-
-def autocast(inputs: torch.Tensor, dtype):
-    """Autocast on the device of some inputs.
-
-    Args:
-        inputs: says which device.
-        dtype: what :func:`precision_dtype` gave.
-
-    Returns:
-        The context.
-    """
-    if dtype == "auto":
-        dtype = torch.bfloat16 if _fast_bfloat16(inputs.device) else None
-    return torch.autocast(inputs.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
-
-
-def precision_dtype(name: str):
-    """A type for :func:`autocast` from its name.
-
-    Args:
-        name: ``auto``, ``bfloat16``, ``float16`` or ``float32``.
-
-    Returns:
-        A type, None for no autocast, or ``"auto"``.
-
-    Raises:
-        ValueError: for another name.
-    """
-    if name not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
-    return DTYPES[name]
 
 
 def has_coarse(network: object) -> bool:

@@ -8,7 +8,7 @@ from monai.inferers import Inferer
 from monai_agglo.data.contact_sheet import pick_frames
 from monai_agglo.data.student_dataset import fit_to_square
 
-from .cine_inferer import autocast, precision_dtype
+from .precision import autocast, precision_dtype
 
 __all__ = ["StudentFeatureInferer"]
 

@@ -175,7 +175,7 @@ class AgglomerationLoss(nn.Module):
             (B, T).
         """
         with torch.autocast(next(iter(predictions.values())).device.type, enabled=False):
-            pairs = [(predictions[t].float(), targets[t].float(), masks[t]) for t in self.teachers]
+            pairs = [(predictions[t], targets[t], masks[t]) for t in self.teachers]
             return torch.stack([self.feature_loss(*pair) for pair in pairs], 1)
 
     def after_step(self, losses: torch.Tensor) -> None:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .cosine_smooth_l1 import cosine_smooth_l1
+
 __all__ = ["FEATURE_LOSSES", "FeatureLoss"]
 
 FEATURE_LOSSES = ("cosine_smooth_l1", "mse", "cosine")
@@ -72,7 +74,10 @@ class FeatureLoss(nn.Module):
     def per_token(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss of every token, (B, h, w) float32; see :meth:`forward`."""
         with torch.autocast(prediction.device.type, enabled=False):
-            p, t = (x.as_subclass(torch.Tensor).float() for x in (prediction, target))
+            p, t = (x.as_subclass(torch.Tensor) for x in (prediction, target))
+            if self.kind == "cosine_smooth_l1" and p.device.type == "cpu" and not t.requires_grad:
+                return cosine_smooth_l1(p, t, self.cosine, self.smooth_l1, self.eps)
+            p, t = p.float(), t.float()
             if self.kind == "mse":
                 return (p - t).square().mean(1)
             angle = 1 - (p * t).sum(1) / (self._length(p) * self._length(t))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 
-from monai_agglo.inferers import AutocastInferer, CineInferer, cine_inferer
+from monai_agglo.inferers import AutocastInferer, CineInferer, cine_inferer, precision
 from monai_agglo.networks import CineSegmenter
 from monai_agglo.swallow import TARGETS
 
@@ -128,7 +128,7 @@ def test_precision(make, monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         assert used("float32") is None  # off means off, whatever is around it
     for fast in (True, False):
-        monkeypatch.setattr(cine_inferer, "_fast_bfloat16", lambda device, fast=fast: fast)
+        monkeypatch.setattr(precision, "_fast_bfloat16", lambda device, fast=fast: fast)
         assert used("auto") == ((True, torch.bfloat16) if fast else None)
 
 

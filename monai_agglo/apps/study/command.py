@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from monai_agglo.engines import keep_freed_memory
+
 from .estimate import estimate
 from .plan import COMPACT, StudySettings, cell_named
 from .record import restore_record
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     if args.ship and (args.report_only or args.estimate_only):
         parser.error("--ship distils a student: it does not go with --report-only or --estimate-only")
     names = ("steps", "seeds", "batch", "ship_steps", "long")

@@ -79,11 +79,7 @@ def load_student(folder: Path, cell: StudyCell) -> StudentEncoder:
     """
     if cell.method == SCRATCH:
         return new_student(cell)
-    path = student_path(folder, cell)
-    if not path.is_file():
-        result = folder / "results" / "distil" / f"{cell.id}.json"
-        raise FileNotFoundError(f"{path} is not there: delete {result}, and the student will be distilled again")
-    return read_student(path)[0]
+    return read_student(student_path(folder, cell))[0]
 
 
 def make_learner(
@@ -155,9 +151,8 @@ def distil(
         if learner.steps < steps:
             batches = StepBatches(len(dataset), settings.batch, steps, cell.seed, learner.steps)
             trainer = AgglomerationTrainer(
-                device, 1, DataLoader(dataset, batch_sampler=batches), [learner], TargetReader(cache, space),
-                precision="float32" if torch.device(device).type == "cpu" else "auto",
-            )  # fmt: skip
+                device, 1, DataLoader(dataset, batch_sampler=batches), [learner], TargetReader(cache, space)
+            )
 
             def note(engine) -> None:
                 if learner.steps % max(1, steps // TRACE) == 0 or learner.steps == steps:

@@ -10,6 +10,7 @@ import torch
 
 from monai_agglo.apps.bench.clock import now
 from monai_agglo.engines.distillation_batch import DistillationBatch
+from monai_agglo.inferers.precision import autocast
 
 from .distil import make_learner, new_student
 from .images import cache_facts, choose_images, teachers, view_of
@@ -139,8 +140,9 @@ def _step_seconds(study: Study, backbone: str) -> float:
     times = []
     for _ in range(4):
         began = _now(study)
-        learner.backward(batch)
-        learner.step(batch)
+        with autocast(batch.image, "auto"):
+            learner.backward(batch)
+            learner.step(batch)
         times.append(_now(study) - began)
     return sorted(times[1:])[1]
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_agglo.inferers.cine_inferer import autocast, has_coarse
+from monai_agglo.inferers.cine_inferer import has_coarse
+from monai_agglo.inferers.precision import autocast
 
 from .frame_network import CoarseLogits
 
