@@ -107,12 +107,15 @@ def _study_facts(path: Path, cell: str | None) -> dict[str, Any]:
     if cell is None or not (results / "distil" / f"{cell}.json").is_file():
         return {}
     made = json.loads((results / "distil" / f"{cell}.json").read_text(encoding="utf-8"))
+    settings = path.parents[1] / "settings.json"
+    zoom = json.loads(settings.read_text(encoding="utf-8")).get("zoom") if settings.is_file() else None
+    seen = f", of each a random part magnified {zoom[0]:g} to {zoom[1]:g} times" if zoom else ""
     probes = {}
     for file in sorted((results / "test" / cell).glob("*.json")):
         row = json.loads(file.read_text(encoding="utf-8"))["probes"]
         probes[file.stem] = {name: _score(own) for name, own in row.items()}
     return {
-        "method": f"{made['name']}, {made['steps']} steps on {made['images']} images, seed {made['seed']}",
+        "method": f"{made['name']}, {made['steps']} steps on {made['images']} images{seen}, seed {made['seed']}",
         "data_hash": made["data_hash"],
         "git_revision": made["git_revision"],
         "probes": probes,

@@ -20,12 +20,15 @@ from .feature_cache_dataset import FeatureCacheDataset
 from .feature_cache_errors import FeatureCacheError
 from .feature_cache_frames import get_frame
 from .frame_dataset import _mix
+from .frame_window import FrameWindow
 
 __all__ = ["GREY", "StudentFrameDataset", "fit_to_square"]
 
 GREY = 128
 """Padding in 8 bits: what the student's input scaling turns into zero, as a convolution pads."""
 STORE_VERSION = 1
+WINDOW = 1
+"""Of the stream of random numbers that windows are drawn from; that of the looks is another."""
 
 
 def fit_to_square(frame: np.ndarray, size: int) -> tuple[np.ndarray, FrameGrid]:
@@ -57,8 +60,10 @@ class StudentFrameDataset(FeatureCacheDataset):
     their frames.
 
     The squares are written once, in 8 bits, beside the cache and read through a memory map. Augmentation changes the
-    look only, since the targets belong to the frame as it is; what a sample looks like depends on (``seed``, epoch,
-    index) and on nothing else. The epoch travels with the index, see :class:`~.samplers.EpochBatchSampler`.
+    look, and with ``zoom`` what part of the frame is seen, see :class:`~.frame_window.FrameWindow`: the targets belong
+    to the frame as it is, and cells of teachers that lie outside are left out by the masks. What a sample looks like
+    depends on (``seed``, epoch, index) and on nothing else. The epoch travels with the index, see
+    :class:`~.samplers.EpochBatchSampler`.
 
     Args:
         frames: a source of frames, see :class:`FeatureCacheDataset`; all teachers must have the same ones.
@@ -67,6 +72,7 @@ class StudentFrameDataset(FeatureCacheDataset):
         size: side of the student's input in pixels, a multiple of 32.
         augment: photometric transform of ``{"image": (1, S, S) uint8}`` to float32 in [0, 1], such as
             :class:`RandFluoroscopyd`; none when None.
+        zoom: least and largest magnification of a random window of the square; the whole square when None.
         packed: leave features as they are stored, see :class:`FeatureCacheDataset`.
         seed: of the augmentation.
         verify: entries that are encoded again when ``cache`` is a folder and a live teacher is given.
@@ -75,7 +81,7 @@ class StudentFrameDataset(FeatureCacheDataset):
     Raises:
         FeatureCacheError: if the cache cannot be opened, has none of the frames, teachers have other frames than each
             other, or the stored features are not finite.
-        ValueError: for a size that is no multiple of 32.
+        ValueError: for a size that is no multiple of 32, or magnifications that are none.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class StudentFrameDataset(FeatureCacheDataset):
         teachers: Sequence[Teacher | str] | None = None,
         size: int = 256,
         augment: Callable | None = None,
+        zoom: Sequence[float] | None = None,
         packed: bool = True,
         seed: int = 0,
         verify: int = 4,
@@ -92,7 +99,10 @@ class StudentFrameDataset(FeatureCacheDataset):
     ) -> None:
         if size < 32 or size % 32:
             raise ValueError(f"the student's input must be a multiple of 32 pixels a side, not {size}")
+        if zoom is not None and (len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]):
+            raise ValueError(f"zoom is the least and the largest magnification, such as (0.7, 1.6), not {zoom}")
         super().__init__(frames, cache, teachers, None, packed, verify)
+        self.zoom = None if zoom is None else (float(zoom[0]), float(zoom[1]))
         self.size = int(size)
         self.augment = augment
         self.seed = int(seed)
@@ -125,9 +135,12 @@ class StudentFrameDataset(FeatureCacheDataset):
         number = range(len(self))[number]
         _, key = self.data[number]
         shape = self.cache.frame_size(key)
+        place, window = self._affines[shape], self._window(epoch, number, shape)
+        if window is not None:
+            place = (place.double() @ window.affine).float()
         sample: dict[str, Any] = {
-            "image": self._image(epoch, number, shape),
-            "image_affine": self._affines[shape],
+            "image": self._image(epoch, number, shape, window),
+            "image_affine": place,
             "frame": key,
             "features": {},
             "mask": {},
@@ -135,20 +148,34 @@ class StudentFrameDataset(FeatureCacheDataset):
         }
         for name in self.teachers:
             sample["features"][name] = self.features(key, name)
-            sample["affine"][name], sample["mask"][name] = self.cache.geometry(key, name)
+            affine, mask = self.cache.geometry(key, name)
+            if window is not None:
+                seen = window.sees(torch.linalg.inv(place.double()) @ affine.double(), (mask.shape[0], mask.shape[1]))
+                mask = mask * seen
+            sample["affine"][name], sample["mask"][name] = affine, mask
         return sample
 
-    def _image(self, epoch: int, number: int, shape: tuple[int, int]) -> torch.Tensor:
+    def _window(self, epoch: int, number: int, shape: tuple[int, int]) -> FrameWindow | None:
+        if self.zoom is None:
+            return None
+        rng = np.random.default_rng([_mix(self.seed, epoch, number), WINDOW])
+        return FrameWindow.draw(rng, self._fits[shape].content, self.size, self.zoom)
+
+    def _image(self, epoch: int, number: int, shape: tuple[int, int], window: FrameWindow | None) -> torch.Tensor:
         if self._squares is None:
             self._squares = np.load(self.path, mmap_mode="r")
-        square = np.ascontiguousarray(self._squares[number])[None]
+        square = np.ascontiguousarray(self._squares[number])
+        content = self._fits[shape].content
+        rows, columns = slice(0, content[0]), slice(0, content[1])
+        if window is not None:
+            square, (rows, columns) = window.cut(square, GREY), window.shown(content)
         if self.augment is None:
-            return torch.from_numpy(square.astype(np.float32) / 255)
+            return torch.from_numpy(square.astype(np.float32) / 255)[None]
         if hasattr(self.augment, "set_random_state"):
             self.augment.set_random_state(seed=_mix(self.seed, epoch, number))
-        image = np.asarray(self.augment({"image": square})["image"], np.float32)
-        rows, columns = self._fits[shape].content  # what is padding stays so
-        image[:, rows:], image[:, :, columns:] = GREY / 255, GREY / 255
+        augmented = np.asarray(self.augment({"image": square[None]})["image"], np.float32)
+        image = np.full_like(augmented, GREY / 255)  # what is padding stays so
+        image[:, rows, columns] = augmented[:, rows, columns]
         return torch.from_numpy(image)
 
     def _sizes(self) -> set[tuple[int, int]]:

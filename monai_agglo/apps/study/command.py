@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help="of the finalists")
     parser.add_argument("--long", type=int, help="distil the finalists also for so many times the steps, one seed")
     parser.add_argument("--batch", type=int, help="images per step")
+    zoom = "students see a random part of a frame, magnified by LEAST to MOST, instead of all of it (say 0.7 1.6)"
+    parser.add_argument("--zoom", type=float, nargs=2, metavar=("LEAST", "MOST"), help=zoom)
     ship = "only distil and probe a student of this method, as tables name it, on images that allow giving it away"
     parser.add_argument("--ship", metavar="METHOD", help=ship)
     parser.add_argument("--ship-steps", type=int, help="of the student that is given away (default: 4 x --steps)")
@@ -55,8 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     if args.ship and (args.report_only or args.estimate_only):
         parser.error("--ship distils a student: it does not go with --report-only or --estimate-only")
-    names = ("steps", "seeds", "batch", "ship_steps", "long")
+    names = ("steps", "seeds", "batch", "ship_steps", "long", "zoom")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.zoom:
+        given["zoom"] = tuple(args.zoom)
     usual = {} if args.steps is None else {"ship_steps": 4 * args.steps}
     try:
         settings = StudySettings(random_teachers=args.random_weights, **(COMPACT if args.compact else {}))
@@ -79,9 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _say(f"report in {args.report}: {figures.missing or 'the study is complete'}")
 
 
-def _command(args: argparse.Namespace, given: Mapping[str, int]) -> str:
+def _command(args: argparse.Namespace, given: Mapping[str, Any]) -> str:
     """The command with what the results depend on."""
-    changed = [f"--{name.replace('_', '-')} {value}" for name, value in given.items()]
+    values = {name: value if isinstance(value, tuple) else (value,) for name, value in given.items()}
+    changed = [f"--{name.replace('_', '-')} {' '.join(map(str, value))}" for name, value in values.items()]
     return " ".join([COMMAND, *(["--compact"] if args.compact else []), *changed])
 
 

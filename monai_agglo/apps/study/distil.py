@@ -134,7 +134,7 @@ def distil(
     cache = open_cache(folder, cell.images)
     dataset = StudentFrameDataset(
         frames_of(tasks, cell.images, settings), cache, names, settings.size,
-        RandFluoroscopyd(strength=0.5, invert=0.0), seed=cell.seed, progress=False,
+        RandFluoroscopyd(strength=0.5, invert=0.0), settings.zoom, seed=cell.seed, progress=False,
     )  # fmt: skip
     statistics = training_statistics(cache, [key for _, key in dataset.data], names)
     space = TargetSpace(cell.targets, statistics).to(device)

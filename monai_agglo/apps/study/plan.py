@@ -62,6 +62,7 @@ class StudySettings:
         cells: wanted cells a side of the teachers' maps, see :class:`~monai_agglo.data.FeatureView`.
         hidden: channels inside the projectors; their default when None.
         per_set: most images of a set that are distilled on, and that retention is measured on; all when None.
+        zoom: least and largest magnification of what a student sees of a frame; the whole frame when None.
         steps: of a distillation.
         batch: images per step.
         lr: largest learning rate of a distillation.
@@ -95,6 +96,7 @@ class StudySettings:
     cells: int = 32
     hidden: int | None = None
     per_set: tuple[int, int] | None = None
+    zoom: tuple[float, float] | None = None
     steps: int = 600
     batch: int = 16
     lr: float = 2e-3
@@ -131,6 +133,8 @@ class StudySettings:
             raise ValueError(f"the study needs several teachers, {self.simple} and {self.coarse} among them")
         if min(self.seeds, self.steps, self.ship_steps) < 1:
             raise ValueError("the study needs at least one seed and one step")
+        if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom is the least and the largest magnification, such as 0.7 1.6, not {self.zoom}")
         if self.long < 0 or self.long == 1:
             raise ValueError(f"long distillations are at least 2 times as long as the others, or 0, not {self.long}")
 

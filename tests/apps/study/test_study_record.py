@@ -60,7 +60,9 @@ def test_a_study_goes_on_from_its_record(finished_study, tiny_data, tmp_path, re
     cell, task = again.other_students()[0], again.probed[0]
     key = again.probe_key("test", cell, task)
     again.store.path(key).unlink()
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint at .*: delete .*{cell.id[-6:]}.json, and the student will be"):
+    with pytest.raises(
+        FileNotFoundError, match=f"no checkpoint at .*: delete .*{cell.id[-6:]}.json, and the student will be"
+    ):
         again.run()
     again.store.path(again.distil_key(cell)).unlink()
     again.run()

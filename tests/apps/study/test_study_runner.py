@@ -1,3 +1,4 @@
+import argparse
 import json
 import math
 
@@ -124,6 +125,19 @@ def test_a_killed_distillation_gives_the_same_student(finished_study, monkeypatc
     assert not (study.folder / "checkpoints" / f"{cell.id}.pt").exists()
 
 
+def test_students_may_see_parts_of_frames(finished_study):
+    study, _ = finished_study
+    cell = next(cell for cell in grid(study.settings) if cell.method == "equal").at(seed=8)
+
+    def weights(zoom):
+        distilling.distil(cell, study.settings.changed(zoom=zoom), study.tasks, study.folder, steps=2)
+        return distilling.load_student(study.folder, cell).state_dict()
+
+    whole, parts, again = weights(None), weights((0.7, 1.6)), weights((0.7, 1.6))
+    assert any(not torch.equal(value, whole[name]) for name, value in parts.items())
+    assert all(torch.equal(value, parts[name]) for name, value in again.items())
+
+
 def test_report_follows_the_scheme(finished_study, tmp_path):
     study, _ = finished_study
     figures = write_report(study, tmp_path)
@@ -223,7 +237,12 @@ def test_command(finished_study, tiny_data, tmp_path, monkeypatch, capsys):
     command.main([*arguments, "--output", str(study.folder)])
     command.main([*arguments, "--output", str(study.folder), "--report-only"])
     assert capsys.readouterr().out.count("the study is complete") == 2 and len(study.store.finished()) == done
-    assert (tmp_path / "report" / "agglo_study.json").is_file()
+    made_by = json.loads((tmp_path / "report" / "agglo_study.json").read_text())["command"]
+    assert made_by == "python scripts/agglo_study.py"
+    given = {"steps": 300, "zoom": (0.7, 1.6)}
+    assert (
+        command._command(argparse.Namespace(compact=True), given) == f"{made_by} --compact --steps 300 --zoom 0.7 1.6"
+    )
     fresh = ["--output", str(tmp_path / "fresh"), "--budget-hours", "1e-6"]
     command.main([*arguments, *fresh])  # too dear: not begun
     assert "more than the budget" in capsys.readouterr().out
@@ -246,6 +265,9 @@ def test_another_student_than_the_choice_is_given_away(tiny_data, tmp_path, monk
     with pytest.raises(SystemExit):
         command.main([*arguments, "--steps", "0"])
     assert "at least one seed and one step" in capsys.readouterr().err and not any(tmp_path.glob("settings*"))
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--zoom", "1.6", "0.7"])
+    assert "the least and the largest magnification" in capsys.readouterr().err and not any(tmp_path.glob("settings*"))
     command.main([*arguments, "--ship", "equal+phi_s"])
     assert "ship-student puts it into" in capsys.readouterr().out and not (tmp_path / "report").exists()
     (path,) = (tmp_path / "students").glob("*.safetensors")

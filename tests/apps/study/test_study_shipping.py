@@ -55,10 +55,17 @@ def test_a_finished_study_ships_its_student(real_study, bundle, capsys):
             assert own["dice"] == pytest.approx(sum(known) / len(known), abs=1e-4) and own["test_images"] == len(known)
     assert set(card["probes"]) == {"us_breast_busbra", "cxr_lung_shenzhen_montgomery"}
     page = (bundle / "docs" / "student.md").read_text()
-    assert page == student_page(card)
+    assert page == student_page(card) and "magnified" not in page
     for words in ("| LiteMedSAM | Apache-2.0 |", "0.500 | 0.750", "CC BY 4.0", "us_breast_busbra", "no medical device"):
         assert words in page
     assert str(real_study) not in page and str(real_study) not in json.dumps(card)
+
+
+def test_the_card_says_what_was_seen_of_a_frame(real_study, bundle):
+    settings = real_study / "settings.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "zoom": [0.7, 1.6]}))
+    ship_student(real_study, bundle)
+    assert "a random part magnified 0.7 to 1.6 times, seed 0" in (bundle / "docs" / "student.md").read_text()
 
 
 def test_random_teachers_stay(finished_study, bundle):
