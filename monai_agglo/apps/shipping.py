@@ -17,6 +17,7 @@ from monai_agglo.networks.teachers import teacher_class
 
 from .student_page import student_page
 from .study.phantom_task import PHANTOM
+from .study.plan import seen_of
 from .study.sources import may_ship
 
 __all__ = ["ship_student"]
@@ -109,11 +110,11 @@ def _study_facts(path: Path, cell: str | None) -> dict[str, Any]:
     made = json.loads((results / "distil" / f"{cell}.json").read_text(encoding="utf-8"))
     settings = path.parents[1] / "settings.json"
     zoom = json.loads(settings.read_text(encoding="utf-8")).get("zoom") if settings.is_file() else None
-    seen = f", of each a random part magnified {zoom[0]:g} to {zoom[1]:g} times" if zoom else ""
     probes = {}
     for file in sorted((results / "test" / cell).glob("*.json")):
         row = json.loads(file.read_text(encoding="utf-8"))["probes"]
         probes[file.stem] = {name: _score(own) for name, own in row.items()}
+    seen = f", {seen_of(zoom)}" if zoom else ""
     return {
         "method": f"{made['name']}, {made['steps']} steps on {made['images']} images{seen}, seed {made['seed']}",
         "data_hash": made["data_hash"],

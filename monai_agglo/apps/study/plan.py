@@ -23,6 +23,7 @@ __all__ = [
     "equal_of",
     "finalists",
     "grid",
+    "seen_of",
     "singles",
 ]
 
@@ -292,6 +293,11 @@ def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list
     ranked = sorted((c for c in cells if c.agglomerates and c != equal), key=lambda c: -score[c])
     alone = max((c for c in cells if c.method.startswith("single_")), key=lambda c: score[c])
     return [*ranked[: settings.best], equal, alone, cells[1], cells[0]]
+
+
+def seen_of(zoom: Sequence[float] | None) -> str:
+    """What students see of each image, in words; empty where it is all of it."""
+    return f"a random part of each, magnified {zoom[0]:g} to {zoom[1]:g} times" if zoom else ""
 
 
 def with_seeds(cells: Sequence[StudyCell], seeds: int) -> list[StudyCell]:

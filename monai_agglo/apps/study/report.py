@@ -12,6 +12,7 @@ from monai_agglo.data.atomic import atomic_path
 from .claims import Claim, check_claims
 from .figures import Figures, Row, collect
 from .images import cache_facts
+from .plan import seen_of
 from .plots import draw_plots
 from .record import RECORD, write_record
 from .report_tables import (
@@ -91,6 +92,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
     """The report in words and tables."""
     facts = cache_facts(study.folder) or {}
     settings = study.settings
+    seen = f" Of the images students see {seen_of(settings.zoom)}." if settings.zoom else ""
     lines = ["# Does agglomeration help? The study", ""]
     if note := _note(study, figures):
         kind = "Not a result yet" if figures.stage != "test" or settings.random_teachers else "Not complete"
@@ -105,8 +107,8 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         "",
         f"Student {settings.backbone} at {settings.size} px, {settings.steps} steps of {settings.batch} images from"
         f" random weights; teachers {', '.join(settings.teachers)}; simple distillation is {settings.simple} alone, raw"
-        f" targets, mean squared error. Compute: {figures.cpu_hours:.1f} CPU-hours ({figures.wall_hours:.1f} hours of"
-        f" processes), students distilled on {' and '.join(figures.devices) or 'nothing yet'}.",
+        f" targets, mean squared error.{seen} Compute: {figures.cpu_hours:.1f} CPU-hours ({figures.wall_hours:.1f}"
+        f" hours of processes), students distilled on {' and '.join(figures.devices) or 'nothing yet'}.",
         "",
         "## What the paper claims",
         "",

@@ -65,7 +65,10 @@ def test_the_card_says_what_was_seen_of_a_frame(real_study, bundle):
     settings = real_study / "settings.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "zoom": [0.7, 1.6]}))
     ship_student(real_study, bundle)
-    assert "a random part magnified 0.7 to 1.6 times, seed 0" in (bundle / "docs" / "student.md").read_text()
+    assert (
+        "images, a random part of each, magnified 0.7 to 1.6 times, seed 0"
+        in (bundle / "docs" / "student.md").read_text()
+    )
 
 
 def test_random_teachers_stay(finished_study, bundle):
