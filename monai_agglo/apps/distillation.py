@@ -20,6 +20,7 @@ from monai_agglo.data import (
     build_feature_cache,
 )
 from monai_agglo.data.feature_cache_view import Moments
+from monai_agglo.data.frame_window import checked_zoom
 from monai_agglo.engines import Learner, check_strides
 from monai_agglo.handlers import provenance
 from monai_agglo.losses import FeatureLoss, TargetSpace, check_teacher_set, make_balancer
@@ -125,6 +126,8 @@ def ensure_cache(
     common: Mapping[str, Any] | None = None,
     student: StudentEncoder | None = None,
     size: int = 256,
+    targets: str = "phi_s",
+    zoom: Sequence[float] | None = None,
     view: FeatureView | None = None,
     precision: str = "int8",
     parts: Sequence[str] = ("training", "validation"),
@@ -142,6 +145,8 @@ def ensure_cache(
         common: settings of all students.
         student: the first student's encoder.
         size: side of the students' input, in pixels.
+        targets: how features will be normalised; checked as well.
+        zoom: see :class:`monai_agglo.data.StudentFrameDataset`; checked as well.
         view: grid and channels to store; averaged to about 32 cells a side and 256 components when None.
         precision: ``int8`` or ``fp16``.
         parts: of the images to encode; principal components are found on the first.
@@ -154,8 +159,9 @@ def ensure_cache(
 
     Raises:
         FeatureCacheError: when the cache cannot be built or opened.
-        ValueError: when teachers and students do not go together.
+        ValueError: when teachers and students do not go together, for unknown targets, or magnifications that are none.
     """
+    checked_zoom(zoom)
     view = view or FeatureView()
     names = [teacher.spec.name for teacher in teachers]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -165,6 +171,7 @@ def ensure_cache(
     check_students([{**(common or {}), **settings} for settings in students], shapes)
     if student is not None:
         check_strides(student, size, shapes)
+    TargetSpace(targets, {name: shape[0] for name, shape in shapes.items()})  # refuses an unknown kind
     if build:
         for part in parts:
             build_feature_cache(

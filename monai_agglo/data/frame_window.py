@@ -8,16 +8,36 @@ frames that are seen many times this keeps a student from learning them by heart
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-__all__ = ["FrameWindow"]
+__all__ = ["FrameWindow", "checked_zoom"]
 
 BLUR = 0.35
 """Standard deviation of the blur before a picture is made smaller, per pixel of the step: few aliases."""
+
+
+def checked_zoom(zoom: Sequence[float] | None) -> tuple[float, float] | None:
+    """Least and largest magnification, None for the whole frame.
+
+    Args:
+        zoom: two numbers.
+
+    Returns:
+        The same as a tuple.
+
+    Raises:
+        ValueError: when they are none.
+    """
+    if zoom is None:
+        return None
+    if len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]:
+        raise ValueError(f"zoom is the least and the largest magnification, such as 0.7 and 1.6, not {list(zoom)}")
+    return float(zoom[0]), float(zoom[1])
 
 
 class FrameWindow(NamedTuple):

@@ -20,7 +20,7 @@ from .feature_cache_dataset import FeatureCacheDataset
 from .feature_cache_errors import FeatureCacheError
 from .feature_cache_frames import get_frame
 from .frame_dataset import _mix
-from .frame_window import FrameWindow
+from .frame_window import FrameWindow, checked_zoom
 
 __all__ = ["GREY", "StudentFrameDataset", "fit_to_square"]
 
@@ -99,10 +99,9 @@ class StudentFrameDataset(FeatureCacheDataset):
     ) -> None:
         if size < 32 or size % 32:
             raise ValueError(f"the student's input must be a multiple of 32 pixels a side, not {size}")
-        if zoom is not None and (len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]):
-            raise ValueError(f"zoom is the least and the largest magnification, such as (0.7, 1.6), not {zoom}")
+        checked = checked_zoom(zoom)
         super().__init__(frames, cache, teachers, None, packed, verify)
-        self.zoom = None if zoom is None else (float(zoom[0]), float(zoom[1]))
+        self.zoom = checked
         self.size = int(size)
         self.augment = augment
         self.seed = int(seed)

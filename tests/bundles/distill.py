@@ -12,7 +12,7 @@ def small(output, phantom, **overrides):
     tiny = {
         "output_dir": str(output), "phantom_dir": str(phantom), "dataset_dir": str(phantom), "random_weights": True,
         "image_size": 128, "frame_size": 96, "patients": 5, "frames": 2, "batch_size": 2, "epochs": 2,
-        "checkpoint_every": 1, "gradient_norms_every": 2, "average_decay": 0.5, "track_every": 1,
+        "zoom": [0.7, 1.6], "checkpoint_every": 1, "gradient_norms_every": 2, "average_decay": 0.5, "track_every": 1,
         "data#phantom_options": {"size": 96, "processes": 1}, "cache#progress": False,
     }  # fmt: skip
     return {**tiny, **NETWORK, "logging_file": False, **overrides}

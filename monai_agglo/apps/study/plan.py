@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from monai_agglo.data.frame_window import checked_zoom
+
 from .probe import ProbeSettings
 
 __all__ = [
@@ -134,8 +136,7 @@ class StudySettings:
             raise ValueError(f"the study needs several teachers, {self.simple} and {self.coarse} among them")
         if min(self.seeds, self.steps, self.ship_steps) < 1:
             raise ValueError("the study needs at least one seed and one step")
-        if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:
-            raise ValueError(f"zoom is the least and the largest magnification, such as 0.7 1.6, not {self.zoom}")
+        checked_zoom(self.zoom)
         if self.long < 0 or self.long == 1:
             raise ValueError(f"long distillations are at least 2 times as long as the others, or 0, not {self.long}")
 
