@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
+
+from .study.phantom_task import PHANTOM
 
 __all__ = ["student_page"]
 
@@ -98,4 +101,10 @@ def _probes(probes: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str
         " the student frozen or tuned along, and the number of training images.",
         "",
         *_table(["task", "test images", *settings], body),
+        *_mean(probes),
     ]
+
+
+def _mean(probes: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    real = [fmean(own["dice"] for own in row.values()) for task, row in probes.items() if task != PHANTOM]
+    return ["", f"Mean over the {len(real)} real tasks, each over its columns: {fmean(real):.3f}."] if real else []

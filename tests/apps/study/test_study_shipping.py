@@ -1,6 +1,7 @@
 """What may be given away is shipped with its card; everything else stays where it is, with the reason."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_a_finished_study_ships_its_student(real_study, bundle, capsys):
     assert page == student_page(card) and "magnified" not in page
     for words in ("| LiteMedSAM | Apache-2.0 |", "0.500 | 0.750", "CC BY 4.0", "us_breast_busbra", "no medical device"):
         assert words in page
+    means = [sum(own["dice"] for own in row.values()) / len(row) for row in card["probes"].values()]
+    assert f"Mean over the 2 real tasks, each over its columns: {sum(means) / 2:.3f}." in page
     assert str(real_study) not in page and str(real_study) not in json.dumps(card)
 
 
@@ -123,3 +126,16 @@ def test_the_shipped_page_is_its_card_s():
     _, card = read_student(folder / "models" / "student.safetensors")
     assert (folder / "docs" / "student.md").read_text(encoding="utf-8") == student_page(card)
     assert card["random"] is False and card["retention"] and card["probes"]
+
+
+def test_the_pages_quote_the_shipped_card_and_the_study():
+    """Figures in docs/study.md are those of the card and of the report."""
+    text = " ".join((ROOT / "docs" / "study.md").read_text(encoding="utf-8").split())
+    quoted = re.search(r"Its mean Dice on the real tasks is (0\.\d{3}) instead of (0\.\d{3})", text)
+    page = (ROOT / "bundles" / "vfss_seg" / "docs" / "student.md").read_text(encoding="utf-8")
+    report = (ROOT / "docs" / "results" / "agglo_study.md").read_text(encoding="utf-8")
+    now = re.search(r"Mean over the 8 real tasks, each over its columns: (0\.\d{3})", page)
+    before = re.search(r"CC0, CC BY or drawn: mean Dice (0\.\d{3})", report)
+    assert quoted and now and before and quoted.groups() == (now[1], before[1])
+    card = json.loads((ROOT / "bundles" / "vfss_seg" / "models" / "student.json").read_text(encoding="utf-8"))
+    assert page == student_page(card)
