@@ -35,9 +35,13 @@ def checked_zoom(zoom: Sequence[float] | None) -> tuple[float, float] | None:
     """
     if zoom is None:
         return None
-    if len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]:
-        raise ValueError(f"zoom is the least and the largest magnification, such as 0.7 and 1.6, not {list(zoom)}")
-    return float(zoom[0]), float(zoom[1])
+    try:
+        least, most = (float(value) for value in zoom)
+    except (TypeError, ValueError):
+        least = most = math.nan
+    if not 0 < least <= most < math.inf:
+        raise ValueError(f"zoom is the least and the largest magnification, such as 0.7 and 1.6, not {zoom}")
+    return least, most
 
 
 class FrameWindow(NamedTuple):

@@ -99,9 +99,8 @@ class StudentFrameDataset(FeatureCacheDataset):
     ) -> None:
         if size < 32 or size % 32:
             raise ValueError(f"the student's input must be a multiple of 32 pixels a side, not {size}")
-        checked = checked_zoom(zoom)
+        self.zoom = checked_zoom(zoom)
         super().__init__(frames, cache, teachers, None, packed, verify)
-        self.zoom = checked
         self.size = int(size)
         self.augment = augment
         self.seed = int(seed)
@@ -137,6 +136,7 @@ class StudentFrameDataset(FeatureCacheDataset):
         place, window = self._affines[shape], self._window(epoch, number, shape)
         if window is not None:
             place = (place.double() @ window.affine).float()
+            into = torch.linalg.inv(place.double())
         sample: dict[str, Any] = {
             "image": self._image(epoch, number, shape, window),
             "image_affine": place,
@@ -149,8 +149,7 @@ class StudentFrameDataset(FeatureCacheDataset):
             sample["features"][name] = self.features(key, name)
             affine, mask = self.cache.geometry(key, name)
             if window is not None:
-                seen = window.sees(torch.linalg.inv(place.double()) @ affine.double(), (mask.shape[0], mask.shape[1]))
-                mask = mask * seen
+                mask = mask * window.sees(into @ affine.double(), (mask.shape[0], mask.shape[1]))
             sample["affine"][name], sample["mask"][name] = affine, mask
         return sample
 

@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     """Let the C library keep what is freed, for the rest of this process.
 
     Activations of a training step on a CPU are tens of megabytes each. The C library of Linux hands blocks of that size
-    back to the system at once, which then has to give out and clear the same pages at every step: for a light student
-    up to a third of its time. Peak memory stays what it was; what is not in use is no longer given to others.
+    back to the system at once, which then has to give out and clear the same pages at every step: much of the time of
+    a light student. Peak memory grows by the gaps between blocks, and what is not in use is no longer given to others.
 
     Returns:
         Whether it was done; other C libraries than glibc are left as they are.

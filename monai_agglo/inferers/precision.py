@@ -61,8 +61,8 @@ def precision_dtype(name: str):
 class _DepthwiseInFloat32(TorchFunctionMode):
     """Keeps depthwise convolutions that are trained on a CPU out of autocast.
 
-    oneDNN has no fast gradient of one with a stride in bfloat16: it takes five to ten times as long as in float32, and
-    there are enough of them in a light encoder to lose all that is won by bfloat16 elsewhere.
+    oneDNN has no fast gradient of one with a stride in bfloat16: it takes many times as long as in float32, and there
+    are enough of them in a light encoder to lose what is won by bfloat16 elsewhere.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):

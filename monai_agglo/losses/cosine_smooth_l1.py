@@ -1,8 +1,8 @@
 """The default feature loss on a CPU, loss and gradient in one pass over the maps.
 
 Written as a formula, PyTorch makes some twenty passes over maps of tens of megabytes, half of them against the grain of
-their memory; next to a light student that is a third of a step. Here a few hundred tokens at a time stay in the
-processor's cache. On a GPU the formula is as good.
+their memory; next to a light student that is a good part of a step. Here a few hundred tokens at a time stay in the
+processor's cache. A GPU keeps the formula, whose kernels are recorded.
 """
 
 from __future__ import annotations

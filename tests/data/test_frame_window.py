@@ -120,7 +120,7 @@ def test_windows_repeat_and_padding_stays_grey(cached):
     assert 0.8 < grey.float().mean() < 0.95  # 20 x 32 of 64 x 64 show the frame
 
 
-@pytest.mark.parametrize("zoom", [(1.5, 0.7), (0, 1), (1.0,)])
+@pytest.mark.parametrize("zoom", [(1.5, 0.7), (0, 1), (1.0,), 1.5, (1.0, float("inf")), ("a", "b")])
 def test_magnifications_that_are_none(cached, zoom):
     frames, path = cached
     with pytest.raises(ValueError, match="least and the largest magnification"):

@@ -296,9 +296,9 @@ def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list
     return [*ranked[: settings.best], equal, alone, cells[1], cells[0]]
 
 
-def seen_of(zoom: Sequence[float] | None) -> str:
-    """What students see of each image, in words; empty where it is all of it."""
-    return f"a random part of each, magnified {zoom[0]:g} to {zoom[1]:g} times" if zoom else ""
+def seen_of(zoom: Sequence[float]) -> str:
+    """What students see of each image, in words."""
+    return f"a random part of each, magnified {zoom[0]:g} to {zoom[1]:g} times"
 
 
 def with_seeds(cells: Sequence[StudyCell], seeds: int) -> list[StudyCell]:
