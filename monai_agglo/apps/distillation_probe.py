@@ -20,7 +20,7 @@ from monai_agglo.data.contact_sheet import pick_frames
 from monai_agglo.data.student_dataset import GREY
 from monai_agglo.swallow import TARGET_NAMES
 
-from .study.probe import ProbeSettings, probe
+from .study.probe import ProbeMemory, ProbeSettings, probe
 from .study.tasks import Task
 
 __all__ = ["SegmentationProbe", "labelled_task"]
@@ -77,9 +77,9 @@ class SegmentationProbe:
             "seeds": self.seeds, "students": {},
         }  # fmt: skip
         for learner in learners:
-            maps: dict[str, torch.Tensor] = {}
+            memory = ProbeMemory()
             report["students"][learner.name] = {
-                f"{kind}-{shots or 'all'}": self._score(learner.averaged.student, task, shots, blocks, maps)
+                f"{kind}-{shots or 'all'}": self._score(learner.averaged.student, task, shots, blocks, memory)
                 for kind, blocks in (("linear", 0), ("light", 1))
                 for shots in self.shots
                 if shots < count
@@ -91,10 +91,10 @@ class SegmentationProbe:
             logger.info("probes of %s: %s; in %s", name, {key: row["dice"] for key, row in rows.items()}, path)
         return report
 
-    def _score(self, student, task: Task, shots: int, blocks: int, maps: dict[str, torch.Tensor]) -> dict[str, Any]:
+    def _score(self, student, task: Task, shots: int, blocks: int, memory: ProbeMemory) -> dict[str, Any]:
         settings = ProbeSettings(steps=self.steps, blocks=blocks)
         rows = [
-            probe(student, task, "val", "frozen", shots, seed, settings, self.device, maps)
+            probe(student, task, "val", "frozen", shots, seed, settings, self.device, memory)
             for seed in range(self.seeds)
         ]
         known = [d for row in rows for d in row["dice"] if d is not None]

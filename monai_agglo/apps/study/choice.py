@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .bootstrap import TaskScores, difference
-from .plan import StudyCell, with_seeds
+from .cells import StudyCell, with_seeds
 from .scores import retention_ratios, task_scores, worst
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["choose"]
 
 RULE = (
     "of those whose mean Dice of frozen probes on validation images of the real tasks cannot be told from the best"
-    " (95 % interval of the paired difference), the one that keeps most of its worst teacher"
+    " (95 % interval of the paired difference), the one that kept most of its worst teacher in the screening"
 )
 
 
@@ -25,7 +25,7 @@ def choose(study: Study) -> dict[str, Any]:
 
     The best on a few dozen validation images is the best by luck as much as by merit. Of the methods that cannot be
     told from it there, the one that keeps most of its worst teacher is chosen: a student of several teachers should
-    know all of them.
+    know all of them. What each keeps is compared in the screening, where students of every teacher alone are there.
 
     Args:
         study: whose results are read.
@@ -41,7 +41,7 @@ def choose(study: Study) -> dict[str, Any]:
     leader = scores[ranked[0][0]]
     rows: list[dict[str, Any]] = []
     for cell, score in ranked:
-        kept = worst(retention_ratios(study, cell))
+        kept = worst(retention_ratios(study, [cell.at(steps=study.settings.steps)]))
         rows.append(
             {
                 "cell": cell.id,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .bootstrap import Estimate, difference
+from .cells import StudyCell, with_seeds
 from .figures import Figures
-from .plan import StudyCell, with_seeds
 from .runner import Study
 from .scores import task_scores
 
@@ -100,9 +100,10 @@ def _coarse(study: Study) -> Claim:
 
 def _compare(study: Study, ours: str, theirs: str, targets: str) -> tuple[Estimate | None, str]:
     """Gain on test images where both were finalists, else on the validation images of the screening."""
-    own, other = (StudyCell(name, targets, study.settings.backbone, 0) for name in (ours, theirs))
-    for stage, seeds in (("test", study.settings.seeds), ("screen", 1)):
-        scores = [task_scores(study, stage, with_seeds([cell], seeds)) for cell in (own, other)]
+    settings = study.settings
+    for stage, seeds, steps in (("test", settings.seeds, settings.final_steps), ("screen", 1, settings.steps)):
+        cells = [StudyCell(name, targets, settings.backbone, 0, steps) for name in (ours, theirs)]
+        scores = [task_scores(study, stage, with_seeds([cell], seeds)) for cell in cells]
         if scores[0] is not None and scores[1] is not None:
             where = f"test, {seeds} seeds" if stage == "test" else "validation, 1 seed"
             return difference(scores[0], scores[1]), where

@@ -43,26 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of this process; start one process per core")
-    parser.add_argument("--steps", type=int, help="of a distillation")
+    parser.add_argument("--steps", type=int, help="of a distillation of the screening")
+    final = "of the finalists' distillations (default: 4 x --steps)"
+    parser.add_argument("--final-steps", type=int, help=final)
     parser.add_argument("--seeds", type=int, help="of the finalists")
-    parser.add_argument("--long", type=int, help="distil the finalists also for so many times the steps, one seed")
     parser.add_argument("--batch", type=int, help="images per step")
-    zoom = "students see a random part of a frame, magnified by LEAST to MOST, instead of all of it (say 0.7 1.6)"
+    zoom = "students see a random part of a frame, magnified by LEAST to MOST (default: 0.7 1.6; 1 1: all of it)"
     parser.add_argument("--zoom", type=float, nargs=2, metavar=("LEAST", "MOST"), help=zoom)
     ship = "only distil and probe a student of this method, as tables name it, on images that allow giving it away"
     parser.add_argument("--ship", metavar="METHOD", help=ship)
-    parser.add_argument("--ship-steps", type=int, help="of the student that is given away (default: 4 x --steps)")
+    parser.add_argument("--ship-steps", type=int, help="of the student that is given away (default: 8 x --steps)")
     parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     if args.ship and (args.report_only or args.estimate_only):
         parser.error("--ship distils a student: it does not go with --report-only or --estimate-only")
-    names = ("steps", "seeds", "batch", "ship_steps", "long", "zoom")
+    names = ("steps", "final_steps", "seeds", "batch", "ship_steps", "zoom")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.zoom:
         given["zoom"] = tuple(args.zoom)
-    usual = {} if args.steps is None else {"ship_steps": 4 * args.steps}
+    usual = {} if args.steps is None else {"final_steps": 4 * args.steps, "ship_steps": 8 * args.steps}
     try:
         settings = StudySettings(random_teachers=args.random_weights, **(COMPACT if args.compact else {}))
         settings = settings.changed(**usual | given)

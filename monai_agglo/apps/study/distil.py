@@ -22,8 +22,9 @@ from monai_agglo.losses import FeatureLoss, TargetSpace
 from monai_agglo.networks.student import StudentEncoder
 from monai_agglo.networks.student_file import read_student, write_student
 
+from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, balancing_of
 from .images import frames_of, open_cache
-from .plan import SCRATCH, SIMPLE, VARIANTS, StudyCell, StudySettings, balancing_of
+from .plan import StudySettings
 from .tasks import Task
 
 __all__ = ["StepBatches", "distil", "load_student", "new_student", "student_path"]
@@ -112,7 +113,6 @@ def distil(
     tasks: Mapping[str, Task],
     folder: Path,
     device: str | torch.device = "cpu",
-    steps: int | None = None,
     alone: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Distil one student; a killed distillation goes on from its last checkpoint.
@@ -123,13 +123,12 @@ def distil(
         tasks: by name, for their frames.
         folder: of the study; the student goes into ``students``.
         device: where to train.
-        steps: others than those of the settings.
-        alone: by teacher, the loss that a student of it alone ended with; what :data:`~.plan.VARIANTS` have to know.
+        alone: by teacher, the loss that a student of it alone ended with; what :data:`~.cells.VARIANTS` have to know.
 
     Returns:
         ``retention`` per teacher on held-out images, ``trace`` of losses and weights, and what it was made of.
     """
-    steps = steps or settings.steps * cell.longer
+    steps = cell.steps
     names = cell.teachers(settings)
     cache = open_cache(folder, cell.images)
     dataset = StudentFrameDataset(

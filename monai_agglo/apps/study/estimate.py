@@ -12,10 +12,11 @@ from monai_agglo.apps.bench.clock import now
 from monai_agglo.engines.distillation_batch import DistillationBatch
 from monai_agglo.inferers.precision import autocast
 
+from .cells import StudyCell
 from .distil import make_learner, new_student
 from .images import cache_facts, choose_images, teachers, view_of
-from .plan import StudyCell, grid
-from .probe import encode, probe
+from .plan import grid
+from .probe import ProbeMemory, encode, probe
 from .runner import Study
 
 __all__ = ["Estimate", "estimate"]
@@ -74,7 +75,9 @@ def estimate(study: Study) -> Estimate:
 
     screen_cells, seeds = len(grid(settings)) - 1, settings.seeds
     finalists = settings.best + 4
-    more = (finalists - 1) * (seeds - 1)
+    longer = settings.final_steps != settings.steps
+    taught = (finalists - 1) * (seeds if longer else seeds - 1)
+    alone = (len(settings.teachers) - 1) * (seeds if longer else seeds - 1)  # one of them is a finalist
     others = settings.on_other_students + 1
     tasks = study.probed
     counts = Counter({"screen": 0.0, "frozen": 0.0, "tuned": 0.0})
@@ -83,22 +86,20 @@ def estimate(study: Study) -> Estimate:
             counts["screen"] += len(study.settings_of(task, settings.screen_shots))
         counts["frozen"] += len(study.settings_of(task, settings.shots))
         counts["tuned"] += len(study.settings_of(task, settings.tuned_shots))
-    one = settings.steps * step[settings.backbone]
-    elsewhere = sum(step[name] for name in settings.other_students) * settings.steps * others
+    one, last = (steps * step[settings.backbone] for steps in (settings.steps, settings.final_steps))
+    elsewhere = sum(step[name] for name in settings.other_students) * settings.final_steps * others
     relative = sum(slower[name] for name in settings.other_students) * others
-    test = counts["frozen"] * frozen + counts["tuned"] * tuned
+    frozen_all = counts["frozen"] * frozen
+    test = frozen_all + counts["tuned"] * tuned
     ship = settings.ship_steps * step[settings.backbone]
     seconds = {
         "features": features,
         "screen": screen_cells * one + (screen_cells + 1) * counts["screen"] * frozen,
-        "finals": more * one + finalists * seeds * counts["frozen"] * frozen,
-        "students": elsewhere,
-        "test": finalists * seeds * test + relative * test,
+        "finals": taught * last + finalists * seeds * (frozen_all + test),
+        "students": alone * last + elsewhere + relative * test,
         "ship": ship + test,
     }
-    long_cells = (finalists - 1 + len(settings.teachers) - 1) * (settings.long > 0)
-    seconds["long"] = long_cells * (settings.long * one + test)
-    distilling = (screen_cells + more + long_cells * settings.long) * one + elsewhere + ship
+    distilling = screen_cells * one + (taught + alone) * last + elsewhere + ship
     return Estimate({stage: value / 3600 for stage, value in seconds.items()}, distilling / 3600)
 
 
@@ -164,7 +165,7 @@ def _probe_seconds(study: Study, backbone: str) -> tuple[float, float]:
 
 def _timed(study: Study, student, task, mode: str, settings, maps) -> float:
     began = _now(study)
-    probe(student, task, "val", mode, 8, 0, settings, study.device, maps)
+    probe(student, task, "val", mode, 8, 0, settings, study.device, ProbeMemory(maps))
     return _now(study) - began
 
 

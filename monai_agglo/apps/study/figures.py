@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import Estimate, TaskScores, difference, mean_dice
+from .cells import SCRATCH, SIMPLE, StudyCell, with_seeds
 from .images import cache_facts
-from .plan import SCRATCH, SIMPLE, StudyCell, equal_of, grid, with_seeds
+from .plan import equal_of, grid
 from .runner import Study
 from .scores import retention_ratios, task_scores
 
@@ -57,13 +58,11 @@ class Figures:
         chosen: name of the method chosen on validation images, None before there is one.
         students: rows on other backbones, by backbone.
         shipped: the student that is given away, None before it is there.
-        longer: rows of the long distillations, one seed.
-        longer_ratios: retention ratios of the chosen method after a long distillation, by teacher.
         screening: mean Dice on validation images by cell.
         traces: losses and weights while distilling, by cell, of seed 0.
-        retention_ratios: what the chosen method keeps of each teacher, over a student of that teacher alone.
-        over_single: name of the best student of one teacher among the rows, and the chosen method's gain over it.
-        longer_over_single: the same of the long distillations.
+        retention_ratios: what the chosen method keeps of each teacher, over a student of that teacher alone, all seeds.
+        screened_ratios: the same of the screening, by cell of the finals' length.
+        over_single: name of the single student in the finals, and the chosen method's gain over it.
         cpu_hours: of everything, teachers and tests included.
         wall_hours: the same by the clock, summed over processes.
         devices: on which students were distilled.
@@ -75,13 +74,11 @@ class Figures:
     chosen: str | None
     students: dict[str, dict[str, Row]]
     shipped: Row | None
-    longer: dict[str, Row]
-    longer_ratios: dict[str, float]
     screening: dict[StudyCell, float]
     traces: dict[StudyCell, dict[str, Any]]
     retention_ratios: dict[str, float]
+    screened_ratios: dict[StudyCell, dict[str, float]]
     over_single: tuple[str, Estimate] | None
-    longer_over_single: tuple[str, Estimate] | None
     cpu_hours: float
     wall_hours: float
     devices: tuple[str, ...]
@@ -109,8 +106,9 @@ def collect(study: Study) -> Figures:
     seeds = study.settings.seeds if stage != "screen" else 1
     for row in rows.values():
         _gains(study, stage, row, rows.get(SIMPLE), equal, seeds)
-    chosen = study.choice() if (study.folder / "choice.json").is_file() else None
-    ratios = retention_ratios(study, chosen) if chosen is not None else {}
+    chosen = study.choice() if study.chosen else None
+    ratios = retention_ratios(study, with_seeds([chosen], study.settings.seeds)) if chosen is not None else {}
+    screened = {row.cell: row.cell.at(steps=study.settings.steps) for row in rows.values() if row.cell.agglomerates}
     students: dict[str, dict[str, Row]] = {}
     shipped = None
     if chosen is not None:
@@ -122,12 +120,12 @@ def collect(study: Study) -> Figures:
         shipped = next(iter(_rows(study, "test", [study.shipped()], 1).values()), None)
         if stage == "test":
             missing = _untested(study)
-    longer, longer_ratios = _longer(study, chosen, equal)
     results = [study.store.get(key) or {} for key in study.store.finished()] + [cache_facts(study.folder) or {}]
     return Figures(
         stage, missing, rows, chosen.name if chosen else None, {k: v for k, v in students.items() if v}, shipped,
-        longer, longer_ratios, screening, _traces(study), ratios,
-        _over_single(study, stage, rows, chosen, seeds), _over_single(study, "test", longer, chosen, 1),
+        screening, _traces(study), ratios,
+        {cell: retention_ratios(study, [before]) for cell, before in screened.items()},
+        _over_single(study, stage, rows, chosen, seeds),
         sum(r.get("cpu_seconds", 0) for r in results) / 3600, sum(r.get("wall_seconds", 0) for r in results) / 3600,
         tuple(sorted({str(r["device"]) for r in results if "device" in r})),
     )  # fmt: skip
@@ -135,20 +133,8 @@ def collect(study: Study) -> Figures:
 
 def _untested(study: Study) -> str:
     """Students besides the finalists that have no test yet, in words; empty where all have one."""
-    cells = [*study.other_students(), study.shipped(), *study.long_cells()]
-    names = [cell.id for cell in cells if study.mean_score("test", [cell]) is None]
+    names = [c.id for c in (*study.other_students(), study.shipped()) if study.mean_score("test", [c]) is None]
     return f"not tested yet: {', '.join(names)}" if names else ""
-
-
-def _longer(study: Study, chosen: StudyCell | None, equal: Row | None) -> tuple[dict[str, Row], dict[str, float]]:
-    """Rows of the long distillations that are tested, and what the choice keeps there."""
-    if chosen is None or not study.settings.long:
-        return {}, {}
-    rows = _rows(study, "test", study.long_cells(), 1)
-    baseline = rows.get(equal.cell.name) if equal else None
-    for row in rows.values():
-        _gains(study, "test", row, rows.get(SIMPLE), baseline, 1)
-    return rows, retention_ratios(study, chosen.at(longer=study.settings.long))
 
 
 def _stage(study: Study, screening: Mapping[StudyCell, float]) -> tuple[str, list[StudyCell], str]:
@@ -225,7 +211,7 @@ def _gains(study: Study, stage: str, row: Row, simple: Row | None, equal: Row | 
 def _over_single(
     study: Study, stage: str, rows: Mapping[str, Row], chosen: StudyCell | None, seeds: int
 ) -> tuple[str, Estimate] | None:
-    """The best student of one teacher, and the gain over it; of finalists and long distillations only."""
+    """The best student of one teacher, and the gain over it; of finalists only."""
     alone = [row for row in rows.values() if row.cell.method.startswith("single_")]
     row = rows.get(chosen.name) if chosen else None
     if row is None or not alone or stage == "screen":

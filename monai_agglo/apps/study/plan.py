@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,17 +9,12 @@ from typing import Any
 
 from monai_agglo.data.frame_window import checked_zoom
 
-from .probe import ProbeSettings
+from .cells import BALANCINGS, SCRATCH, SIMPLE, VARIANTS, StudyCell
+from .probe_training import ProbeSettings
 
 __all__ = [
-    "BALANCINGS",
     "COMPACT",
-    "SCRATCH",
-    "SIMPLE",
-    "VARIANTS",
-    "StudyCell",
     "StudySettings",
-    "balancing_of",
     "cell_named",
     "equal_of",
     "finalists",
@@ -28,23 +22,6 @@ __all__ = [
     "seen_of",
     "singles",
 ]
-
-SCRATCH, SIMPLE = "scratch", "simple"
-
-BALANCINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "equal": ("equal", {}),
-    "mlp": ("mlp", {"form": "paper"}),
-    "attention": ("attention", {"form": "paper"}),
-    "mlp_stable": ("mlp", {"form": "stabilised"}),
-    "attention_stable": ("attention", {"form": "stabilised"}),
-    "adaloss": ("adaloss", {}),
-    "dropping": ("dropping", {}),
-    "equal_without_coarse": ("equal", {}),
-}
-"""Ways of balancing in the grid, as balancer and options; the last leaves out the coarse, MedCLIP-like teacher."""
-
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"tchebycheff": ("tchebycheff", {})}
-"""Ways of balancing that are told what students of one teacher alone reach, and so come after those."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +43,12 @@ class StudySettings:
         hidden: channels inside the projectors; their default when None.
         per_set: most images of a set that are distilled on, and that retention is measured on; all when None.
         zoom: least and largest magnification of what a student sees of a frame; the whole frame when None.
-        steps: of a distillation.
+        steps: of a distillation of the screening.
+        final_steps: of the finalists' and of those on other backbones.
         batch: images per step.
         lr: largest learning rate of a distillation.
         average_decay: of the averaged weights, which are what is probed.
         ship_steps: of the distillation that is given away.
-        long: times the steps, of the long distillations of the finalists; none when 0.
         tasks: names; all that are there when None.
         screen_tasks: on which the grid is screened, by frozen probes.
         screen_shots: training images of these probes; 0 for all.
@@ -99,13 +76,13 @@ class StudySettings:
     cells: int = 32
     hidden: int | None = None
     per_set: tuple[int, int] | None = None
-    zoom: tuple[float, float] | None = None
-    steps: int = 600
+    zoom: tuple[float, float] | None = (0.7, 1.6)
+    steps: int = 300
+    final_steps: int = 1200
     batch: int = 16
     lr: float = 2e-3
     average_decay: float = 0.99
     ship_steps: int = 2400
-    long: int = 0
     tasks: tuple[str, ...] | None = None
     screen_tasks: tuple[str, ...] = (
         "cxr_lung_shenzhen_montgomery",
@@ -136,9 +113,11 @@ class StudySettings:
             raise ValueError(f"the study needs several teachers, {self.simple} and {self.coarse} among them")
         if min(self.seeds, self.steps, self.ship_steps) < 1:
             raise ValueError("the study needs at least one seed and one step")
+        if self.final_steps < self.steps:
+            raise ValueError(
+                f"finalists are distilled for at least the {self.steps} steps of the screening, not {self.final_steps}"
+            )
         checked_zoom(self.zoom)
-        if self.long < 0 or self.long == 1:
-            raise ValueError(f"long distillations are at least 2 times as long as the others, or 0, not {self.long}")
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -157,7 +136,9 @@ COMPACT: dict[str, Any] = {
     "cells": 16,
     "hidden": 128,
     "per_set": (14, 4),
+    "zoom": None,
     "steps": 100,
+    "final_steps": 200,
     "ship_steps": 400,
     "batch": 8,
     "lr": 4e-3,
@@ -174,69 +155,6 @@ COMPACT: dict[str, Any] = {
 directions; gains of a point need the whole study."""
 
 
-@dataclass(frozen=True)
-class StudyCell:
-    """One student.
-
-    Attributes:
-        method: ``scratch``, ``simple``, ``single_<teacher>`` or a key of :data:`BALANCINGS` or :data:`VARIANTS`.
-        targets: normalisation; empty for ``scratch``.
-        backbone: of the student.
-        seed: of first weights, batches and probes.
-        images: ``all`` training images, or ``shippable`` ones (see :func:`~.sources.may_ship`).
-        longer: times the study's steps.
-    """
-
-    method: str
-    targets: str
-    backbone: str
-    seed: int
-    images: str = "all"
-    longer: int = 1
-
-    @property
-    def name(self) -> str:
-        """Method and normalisation, as in tables."""
-        return self.method if self.method in (SCRATCH, SIMPLE) else f"{self.method}+{self.targets}"
-
-    @property
-    def id(self) -> str:
-        """For files; a short hash keeps different cells apart whatever their names are."""
-        facts = asdict(self)
-        length = f"-x{facts['longer']}" if self.longer > 1 else ""
-        if not length:
-            del facts["longer"]
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
-        name = f"{self.name}-{self.backbone}-{self.images}{length}-s{self.seed}-{digest}"
-        return name.replace(":", ".").replace("/", ".")
-
-    def at(self, **values: Any) -> StudyCell:
-        """A copy with another seed, backbone or images."""
-        return replace(self, **values)
-
-    def teachers(self, settings: StudySettings) -> tuple[str, ...]:
-        """The teachers that this student hears."""
-        if self.method == SCRATCH:
-            return ()
-        if self.method == SIMPLE:
-            return (settings.simple,)
-        if self.method.startswith("single_"):
-            return (self.method.removeprefix("single_"),)
-        if self.method == "equal_without_coarse":
-            return tuple(t for t in settings.teachers if t != settings.coarse)
-        return settings.teachers
-
-    @property
-    def agglomerates(self) -> bool:
-        """Whether several teachers are balanced."""
-        return self.method in BALANCINGS or self.method in VARIANTS
-
-
-def balancing_of(cell: StudyCell) -> tuple[str, dict[str, Any]]:
-    """Balancer and options of a cell; ``single`` where one teacher is heard."""
-    return (BALANCINGS | VARIANTS).get(cell.method, ("single", {}))
-
-
 def cell_named(settings: StudySettings, name: str) -> StudyCell:
     """The cell of the grid, with seed 0, that tables call by this name.
 
@@ -251,56 +169,56 @@ def cell_named(settings: StudySettings, name: str) -> StudyCell:
 
 def grid(settings: StudySettings, seed: int = 0) -> list[StudyCell]:
     """Every cell of the screening; what a variant has to know is there before it."""
-    first = [StudyCell(SCRATCH, "", settings.backbone, seed), StudyCell(SIMPLE, "identity", settings.backbone, seed)]
+
+    def cell(method: str, targets: str) -> StudyCell:
+        return StudyCell(method, targets, settings.backbone, seed, settings.steps)
+
     methods = [*(f"single_{teacher}" for teacher in settings.teachers), *settings.balancings]
     pairs = [(method, targets) for targets in settings.targets for method in methods]
     pairs += [(method, targets) for method, _, targets in (name.partition("+") for name in settings.variants)]
-    return first + [StudyCell(method, targets, settings.backbone, seed) for method, targets in pairs]
+    return [cell(SCRATCH, "").at(steps=0), cell(SIMPLE, "identity"), *(cell(*pair) for pair in pairs)]
 
 
 def singles(settings: StudySettings, cell: StudyCell) -> dict[str, StudyCell]:
-    """The single-teacher cells that a cell's retention is compared with, by teacher.
+    """The single-teacher cells that a cell's retention is compared with, and that a variant is told about, by teacher.
 
     Args:
         settings: of the study.
-        cell: its targets, seed and length are theirs; backbone and images are the study's own.
+        cell: its targets, seed and length are theirs, but none is longer than the finals; backbone and images are the
+            study's own.
 
     Returns:
         A cell per teacher.
     """
-    alike = cell.at(backbone=settings.backbone, images="all")
+    alike = cell.at(backbone=settings.backbone, images="all", steps=min(cell.steps, settings.final_steps))
     return {teacher: alike.at(method=f"single_{teacher}") for teacher in settings.teachers}
 
 
 def equal_of(settings: StudySettings, score: Mapping[StudyCell, float]) -> StudyCell:
     """Equal weights on the normalised targets where they do best: the baseline that balancing must beat."""
-    normalised = [t for t in settings.targets if t != "identity"] or list(settings.targets)
-    cells = [StudyCell("equal", targets, settings.backbone, 0) for targets in normalised]
-    return max(cells, key=lambda cell: score[cell])
+    cells = [cell for cell in grid(settings) if cell.method == "equal"]
+    normalised = [cell for cell in cells if cell.targets != "identity"] or cells
+    return max(normalised, key=lambda cell: score[cell])
 
 
 def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list[StudyCell]:
-    """Who gets more seeds: the best agglomerations, equal weights, the best single teacher, simple, scratch.
+    """Who goes on: the best agglomerations, equal weights, the best single teacher, simple, scratch.
 
     Args:
         settings: of the study.
         score: mean Dice of every cell of the grid on validation images of the screening tasks.
 
     Returns:
-        Cells of seed 0, the best first; ties go to the earlier in the grid.
+        Cells of seed 0 and of the finals' length, the best first; ties go to the earlier in the grid.
     """
     cells = grid(settings)
     equal = equal_of(settings, score)
     ranked = sorted((c for c in cells if c.agglomerates and c != equal), key=lambda c: -score[c])
     alone = max((c for c in cells if c.method.startswith("single_")), key=lambda c: score[c])
-    return [*ranked[: settings.best], equal, alone, cells[1], cells[0]]
+    found = [*ranked[: settings.best], equal, alone, cells[1], cells[0]]
+    return [cell.at(steps=settings.final_steps) for cell in found]
 
 
 def seen_of(zoom: Sequence[float]) -> str:
     """What students see of each image, in words."""
     return f"a random part of each, magnified {zoom[0]:g} to {zoom[1]:g} times"
-
-
-def with_seeds(cells: Sequence[StudyCell], seeds: int) -> list[StudyCell]:
-    """Every cell with seeds 0 to n - 1."""
-    return [cell.at(seed=seed) for seed in range(seeds) for cell in cells]

@@ -8,8 +8,8 @@ from typing import Any
 
 from monai_agglo.data.atomic import atomic_path
 
+from .cells import VARIANTS
 from .figures import Figures, Row
-from .plan import VARIANTS
 
 __all__ = ["draw_plots"]
 

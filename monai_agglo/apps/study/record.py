@@ -44,7 +44,7 @@ def write_record(study: Path, path: Path) -> None:
 def restore_record(path: Path, study: Path) -> int:
     """Begin a study with recorded results; what is not among them is done as ever.
 
-    Students are not in a record. One that was distilled and never probed is left out: it has to be distilled anew.
+    Students are not in a record: one that has probes to come is distilled anew.
 
     Args:
         path: of the archive.
@@ -61,10 +61,6 @@ def restore_record(path: Path, study: Path) -> int:
         raise ValueError(f"{study} holds a study already: choose another folder for the one in {path}")
     texts = _read(path)
     results = {name: text for name, text in texts.items() if name.startswith("results/")}
-    probed = {name.split("/")[2] for name in results if name.split("/")[1] != "distil"}
-    for name in [name for name in results if name.startswith("results/distil/")]:
-        if Path(name).name.removesuffix(".json") not in probed:
-            del results[name]
     places = {FACTS[name]: texts[name] for name in texts if name in FACTS}
     settings = places.pop("settings.json")
     # the settings come last: a folder that was not filled to the end is no study and is filled again

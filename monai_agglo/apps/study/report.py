@@ -18,7 +18,6 @@ from .record import RECORD, write_record
 from .report_tables import (
     dice_of,
     image_rows,
-    longer_rows,
     method_rows,
     over_single,
     ratio_rows,
@@ -79,7 +78,7 @@ def as_json(study: Study, figures: Figures, command: str = COMMAND) -> dict[str,
         "gain_over_simple": chosen.over_simple.as_json() if chosen and chosen.over_simple else None,
         "gain_over_equal": _gain_over_equal(chosen),
         "worst_teacher_retention_ratio": _rounded(worst(figures.retention_ratios)),
-        **_long_json(study, figures),
+        "gain_over_best_single": figures.over_single[1].as_json() if figures.over_single else None,
         "compute_hours": round(figures.cpu_hours, 3),
         "command": command,
     }
@@ -105,7 +104,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         " is apart. Methods are chosen on validation images; test images were seen neither by distillation nor by"
         " selection.",
         "",
-        f"Student {settings.backbone} at {settings.size} px, {settings.steps} steps of {settings.batch} images from"
+        f"Student {settings.backbone} at {settings.size} px, {_steps(study, figures)} of {settings.batch} images from"
         f" random weights; teachers {', '.join(settings.teachers)}; simple distillation is {settings.simple} alone, raw"
         f" targets, mean squared error.{seen} Compute: {figures.cpu_hours:.1f} CPU-hours ({figures.wall_hours:.1f}"
         f" hours of processes), students distilled on {' and '.join(figures.devices) or 'nothing yet'}.",
@@ -119,7 +118,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
         *method_rows(study, figures),
         "",
     ]
-    lines += over_single(figures, figures.over_single)
+    lines += over_single(figures)
     for name in plots:
         lines += [f"![{_caption(name)}]({name})", ""]
     if figures.retention_ratios:
@@ -129,8 +128,6 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
             *ratio_rows(study, figures),
             "",
         ]
-    if figures.longer:
-        lines += [f"## Distilled for {settings.long} times as long", "", *longer_rows(study, figures)]
     lines += ["## By task", "", *task_rows(study, figures), ""]
     lines += [
         "## What students keep of their teachers, and who was listened to at the end",
@@ -165,6 +162,13 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
     return "\n".join(lines) + "\n"
 
 
+def _steps(study: Study, figures: Figures) -> str:
+    steps, final = study.settings.steps, study.settings.final_steps
+    if figures.stage == "screen" or final == steps:
+        return f"{steps} steps"
+    return f"{final} steps ({steps} in the screening)"
+
+
 def _note(study: Study, figures: Figures) -> str:
     notes = [figures.missing] if figures.missing else []
     if figures.stage != "test":
@@ -185,24 +189,6 @@ def _gain_over_equal(chosen: Row | None) -> dict[str, Any] | None:
     if chosen.over_equal is None:  # it is equal weights itself
         return {"mean": 0.0, "ci95": [0.0, 0.0]}
     return chosen.over_equal.as_json()
-
-
-def _long_json(study: Study, figures: Figures) -> dict[str, Any]:
-    """The long distillations, in the words of the whole."""
-    chosen = figures.longer.get(figures.chosen or "")
-    if chosen is None:
-        return {}
-    single = figures.longer_over_single
-    content = {
-        "steps": study.settings.steps * study.settings.long,
-        "seeds": 1,
-        "methods": _methods_json(figures.longer),
-        "gain_over_simple": chosen.over_simple.as_json() if chosen.over_simple else None,
-        "gain_over_equal": _gain_over_equal(chosen),
-        "gain_over_best_single": single[1].as_json() if single else None,
-        "worst_teacher_retention_ratio": _rounded(worst(figures.longer_ratios)),
-    }
-    return {"long": content}
 
 
 def _methods_json(rows: Mapping[str, Row]) -> dict[str, Any]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .bootstrap import Estimate
 from .claims import points
 from .figures import Figures, Row
 from .plan import grid
 from .runner import Study
-from .scores import retention_ratios, worst
+from .scores import worst
 
 __all__ = [
     "dice_of",
     "image_rows",
-    "longer_rows",
     "method_rows",
     "over_single",
     "ratio_rows",
@@ -30,11 +28,12 @@ def _by_dice(row: Row) -> float:
     return -row.dice.mean
 
 
-def over_single(figures: Figures, found: tuple[str, Estimate] | None, where: str = "") -> list[str]:
+def over_single(figures: Figures) -> list[str]:
     """The chosen method's gain over the best single teacher in a sentence, and an empty line; nothing without one."""
-    if found is None:
+    if figures.over_single is None:
         return []
-    return [f"{figures.chosen} over the best single teacher{where}, {found[0]}: {points(found[1])} points.", ""]
+    name, gain = figures.over_single
+    return [f"{figures.chosen} over the best single teacher of the screening, {name}: {points(gain)} points.", ""]
 
 
 def dice_of(row: Row) -> str:
@@ -53,9 +52,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
 
 
-def _least(study: Study, row: Row) -> str:
-    """What a student of several teachers keeps of the one it keeps least of."""
-    ratio = worst(retention_ratios(study, row.cell)) if row.cell.agglomerates else None
+def _least(figures: Figures, row: Row) -> str:
+    """What a student of several teachers kept in the screening of the one it kept least of."""
+    ratio = worst(figures.screened_ratios.get(row.cell, {}))
     return "-" if ratio is None else f"{ratio:.3f}"
 
 
@@ -67,11 +66,10 @@ def method_rows(study: Study, figures: Figures) -> list[str]:
         phantom = f"{row.by_task['phantom']:.3f}" if "phantom" in row.by_task else "-"
         gains = [points(row.over_simple), points(row.over_equal)]
         body.append(
-            [_marked(figures, name), str(row.seeds), dice_of(row), *gains, _least(study, row), *settings, phantom]
+            [_marked(figures, name), str(row.seeds), dice_of(row), *gains, _least(figures, row), *settings, phantom]
         )
-    return table(
-        ["method", "seeds", "mean Dice", "over simple", "over equal", "least R2 over R2", *keys, "phantom"], body
-    )
+    head = ["method", "seeds", "mean Dice", "over simple", "over equal", "least R2 over R2 (screening)"]
+    return table([*head, *keys, "phantom"], body)
 
 
 def task_rows(study: Study, figures: Figures) -> list[str]:
@@ -96,34 +94,12 @@ def retention_rows(figures: Figures) -> list[str]:
 
 
 def ratio_rows(study: Study, figures: Figures) -> list[str]:
-    """What the chosen method keeps of each teacher, and after a long distillation."""
-    steps = study.settings.steps
-    head = ["teacher", f"R2 over R2, {steps} steps"]
-    body = [[teacher, f"{ratio:.3f}"] for teacher, ratio in figures.retention_ratios.items()]
-    if figures.longer_ratios:
-        head.append(f"{steps * study.settings.long} steps")
-        for row in body:
-            row.append(f"{figures.longer_ratios[row[0]]:.3f}" if row[0] in figures.longer_ratios else "-")
-    return table(head, body)
-
-
-def longer_rows(study: Study, figures: Figures) -> list[str]:
+    """What the chosen method keeps of each teacher, in the screening and at the end."""
     settings = study.settings
-    body = []
-    for name, row in sorted(figures.longer.items(), key=lambda pair: _by_dice(pair[1])):
-        usual = figures.rows.get(name)
-        kept = [f"{row.retention[t]:.3f}" if t in row.retention else "-" for t in settings.teachers]
-        before = f"{usual.dice.mean:.3f}" if usual else "-"
-        gains = [points(row.over_simple), points(row.over_equal)]
-        body.append([_marked(figures, name), before, dice_of(row), *gains, _least(study, row), *kept])
-    words = (
-        f"{settings.steps * settings.long} steps, one seed, test images; nothing was chosen by them. Dice after"
-        f" {settings.steps} steps is that of {settings.seeds} seeds. R2 is of validation images; the least over a"
-        " student of the teacher alone is over one that was distilled equally long and on the same targets."
-    )
-    head = ["method", f"Dice, {settings.steps} steps", "Dice", "over simple", "over equal", "least R2 over R2"]
-    head += settings.teachers
-    return [words, "", *table(head, body), "", *over_single(figures, figures.longer_over_single, " there")]
+    both = [figures.screened_ratios.get(figures.rows[figures.chosen or ""].cell, {}), figures.retention_ratios]
+    body = [[name, *(f"{own[name]:.3f}" if name in own else "-" for own in both)] for name in settings.teachers]
+    head = [f"R2 over R2, {settings.steps} steps, one seed", f"{settings.final_steps} steps, {settings.seeds} seeds"]
+    return table(["teacher", *head], body)
 
 
 def student_rows(figures: Figures) -> list[str]:

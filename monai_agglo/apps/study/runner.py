@@ -13,20 +13,19 @@ from filelock import FileLock
 
 from monai_agglo.data.atomic import atomic_path
 
+from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, with_seeds
 from .choice import choose
 from .distil import distil, load_student, student_path
 from .images import build_caches
 from .phantom_task import PHANTOM
-from .plan import SCRATCH, SIMPLE, VARIANTS, StudyCell, StudySettings, finalists, grid, singles, with_seeds
-from .probe import probe
+from .plan import StudySettings, finalists, grid, singles
+from .probe import ProbeMemory, probe
 from .tasks import PictureSize, Task, load_tasks
 from .units import Unit, UnitStore
 
 __all__ = ["STAGES", "Study"]
 
-ADDING = ("long",)
-"""Settings that only add results to those that are there."""
-STAGES = ("features", "screen", "finals", "students", "test", "ship", "long")
+STAGES = ("features", "screen", "finals", "students", "ship")
 
 
 class Study:
@@ -51,6 +50,7 @@ class Study:
         self.settings, self.folder, self.device, self.say = settings, Path(folder), device, say
         _keep_settings(settings, self.folder)
         self.store = UnitStore(self.folder)
+        self._memory = ("", ProbeMemory())  # of the last student and task: its test follows its validation
         size = PictureSize(settings.frame, settings.size)
         self.tasks = load_tasks(
             data, size, self.folder / "prepared", settings.tasks, settings.phantom, settings.split_seed, say
@@ -88,9 +88,9 @@ class Study:
         Returns:
             The student's file.
         """
-        cell = cell.at(images="shippable")
+        cell = self.given_away(cell)
         self._features()
-        self._give_away(cell)
+        self._do([cell], "test")
         return student_path(self.folder, cell)
 
     def settings_of(self, task: Task, shots: Sequence[int]) -> list[int]:
@@ -99,7 +99,13 @@ class Study:
         return [n for n in shots if n == 0 or n < count]
 
     def scores(self, stage: str, cell: StudyCell, task: Task) -> dict[str, Any] | None:
-        """Probe results of a cell on a task, by ``mode-shots``; None where there are none yet."""
+        """Probe results of a cell on a task, by ``mode-shots``; None where there are none yet.
+
+        A finalist is tested while the finals are going on, as its student is there; nobody is shown a test before the
+        choice is written.
+        """
+        if stage == "test" and not self.chosen:
+            return None
         return self.store.get(self.probe_key(stage, cell, task))
 
     @staticmethod
@@ -128,6 +134,11 @@ class Study:
             means.append(float(np.mean(own)))
         return float(np.mean(means))
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the choice is written."""
+        return (self.folder / "choice.json").is_file()
+
     # what each stage decides
 
     def screening(self) -> dict[StudyCell, float]:
@@ -136,7 +147,7 @@ class Study:
         return {cell: score for cell, score in found.items() if score is not None}
 
     def finalists(self) -> list[StudyCell]:
-        """Cells of seed 0 that get more seeds.
+        """Cells of seed 0 that are distilled for longer and with more seeds.
 
         Raises:
             RuntimeError: before the screening is complete.
@@ -162,7 +173,7 @@ class Study:
         return sorted(ranked, key=lambda pair: -pair[1])
 
     def choice(self) -> StudyCell:
-        """The method chosen, written down before any test image is looked at, and never changed after.
+        """The method chosen, written down before the result of any test is read, and never changed after.
 
         See :func:`~.choice.choose`.
         """
@@ -179,19 +190,16 @@ class Study:
         chosen = self.choice()
         others = [cell for cell, _ in self.ranking() if cell != chosen]
         best = [chosen, *others][: self.settings.on_other_students]
-        simple = StudyCell(SIMPLE, "identity", self.settings.backbone, 0)
+        (simple,) = (cell for cell in self.finalists() if cell.method == SIMPLE)
         return [cell.at(backbone=name) for name in self.settings.other_students for cell in [*best, simple]]
 
     def shipped(self) -> StudyCell:
         """The student that is given away: the chosen method on images that allow it."""
-        return self.choice().at(images="shippable")
+        return self.given_away(self.choice())
 
-    def long_cells(self) -> list[StudyCell]:
-        """What is distilled for longer, one seed: the finalists, and students of each teacher alone for the choice."""
-        if not self.settings.long:
-            return []
-        cells = [*singles(self.settings, self.choice()).values(), *self.finalists()]
-        return [cell.at(longer=self.settings.long) for cell in dict.fromkeys(cells) if cell.method != SCRATCH]
+    def given_away(self, cell: StudyCell) -> StudyCell:
+        """A method's student that may be given away."""
+        return cell.at(images="shippable", steps=self.settings.ship_steps)
 
     # stages
 
@@ -199,61 +207,58 @@ class Study:
         build_caches(self.tasks, self.settings, self.folder, self.device)
 
     def _screen(self) -> None:
-        cells = grid(self.settings)
-        self.store.run(self._distillations(cells), self.say)
-        tasks = [task for task in self.probed if task.name in self.settings.screen_tasks]
-        self.store.run(self._probes("screen", cells, tasks), self.say)
+        self._do(grid(self.settings), "screen", tasks=[t for t in self.probed if t.name in self.settings.screen_tasks])
 
     def _finals(self) -> None:
-        self._students_of(with_seeds(self.finalists(), self.settings.seeds), "val")
+        self._do(with_seeds(self.finalists(), self.settings.seeds), "val", "test")
+        self.choice()
 
     def _students(self) -> None:
-        self.choice()
-        self.store.run(self._distillations(self.other_students()), self.say)
-
-    def _test(self) -> None:
-        self.choice()
-        self._students_of([*with_seeds(self.finalists(), self.settings.seeds), *self.other_students()], "test")
+        alone = singles(self.settings, self.choice()).values()
+        self._do(with_seeds(list(alone), self.settings.seeds))
+        self._do(self.other_students(), "test")
 
     def _ship(self) -> None:
-        self._give_away(self.shipped())
+        self._do([self.shipped()], "test")
 
-    def _long(self) -> None:
-        self._students_of(self.long_cells(), "test")
+    def _do(self, cells: Sequence[StudyCell], *stages: str, tasks: Sequence[Task] | None = None) -> None:
+        """Distil every cell and probe it, one after the other, so that little is half done at any time."""
+        units: dict[str, Unit] = {}
+        for cell in cells:
+            probes = [self._probing(stage, cell, task) for task in tasks or self.probed for stage in stages]
+            if any(self.store.get(unit.key) is None for unit in probes):
+                self._miss(cell)
+            units |= {unit.key: unit for unit in [*self._distilling(cell), *probes]}
+        self.store.run(list(units.values()), self.say)
 
-    def _give_away(self, cell: StudyCell) -> None:
-        self.store.run([self._distillation(cell, self.settings.ship_steps)], self.say)
-        self.store.run(self._probes("test", [cell], self.probed), self.say)
+    def _miss(self, cell: StudyCell) -> None:
+        """A student that is gone, as in a study that was restored from its record, is distilled anew."""
+        gone = student_path(self.folder, cell)
+        if cell.method != SCRATCH:
+            self.store.forget(self.distil_key(cell), lambda: not gone.is_file())
 
-    def _students_of(self, cells: Sequence[StudyCell], stage: str) -> None:
-        self.store.run(self._distillations(cells), self.say)
-        self.store.run(self._probes(stage, cells, self.probed), self.say)
+    def _distilling(self, cell: StudyCell) -> list[Unit]:
+        """The distillation of a cell, after those that it has to know about; nothing for ``scratch``."""
+        if cell.method == SCRATCH:
+            return []
+        before = list(singles(self.settings, cell.at(seed=0)).items()) if cell.method in VARIANTS else []
 
-    def _distillations(self, cells: Sequence[StudyCell]) -> list[Unit]:
-        return [self._distillation(cell) for cell in dict.fromkeys(cells) if cell.method != SCRATCH]
-
-    def _distillation(self, cell: StudyCell, steps: int | None = None) -> Unit:
         def work() -> dict[str, Any]:
-            alone = self._alone(cell) if cell.method in VARIANTS else None
-            return distil(cell, self.settings, self.tasks, self.folder, self.device, steps, alone)
+            alone = {teacher: self._last_loss(single) for teacher, single in before} or None
+            return distil(cell, self.settings, self.tasks, self.folder, self.device, alone)
 
-        return Unit(self.distil_key(cell), work)
+        needs = tuple(self.distil_key(single) for _, single in before)
+        return [*(unit for _, single in before for unit in self._distilling(single)),
+                Unit(self.distil_key(cell), work, needs)]  # fmt: skip
 
-    def _alone(self, cell: StudyCell) -> dict[str, float]:
-        """By teacher, the loss with which the student of it alone ended, on the study's own backbone and images."""
-        cells = singles(self.settings, cell.at(seed=0))
-        self.store.run(self._distillations(list(cells.values())), self.say)
-        losses = {}
-        for teacher, single in cells.items():
-            trace = (self.store.get(self.distil_key(single)) or {})["trace"]
-            losses[teacher] = float(np.mean([point["losses"][0] for point in trace[-max(1, len(trace) // 10) :]]))
-        return losses
+    def _last_loss(self, single: StudyCell) -> float:
+        """The loss with which the student of one teacher alone ended."""
+        trace = (self.store.get(self.distil_key(single)) or {})["trace"]
+        return float(np.mean([point["losses"][0] for point in trace[-max(1, len(trace) // 10) :]]))
 
-    def _probes(self, stage: str, cells: Sequence[StudyCell], tasks: Sequence[Task]) -> list[Unit]:
-        def unit(cell: StudyCell, task: Task) -> Unit:
-            return Unit(self.probe_key(stage, cell, task), lambda: self._probe(stage, cell, task))
-
-        return [unit(cell, task) for cell in dict.fromkeys(cells) for task in tasks]
+    def _probing(self, stage: str, cell: StudyCell, task: Task) -> Unit:
+        needs = () if cell.method == SCRATCH else (self.distil_key(cell),)
+        return Unit(self.probe_key(stage, cell, task), lambda: self._probe(stage, cell, task), needs)
 
     def _probe(self, stage: str, cell: StudyCell, task: Task) -> dict[str, Any]:
         """All probes of one student on one task; tuned ones belong to the test alone, since selection is by frozen."""
@@ -261,19 +266,17 @@ class Study:
         modes = {"frozen": self.settings.screen_shots if stage == "screen" else self.settings.shots}
         if stage == "test":
             modes["tuned"] = self.settings.tuned_shots
-        try:
-            student = load_student(self.folder, cell)
-        except FileNotFoundError as error:
-            result = self.store.path(self.distil_key(cell))
-            raise FileNotFoundError(f"{error}: delete {result}, and the student will be distilled again") from error
-        maps: dict[str, torch.Tensor] = {}
+        student = load_student(self.folder, cell)
+        about = f"{cell.id}/{task.name}"
+        if self._memory[0] != about:
+            self._memory = (about, ProbeMemory())
         return {
             "cell": cell.id,
             "task": task.name,
             "part": part,
             "probes": {
                 f"{mode}-{n or 'all'}": probe(
-                    student, task, part, mode, n, cell.seed, self.settings.probe, self.device, maps
+                    student, task, part, mode, n, cell.seed, self.settings.probe, self.device, self._memory[1]
                 )
                 for mode, shots in modes.items()
                 for n in self.settings_of(task, shots)
@@ -293,7 +296,7 @@ def _keep_settings(settings: StudySettings, folder: Path) -> None:
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))
             now = settings.as_json()
-            other = sorted(name for name in {*kept, *now} - {*ADDING} if kept.get(name) != now.get(name))
+            other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
             if other:
                 raise ValueError(f"{folder} holds a study with other {', '.join(other)}: choose another folder")
             return

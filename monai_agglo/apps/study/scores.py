@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .bootstrap import TaskScores
+from .cells import StudyCell
 from .phantom_task import PHANTOM
-from .plan import StudyCell, singles
+from .plan import singles
 
 if TYPE_CHECKING:
     from .runner import Study
@@ -54,24 +55,29 @@ def task_scores(
     return scores or None
 
 
-def retention_ratios(study: Study, cell: StudyCell) -> dict[str, float]:
-    """R2 of a method over that of a student of each teacher alone: same targets, seed and length.
+def retention_ratios(study: Study, cells: Sequence[StudyCell]) -> dict[str, float]:
+    """R2 of a method over that of a student of each teacher alone: same targets, seeds and length.
 
     Args:
         study: whose results are read.
-        cell: the method.
+        cells: the method, a cell per seed.
 
     Returns:
-        By teacher; only of those whose results are there.
+        By teacher, mean R2 over mean R2; only of those whose results are there for every seed.
     """
-    ours = study.store.get(study.distil_key(cell))
     ratios = {}
-    for teacher, single in singles(study.settings, cell).items():
-        alone = study.store.get(study.distil_key(single))
-        if ours and alone and teacher in ours["retention"]:
-            kept = alone["retention"][teacher]["r2"]  # a ratio to nothing would say nothing
-            ratios[teacher] = ours["retention"][teacher]["r2"] / kept if kept > 0 else float("nan")
+    for teacher in study.settings.teachers:
+        ours = [_r2(study, cell, teacher) for cell in cells]
+        alone = [_r2(study, singles(study.settings, cell)[teacher], teacher) for cell in cells]
+        if None not in ours and None not in alone:
+            kept = float(np.mean(alone))  # a ratio to nothing would say nothing
+            ratios[teacher] = float(np.mean(ours)) / kept if kept > 0 else math.nan
     return ratios
+
+
+def _r2(study: Study, cell: StudyCell, teacher: str) -> float | None:
+    found = study.store.get(study.distil_key(cell)) or {}
+    return found.get("retention", {}).get(teacher, {}).get("r2")
 
 
 def worst(ratios: Mapping[str, float]) -> float | None:

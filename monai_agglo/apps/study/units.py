@@ -24,10 +24,12 @@ class Unit:
     Attributes:
         key: of its result, a relative path without suffix.
         work: does it and gives a plain JSON result.
+        needs: keys of units that have to be done before.
     """
 
     key: str
     work: Callable[[], dict[str, Any]]
+    needs: tuple[str, ...] = ()
 
 
 class UnitStore:
@@ -75,14 +77,40 @@ class UnitStore:
             file.flush()
             os.fsync(file.fileno())
 
+    def forget(self, key: str, when: Callable[[], bool]) -> None:
+        """Throw a result away, so that its unit is done again; not while somebody does it.
+
+        Args:
+            key: of the result.
+            when: asked once nobody is at the unit.
+        """
+        try:
+            with self._lock(key).acquire(timeout=0):
+                if when():
+                    self.path(key).unlink(missing_ok=True)
+        except Timeout:
+            pass
+
+    def _lock(self, key: str) -> FileLock:
+        path = self.folder / "locks" / f"{key.replace('/', '.')}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+
     def run(self, units: Sequence[Unit], say: Callable[[str], None] = print) -> None:
         """Do what is not done, and wait for what others are doing.
 
         Args:
             units: in the order in which they are wanted.
             say: told of every unit that is done here.
+
+        Raises:
+            ValueError: for a unit that needs what is not there and none of the units.
         """
         open_units = [unit for unit in units if not self.path(unit.key).is_file()]
+        coming = {unit.key for unit in open_units}
+        for unit in open_units:
+            if lost := [need for need in unit.needs if need not in coming and not self.path(need).is_file()]:
+                raise ValueError(f"{unit.key} needs {', '.join(lost)}, which nobody does")
         while open_units:
             busy = []
             for unit in open_units:
@@ -93,12 +121,13 @@ class UnitStore:
                 time.sleep(self.poll_s)
 
     def _done(self, unit: Unit, say: Callable[[str], None]) -> bool:
-        """Whether the unit is done, by this call or before; False where another process is at it."""
+        """Whether the unit is done, by this call or before; False where another process is at it or has to be."""
         path = self.path(unit.key)
         if path.is_file():
             return True
-        lock = FileLock(self.folder / "locks" / f"{unit.key.replace('/', '.')}.lock")
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        if not all(self.path(need).is_file() for need in unit.needs):
+            return False
+        lock = self._lock(unit.key)
         try:
             lock.acquire(timeout=0)
         except Timeout:

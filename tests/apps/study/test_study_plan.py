@@ -1,16 +1,7 @@
 import pytest
 
-from monai_agglo.apps.study.plan import (
-    COMPACT,
-    StudyCell,
-    StudySettings,
-    balancing_of,
-    cell_named,
-    equal_of,
-    finalists,
-    grid,
-    with_seeds,
-)
+from monai_agglo.apps.study.cells import StudyCell, balancing_of, with_seeds
+from monai_agglo.apps.study.plan import COMPACT, StudySettings, cell_named, equal_of, finalists, grid, singles
 
 
 def test_grid_is_the_issue_s():
@@ -28,7 +19,7 @@ def test_grid_is_the_issue_s():
 def test_compact_is_smaller_and_asks_the_same_questions():
     whole, small = StudySettings(), StudySettings(**COMPACT)
     assert len(grid(small)) == 2 + 2 * (4 + 8) + 1 and small.seeds == whole.seeds and small.teachers == whole.teachers
-    assert small.steps * small.batch < whole.steps * whole.batch / 4 and small.size < whole.size
+    assert small.final_steps * small.batch < whole.final_steps * whole.batch / 4 and small.size < whole.size
     assert small.frame % small.size == 0 and small.size % 32 == 0  # what PictureSize asks for
 
 
@@ -46,17 +37,32 @@ def test_teachers_of_a_cell():
 def test_finalists_are_the_best_and_the_baselines():
     settings = StudySettings()
     score = dict.fromkeys(grid(settings), 0.5)
-    best = [StudyCell(m, "phi_s", settings.backbone, 0) for m in ("adaloss", "dropping", "mlp", "mlp_stable")]
-    for place, cell in enumerate(best):
-        score[cell] = 0.9 - place / 100
-    raw_equal, equal = (StudyCell("equal", t, settings.backbone, 0) for t in ("identity", "standardise"))
-    score[raw_equal], score[equal] = 0.8, 0.6
-    alone = StudyCell("single_dinov2_small", "standardise", settings.backbone, 0)
-    score[alone] = 0.7
+
+    def cell(method, targets, steps=settings.steps):
+        return StudyCell(method, targets, settings.backbone, 0, steps)
+
+    best = [(m, "phi_s") for m in ("adaloss", "dropping", "mlp", "mlp_stable")]
+    for place, pair in enumerate(best):
+        score[cell(*pair)] = 0.9 - place / 100
+    score[cell("equal", "identity")], score[cell("equal", "standardise")] = 0.8, 0.6
+    score[cell("single_dinov2_small", "standardise")] = 0.7
     found = finalists(settings, score)
-    assert found[:4] == best and equal_of(settings, score) == equal  # raw targets are no normalised baseline
-    assert found[4:] == [equal, alone, *reversed(grid(settings)[:2])]
+    assert equal_of(settings, score) == cell("equal", "standardise")  # raw targets are no normalised baseline
+    expected = [*best, ("equal", "standardise"), ("single_dinov2_small", "standardise"), ("simple", "identity")]
+    assert found == [*(cell(*pair, settings.final_steps) for pair in expected), grid(settings)[0]]
+    assert found[-1].method == "scratch" and found[-1].steps == found[-1].at(steps=7).steps == 0
     assert [c.seed for c in with_seeds(found, 3)] == [0] * 8 + [1] * 8 + [2] * 8
+
+
+def test_a_cell_is_compared_with_students_of_one_teacher_that_are_alike():
+    settings = StudySettings()
+    cell = StudyCell("equal", "phi_s", "efficientvit_b1", 2, settings.final_steps)
+    found = singles(settings, cell)
+    assert list(found) == list(settings.teachers)
+    expected = StudyCell("single_mobilesam", "phi_s", "efficientvit_b0", 2, settings.final_steps)
+    assert found["mobilesam"] == expected
+    shipped = cell.at(images="shippable", steps=settings.ship_steps)
+    assert singles(settings, shipped)["mobilesam"] == expected  # none is longer than the finals
 
 
 def test_variants_come_after_what_they_have_to_know():
@@ -73,5 +79,7 @@ def test_bad_settings_are_refused():
     for name in ("mlp+phi_s", "tchebycheff", "tchebycheff+magic"):
         with pytest.raises(ValueError, match="unknown variant"):
             StudySettings(variants=(name,))
+    with pytest.raises(ValueError, match="at least the 300 steps of the screening, not 200"):
+        StudySettings(final_steps=200)
     with pytest.raises(ValueError, match="several teachers"):
         StudySettings(teachers=("litemedsam",))

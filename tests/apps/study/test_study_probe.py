@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_agglo.apps.study.probe import ProbeSettings, image_dice, probe, support
+from monai_agglo.apps.study.probe import ProbeMemory, ProbeSettings, image_dice, probe, support
 from monai_agglo.apps.study.tasks import Task
 
 
@@ -52,12 +52,23 @@ def test_a_frozen_probe_learns_and_repeats(discs):
     assert other["dice"] != found["dice"] and other["images"] == 8
 
 
-def test_kept_maps_change_nothing(discs):
-    maps = {}
-    short = ProbeSettings(steps=3, channels=8)
-    first = probe(Small(), discs, "val", "frozen", 8, 0, short, maps=maps)
-    assert set(maps) == {"train", "val"}
-    assert probe(Small(), discs, "val", "frozen", 8, 0, short, maps=maps)["dice"] == first["dice"]
+@pytest.mark.parametrize("mode", ["frozen", "tuned"])
+def test_what_is_remembered_changes_nothing(discs, mode):
+    memory, short = ProbeMemory(), ProbeSettings(steps=40, tuned_steps=20, channels=8)
+
+    def dice(part, seed=0, settings=short, memory=memory):
+        return probe(Small(), discs, part, mode, 8, seed, settings, memory=memory)["dice"]
+
+    first = dice("val")
+    assert set(memory.maps) == ({"train", "val"} if mode == "frozen" else set())
+    (model,) = memory.models.values()
+    assert dice("val") == first
+    assert dice("test") == dice("test", memory=None)
+    assert list(memory.models.values()) == [model]  # trained once
+    linear = ProbeSettings(steps=40, tuned_steps=20, channels=8, blocks=0)
+    assert dice("val", seed=1) == dice("val", seed=1, memory=None)
+    assert dice("val", settings=linear) == dice("val", settings=linear, memory=None)
+    assert len(memory.models) == 3
 
 
 @pytest.mark.parametrize("mode", ["frozen", "tuned"])

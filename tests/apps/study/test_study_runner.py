@@ -8,6 +8,7 @@ from study_samples import tiny_settings
 
 from monai_agglo.apps.study import command
 from monai_agglo.apps.study import distil as distilling
+from monai_agglo.apps.study.cells import with_seeds
 from monai_agglo.apps.study.claims import check_claims
 from monai_agglo.apps.study.figures import collect
 from monai_agglo.apps.study.images import (
@@ -18,7 +19,7 @@ from monai_agglo.apps.study.images import (
     open_cache,
     teachers,
 )
-from monai_agglo.apps.study.plan import grid
+from monai_agglo.apps.study.plan import grid, singles
 from monai_agglo.apps.study.report import write_report
 from monai_agglo.apps.study.runner import Study
 from monai_agglo.networks.student_file import read_student
@@ -28,7 +29,7 @@ def test_every_stage_is_there(finished_study):
     study, said = finished_study
     done = study.store.finished()
     cells = len(grid(study.settings))
-    assert sum(key.startswith("distil/") for key in done) >= cells - 1 + 2
+    assert sum(key.startswith("distil/") for key in done) >= cells - 1 + 2 * 5 + 2
     assert {key.split("/")[0] for key in done} == {"distil", "screen", "val", "test"}
     assert len(study.ranking()) == 2 and any("no task" in line for line in said)
 
@@ -40,25 +41,36 @@ def test_going_on_does_nothing_again(finished_study):
     assert all(line.startswith("stage") for line in said[before:])
 
 
-def test_test_images_wait_for_the_choice(tiny_data, tmp_path):
+def test_nothing_goes_on_before_the_screening(tiny_data, tmp_path):
     study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
-    with pytest.raises(RuntimeError, match="screening is not complete"):
-        study._test()
+    for stage in (study._finals, study._students, study._ship):
+        with pytest.raises(RuntimeError, match="screening is not complete"):
+            stage()
     assert study.store.finished() == [] and not (tmp_path / "choice.json").exists()
 
 
-def test_long_distillations_are_added_to_what_is_there(finished_study, tiny_data):
+def test_tests_are_not_read_before_the_choice(finished_study, tmp_path):
     study, _ = finished_study
-    cells = study.long_cells()
-    methods = {cell.method for cell in cells}
-    assert {"single_wide", "single_coarse", "simple", study.choice().method} <= methods and "scratch" not in methods
-    for cell in cells:
-        assert study.store.get(study.distil_key(cell))["steps"] == 2 * study.settings.steps
-        assert "-x2-" in cell.id and cell.id != cell.at(longer=1).id
-    without = Study(tiny_settings(long=0), tiny_data, study.folder, say=lambda text: None)
-    assert without.long_cells() == []
-    with pytest.raises(ValueError, match="long distillations"):
-        tiny_settings(long=1)
+    cell, task = study.finalists()[0], study.probed[0]
+    assert study.scores("test", cell, task) is not None
+    path = study.folder / "choice.json"
+    aside = path.rename(tmp_path / "choice.json")
+    try:
+        assert study.scores("test", cell, task) is None and study.mean_score("test", [cell]) is None
+        assert collect(study).stage == "val"
+        assert study.choice().name == json.loads(aside.read_text())["chosen"].split("-")[0]
+    finally:
+        aside.rename(path)
+
+
+def test_finalists_are_distilled_for_longer(finished_study):
+    study, _ = finished_study
+    cells = [cell for cell in study.finalists() if cell.method != "scratch"]
+    assert {study.store.get(study.distil_key(cell.at(seed=1)))["steps"] for cell in cells} == {4}
+    alone = singles(study.settings, study.choice().at(seed=1)).values()
+    assert {study.store.get(study.distil_key(cell))["steps"] for cell in alone} == {4}
+    assert study.store.get(study.distil_key(study.shipped()))["steps"] == 8
+    assert {study.store.get(study.distil_key(cell))["steps"] for cell in grid(study.settings)[1:]} == {2}
 
 
 def test_distillation_sees_no_held_image(finished_study):
@@ -102,10 +114,10 @@ def test_card_of_the_student_that_is_given_away(finished_study):
 
 def test_a_killed_distillation_gives_the_same_student(finished_study, monkeypatch):
     study, _ = finished_study
-    cell = next(cell for cell in grid(study.settings) if cell.method == "mlp_stable").at(seed=7)
+    cell = next(cell for cell in grid(study.settings) if cell.method == "mlp_stable").at(seed=7, steps=4)
 
     def weights():
-        distilling.distil(cell, study.settings, study.tasks, study.folder, steps=4)
+        distilling.distil(cell, study.settings, study.tasks, study.folder)
         return distilling.load_student(study.folder, cell).state_dict()
 
     whole = weights()
@@ -130,7 +142,7 @@ def test_students_may_see_parts_of_frames(finished_study):
     cell = next(cell for cell in grid(study.settings) if cell.method == "equal").at(seed=8)
 
     def weights(zoom):
-        distilling.distil(cell, study.settings.changed(zoom=zoom), study.tasks, study.folder, steps=2)
+        distilling.distil(cell, study.settings.changed(zoom=zoom), study.tasks, study.folder)
         return distilling.load_student(study.folder, cell).state_dict()
 
     whole, parts, again = weights(None), weights((0.7, 1.6)), weights((0.7, 1.6))
@@ -145,16 +157,20 @@ def test_report_follows_the_scheme(finished_study, tmp_path):
     assert content.pop("partial") == "teachers have RANDOM weights"
     assert set(content) == {
         "seeds", "students", "tasks", "methods", "gain_over_simple", "gain_over_equal",
-        "worst_teacher_retention_ratio", "long", "compute_hours", "command",
+        "worst_teacher_retention_ratio", "gain_over_best_single", "compute_hours", "command",
     }  # fmt: skip
-    long = content["long"]
-    assert long["steps"] == 4 and long["seeds"] == 1 and set(content["methods"]) - set(long["methods"]) == {"scratch"}
-    found = long["methods"]
-    gain = found[figures.chosen]["mean_dice"] - found["simple"]["mean_dice"]
-    assert long["gain_over_simple"]["mean"] == pytest.approx(gain, abs=2e-5)
-    ratios = {t: r / found[f"single_{t}+phi_s"]["retention"][t] for t, r in found[figures.chosen]["retention"].items()}
-    if all(found[f"single_{t}+phi_s"]["retention"][t] > 0 for t in ratios):
-        assert long["worst_teacher_retention_ratio"] == pytest.approx(min(ratios.values()), abs=1e-2)
+    seeds = with_seeds([study.choice()], 2)
+    ours = study.store.get(study.distil_key(seeds[0]))["retention"]
+
+    def kept(teacher, cells):
+        return sum(study.store.get(study.distil_key(cell))["retention"][teacher]["r2"] for cell in cells)
+
+    alone = {t: kept(t, [singles(study.settings, cell)[t] for cell in seeds]) for t in ours}
+    if min(alone.values()) > 0:
+        ratio = min(kept(t, seeds) / alone[t] for t in ours)
+        assert content["worst_teacher_retention_ratio"] == pytest.approx(ratio, abs=1e-4)
+    else:
+        assert content["worst_teacher_retention_ratio"] is None
     assert content["seeds"] == 2 and content["students"] == ["lcnet_050", "lcnet_075"]
     assert len(content["tasks"]) == 2 and content["compute_hours"] >= 0
     for row in content["methods"].values():
@@ -223,7 +239,7 @@ def test_estimate_covers_every_stage(finished_study):
 
     study, _ = finished_study
     found = estimate(study)
-    assert set(found.hours) == {"features", "screen", "finals", "students", "test", "ship", "long"}
+    assert set(found.hours) == {"features", "screen", "finals", "students", "ship"}
     assert 0 < found.distilling < found.total and "CPU-hours" in found.describe()
     assert found.steps_that_fit(found.total, 100) == 100 and found.steps_that_fit(0, 100) == 0
 
@@ -239,10 +255,9 @@ def test_command(finished_study, tiny_data, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("the study is complete") == 2 and len(study.store.finished()) == done
     made_by = json.loads((tmp_path / "report" / "agglo_study.json").read_text())["command"]
     assert made_by == "python scripts/agglo_study.py"
-    given = {"steps": 300, "zoom": (0.7, 1.6)}
-    assert (
-        command._command(argparse.Namespace(compact=True), given) == f"{made_by} --compact --steps 300 --zoom 0.7 1.6"
-    )
+    given = {"final_steps": 300, "zoom": (0.7, 1.6)}
+    expected = f"{made_by} --compact --final-steps 300 --zoom 0.7 1.6"
+    assert command._command(argparse.Namespace(compact=True), given) == expected
     fresh = ["--output", str(tmp_path / "fresh"), "--budget-hours", "1e-6"]
     command.main([*arguments, *fresh])  # too dear: not begun
     assert "more than the budget" in capsys.readouterr().out

@@ -78,3 +78,34 @@ def test_a_damaged_result_is_named(tmp_path):
     store.path("x").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         store.get("x")
+
+
+def test_a_unit_waits_for_what_it_needs(tmp_path):
+    store, done = UnitStore(tmp_path, poll_s=0.01), []
+
+    def unit(key, *needs):
+        return Unit(key, lambda: {"place": done.append(key) or len(done)}, needs)
+
+    store.run([unit("c", "b", "a"), unit("b", "a"), unit("a")], lambda text: None)
+    assert done == ["a", "b", "c"]
+    store.run([unit("d", "a")], lambda text: None)  # there from before
+    with pytest.raises(ValueError, match="e needs x, y, which nobody does"):
+        store.run([unit("e", "a", "x", "y")])
+
+
+def test_what_somebody_does_is_not_forgotten(tmp_path):
+    store = UnitStore(tmp_path)
+    store.put("x", {})
+    store.forget("x", lambda: False)
+    assert store.finished() == ["x"]
+
+    def work():
+        store.put("y", {})
+        UnitStore(tmp_path).forget("y", lambda: True)
+        assert store.get("y") == {}
+        return {}
+
+    store.run([Unit("y", work)], lambda text: None)
+    store.forget("y", lambda: True)
+    store.forget("z", lambda: True)
+    assert store.finished() == ["x"]
