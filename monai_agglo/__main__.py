@@ -22,7 +22,7 @@ from monai_agglo.apps.bench_command import bench
 from monai_agglo.apps.node_commands import fetch, send, serve
 from monai_agglo.apps.predict_command import predict
 from monai_agglo.apps.report_command import report
-from monai_agglo.apps.student_commands import export_student, ship_student
+from monai_agglo.apps.student_commands import export_student, probe_student, ship_student
 
 __all__ = ["COMMANDS", "main"]
 
@@ -296,6 +296,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     )
 }
 COMMANDS["export-student"] = export_student
+COMMANDS["probe-student"] = probe_student
 COMMANDS["ship-student"] = ship_student
 
 

@@ -90,6 +90,7 @@ COVERED = (
         r"python -m monai_agglo export-student \S+ \S+",
         "bundle/test_export_student.py::test_command_and_several_students",
     ),
+    (r"python -m monai_agglo probe-student DIR.*", "apps/test_student_probe.py::test_command"),
     (
         r"python -m monai_agglo ship-student \S+",
         "apps/study/test_study_shipping.py::test_a_finished_study_ships_its_student",

@@ -14,6 +14,7 @@ _MODULES = {
     "reporting": ("ReportCase", "ReportRun", "report"),
     "scale_out": ("ManyReport", "predict_many"),
     "shipping": ("ship_student",),
+    "student_probe": ("probe_student",),
     "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-__all__ = ["export_student", "ship_student"]
+__all__ = ["export_student", "probe_student", "ship_student"]
 
 Run = Callable[[argparse.Namespace], "int | None"]
 
@@ -39,5 +39,30 @@ def ship_student(parser: argparse.ArgumentParser) -> Run:
         from monai_agglo import apps
 
         print(*apps.ship_student(args.source, args.bundle, args.method), sep="\n")
+
+    return run
+
+
+def probe_student(parser: argparse.ArgumentParser) -> Run:
+    """Try students on your own pictures: few-shot segmentation with masks/NAME.png beside images/NAME.png."""
+    parser.add_argument("folder", help="pictures with masks, in sub-folders too")
+    parser.add_argument("--student", nargs="+", default=(), help="NAME.safetensors (default: the one in vfss_seg)")
+    parser.add_argument(
+        "--patient", metavar="PATTERN", help="regular expression; its (groups) name a picture's patient"
+    )
+    parser.add_argument(
+        "--shots", type=int, nargs="+", default=(8, 32, 0), help="pictures to train on (default: 8 32 0)"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions (default: 3)")
+    parser.add_argument("--tuned", action="store_true", help="also train the encoders along, which takes longer")
+    parser.add_argument("--size", type=int, default=256, help="side of the squares in pixels (default: 256)")
+    parser.add_argument("--output", help="JSON file for the figures")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo.apps import student_probe
+
+        options = {"tuned": args.tuned, "size": args.size, "output": args.output}
+        report = student_probe.probe_student(args.folder, args.student, args.shots, args.seeds, args.patient, **options)
+        print(student_probe.probe_table(report))
 
     return run
