@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,37 +70,38 @@ def estimate(study: Study) -> Estimate:
         features = frames * _teachers_seconds(study)
     else:
         features = facts["cpu_seconds" if _on_cpu(study) else "wall_seconds"]
-    step = {name: _step_seconds(study, name) for name in (settings.backbone, *settings.other_students)}
     frozen, tuned = _probe_seconds(study, settings.backbone)
-    slower = {name: step[name] / step[settings.backbone] for name in step}
-
-    screen_cells, seeds = len(grid(settings)) - 1, settings.seeds
-    finalists = settings.best + 4
-    longer = settings.final_steps != settings.steps
-    taught = (finalists - 1) * (seeds if longer else seeds - 1)
-    alone = (len(settings.teachers) - 1) * (seeds if longer else seeds - 1)  # one of them is a finalist
-    others = settings.on_other_students + 1
-    tasks = study.probed
     counts = Counter({"screen": 0.0, "frozen": 0.0, "tuned": 0.0})
-    for task in tasks:
+    for task in study.probed:
         if task.name in settings.screen_tasks:
             counts["screen"] += len(study.settings_of(task, settings.screen_shots))
         counts["frozen"] += len(study.settings_of(task, settings.shots))
         counts["tuned"] += len(study.settings_of(task, settings.tuned_shots))
-    one, last = (steps * step[settings.backbone] for steps in (settings.steps, settings.final_steps))
-    elsewhere = sum(step[name] for name in settings.other_students) * settings.final_steps * others
-    relative = sum(slower[name] for name in settings.other_students) * others
-    frozen_all = counts["frozen"] * frozen
-    test = frozen_all + counts["tuned"] * tuned
-    ship = settings.ship_steps * step[settings.backbone]
+    test = counts["frozen"] * frozen + counts["tuned"] * tuned  # frozen probes of the validation are tested as well
+
+    several, single = (
+        _step_seconds(study, settings.backbone, names) for names in (settings.teachers, (settings.simple,))
+    )
+    cells, seeds = grid(settings), settings.seeds
+    balanced = sum(cell.agglomerates for cell in cells)
+    new = seeds if settings.final_steps != settings.steps else seeds - 1  # seeds that the screening has not distilled
+    screen = settings.steps * (balanced * several + (len(cells) - 1 - balanced) * single)
+    finals = new * settings.final_steps * ((settings.best + 1) * several + 2 * single)
+    alone = new * settings.final_steps * (len(settings.teachers) - 1) * single  # one of them is a finalist
+    elsewhere = others = 0.0
+    for name in settings.other_students:
+        step = _step_seconds(study, name, settings.teachers)
+        elsewhere += settings.final_steps * step * (settings.on_other_students + single / several)
+        others += (settings.on_other_students + 1) * test * step / several
+    ship = settings.ship_steps * several
     seconds = {
         "features": features,
-        "screen": screen_cells * one + (screen_cells + 1) * counts["screen"] * frozen,
-        "finals": taught * last + finalists * seeds * (frozen_all + test),
-        "students": alone * last + elsewhere + relative * test,
+        "screen": screen + len(cells) * counts["screen"] * frozen,
+        "finals": finals + (settings.best + 4) * seeds * test,
+        "students": alone + elsewhere + others,
         "ship": ship + test,
     }
-    distilling = screen_cells * one + (taught + alone) * last + elsewhere + ship
+    distilling = screen + finals + alone + elsewhere + ship
     return Estimate({stage: value / 3600 for stage, value in seconds.items()}, distilling / 3600)
 
 
@@ -116,11 +118,11 @@ def _teachers_seconds(study: Study) -> float:
     return seconds
 
 
-def _step_seconds(study: Study, backbone: str) -> float:
-    """One step of a distillation with all teachers: the median of three, after one that is not counted."""
+def _step_seconds(study: Study, backbone: str, names: Sequence[str]) -> float:
+    """One step of a distillation of these teachers: the median of three, after one that is not counted."""
     settings = study.settings
-    cell = StudyCell("equal", settings.targets[-1], backbone, 0)
-    specs = {teacher.spec.name: teacher.spec for teacher in teachers(settings)}
+    cell = StudyCell("equal" if len(names) > 1 else f"single_{names[0]}", settings.targets[-1], backbone, 0)
+    specs = {teacher.spec.name: teacher.spec for teacher in teachers(settings) if teacher.spec.name in names}
     shapes = {name: view_of(settings).shape(spec) for name, spec in specs.items()}
     learner = make_learner(cell, settings, shapes, 4, study.device)
     count, size = settings.batch, settings.size
