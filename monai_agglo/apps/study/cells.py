@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .plan import StudySettings
 
-__all__ = ["BALANCINGS", "SCRATCH", "SIMPLE", "VARIANTS", "StudyCell", "balancing_of", "with_seeds"]
+__all__ = ["BALANCINGS", "SCRATCH", "SIMPLE", "VARIANTS", "WITHOUT_COARSE", "StudyCell", "balancing_of", "with_seeds"]
 
-SCRATCH, SIMPLE = "scratch", "simple"
+SCRATCH, SIMPLE, WITHOUT_COARSE = "scratch", "simple", "equal_without_coarse"
 
 BALANCINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "equal": ("equal", {}),
@@ -23,7 +23,7 @@ BALANCINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "attention_stable": ("attention", {"form": "stabilised"}),
     "adaloss": ("adaloss", {}),
     "dropping": ("dropping", {}),
-    "equal_without_coarse": ("equal", {}),
+    WITHOUT_COARSE: ("equal", {}),
 }
 """Ways of balancing in the grid, as balancer and options; the last leaves out the coarse, MedCLIP-like teacher."""
 
@@ -75,7 +75,7 @@ class StudyCell:
             return (settings.simple,)
         if self.method.startswith("single_"):
             return (self.method.removeprefix("single_"),)
-        if self.method == "equal_without_coarse":
+        if self.method == WITHOUT_COARSE:
             return tuple(t for t in settings.teachers if t != settings.coarse)
         return settings.teachers
 
@@ -83,6 +83,11 @@ class StudyCell:
     def agglomerates(self) -> bool:
         """Whether several teachers are balanced."""
         return self.method in BALANCINGS or self.method in VARIANTS
+
+    @property
+    def may_be_chosen(self) -> bool:
+        """Whether all teachers are balanced; without the coarse one it is a comparison, and keeps nothing of it."""
+        return self.agglomerates and self.method != WITHOUT_COARSE
 
 
 def balancing_of(cell: StudyCell) -> tuple[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ RULE = (
 
 
 def choose(study: Study) -> dict[str, Any]:
-    """Choose among the agglomerating finalists.
+    """Choose among the finalists that agglomerate all teachers.
 
     The best on a few dozen validation images is the best by luck as much as by merit. Of the methods that cannot be
     told from it there, the one that keeps most of its worst teacher is chosen: a student of several teachers should

@@ -13,7 +13,7 @@ from monai_agglo.apps.bench.clock import now
 from monai_agglo.engines.distillation_batch import DistillationBatch
 from monai_agglo.inferers.precision import autocast
 
-from .cells import StudyCell
+from .cells import WITHOUT_COARSE, StudyCell
 from .distil import make_learner, new_student
 from .images import cache_facts, choose_images, teachers, view_of
 from .plan import grid
@@ -84,9 +84,10 @@ def estimate(study: Study) -> Estimate:
     )
     cells, seeds = grid(settings), settings.seeds
     balanced = sum(cell.agglomerates for cell in cells)
+    without = WITHOUT_COARSE in settings.balancings
     new = seeds if settings.final_steps != settings.steps else seeds - 1  # seeds that the screening has not distilled
     screen = settings.steps * (balanced * several + (len(cells) - 1 - balanced) * single)
-    finals = new * settings.final_steps * ((settings.best + 1) * several + 2 * single)
+    finals = new * settings.final_steps * ((settings.best + 1 + without) * several + 2 * single)
     alone = new * settings.final_steps * (len(settings.teachers) - 1) * single  # one of them is a finalist
     elsewhere = others = 0.0
     for name in settings.other_students:
@@ -97,7 +98,7 @@ def estimate(study: Study) -> Estimate:
     seconds = {
         "features": features,
         "screen": screen + len(cells) * counts["screen"] * frozen,
-        "finals": finals + (settings.best + 4) * seeds * test,
+        "finals": finals + (settings.best + 4 + without) * seeds * test,
         "students": alone + elsewhere + others,
         "ship": ship + test,
     }

@@ -108,7 +108,7 @@ def collect(study: Study) -> Figures:
         _gains(study, stage, row, rows.get(SIMPLE), equal, seeds)
     chosen = study.choice() if study.chosen else None
     ratios = retention_ratios(study, with_seeds([chosen], study.settings.seeds)) if chosen is not None else {}
-    screened = {row.cell: row.cell.at(steps=study.settings.steps) for row in rows.values() if row.cell.agglomerates}
+    screened = {row.cell: row.cell.at(steps=study.settings.steps) for row in rows.values() if row.cell.may_be_chosen}
     students: dict[str, dict[str, Row]] = {}
     shipped = None
     if chosen is not None:

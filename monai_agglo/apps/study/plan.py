@@ -9,7 +9,7 @@ from typing import Any
 
 from monai_agglo.data.frame_window import checked_zoom
 
-from .cells import BALANCINGS, SCRATCH, SIMPLE, VARIANTS, StudyCell
+from .cells import BALANCINGS, SCRATCH, SIMPLE, VARIANTS, WITHOUT_COARSE, StudyCell
 from .probe_training import ProbeSettings
 
 __all__ = [
@@ -202,7 +202,8 @@ def equal_of(settings: StudySettings, score: Mapping[StudyCell, float]) -> Study
 
 
 def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list[StudyCell]:
-    """Who goes on: the best agglomerations, equal weights, the best single teacher, simple, scratch.
+    """Who goes on: the best agglomerations of all teachers, equal weights with and without the coarse teacher, the best
+    single teacher, simple, scratch.
 
     Args:
         settings: of the study.
@@ -213,9 +214,10 @@ def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list
     """
     cells = grid(settings)
     equal = equal_of(settings, score)
-    ranked = sorted((c for c in cells if c.agglomerates and c != equal), key=lambda c: -score[c])
+    ranked = sorted((c for c in cells if c.may_be_chosen and c != equal), key=lambda c: -score[c])
+    without = [c for c in cells if c == equal.at(method=WITHOUT_COARSE)]
     alone = max((c for c in cells if c.method.startswith("single_")), key=lambda c: score[c])
-    found = [*ranked[: settings.best], equal, alone, cells[1], cells[0]]
+    found = [*ranked[: settings.best], equal, *without, alone, cells[1], cells[0]]
     return [cell.at(steps=settings.final_steps) for cell in found]
 
 

@@ -158,14 +158,14 @@ class Study:
         return finalists(self.settings, score)
 
     def ranking(self) -> list[tuple[StudyCell, float]]:
-        """Agglomerating finalists by mean Dice on validation images of the real tasks, the best first.
+        """Finalists of all teachers by mean Dice on validation images of the real tasks, the best first.
 
         Raises:
             RuntimeError: before the finals are complete.
         """
         ranked = []
         for cell in self.finalists():
-            if cell.agglomerates:
+            if cell.may_be_chosen:
                 score = self.mean_score("val", with_seeds([cell], self.settings.seeds), self.judged)
                 if score is None:
                     raise RuntimeError("the finals are not complete: nothing is chosen yet")
