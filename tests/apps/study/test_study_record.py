@@ -2,11 +2,13 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 from study_samples import tiny_settings
 
 from monai_agglo.apps.study import command
+from monai_agglo.apps.study.plan import StudySettings
 from monai_agglo.apps.study.record import RECORD, restore_record, write_record
 from monai_agglo.apps.study.report import write_report
 from monai_agglo.apps.study.runner import Study
@@ -95,3 +97,13 @@ def test_what_is_no_archive_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("monai_agglo.apps.study.record.MOST_BYTES", 3)
     with pytest.raises(ValueError, match="too large"):
         restore_record(packed(tmp_path / "big.zip", **{"settings.json": "{  }"}), tmp_path / "new")
+
+
+def test_the_record_in_docs_is_of_the_study_as_it_is(tmp_path):
+    """The plain command goes on from it, whatever has become of the settings' defaults."""
+    path = Path(__file__).parents[3] / "docs" / "results" / RECORD
+    if not path.is_file():
+        pytest.skip("no study has left a record yet")
+    assert restore_record(path, tmp_path / "new") > 0
+    kept = json.loads((tmp_path / "new" / "settings.json").read_text(encoding="utf-8"))
+    assert kept == StudySettings().as_json()
