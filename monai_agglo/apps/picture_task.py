@@ -12,6 +12,7 @@ import numpy as np
 from monai_agglo.data import open_cine
 from monai_agglo.data.cine_errors import check_size
 from monai_agglo.data.drawing import to_grey8
+from monai_agglo.data.mask_picture import MODES
 
 from .datalist import MASK_FOLDER, WORDS
 from .study.splits import check_leakage, split
@@ -98,10 +99,11 @@ def load_picture_task(
     else:
         by = "the folders"
     check_leakage(root.name, sources, parts)
-    check_copies(root.name, np.stack(frames), parts)
+    squares = np.stack(frames)
+    check_copies(root.name, squares, parts)
     structures = ("foreground",) if len(colours) < 2 else tuple(_colour_name(colour) for colour in colours)
     return Task(
-        root.resolve().name, structures, np.stack(frames), np.array(masks, np.uint8), tuple(sources), tuple(parts),
+        root.resolve().name, structures, squares, np.array(masks, np.uint8), tuple(sources), tuple(parts),
         "not stated", False, by,
     )  # fmt: skip
 
@@ -169,8 +171,7 @@ def _coloured(path: Path) -> np.ndarray:
     try:
         with Image.open(path, formats=[kind]) as image:
             check_size(path, image.height, image.width, 1)
-            grey = image.mode in ("1", "L", "P", "I", "I;16")
-            array = np.asarray(image if grey else image.convert("RGB")).astype(np.int64)
+            array = np.asarray(image if image.mode in MODES else image.convert("RGB")).astype(np.int64)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__})") from None
     if array.ndim == 3:

@@ -50,6 +50,7 @@ class Study:
         self.settings, self.folder, self.device, self.say = settings, Path(folder), device, say
         _keep_settings(settings, self.folder)
         self.store = UnitStore(self.folder)
+        self._choice = self.folder / "choice.json"
         self._memory = ("", ProbeMemory())  # of the last student and task: its test follows its validation
         size = PictureSize(settings.frame, settings.size)
         self.tasks = load_tasks(
@@ -137,7 +138,7 @@ class Study:
     @property
     def chosen(self) -> bool:
         """Whether the choice is written."""
-        return (self.folder / "choice.json").is_file()
+        return self._choice.is_file()
 
     # what each stage decides
 
@@ -177,12 +178,11 @@ class Study:
 
         See :func:`~.choice.choose`.
         """
-        path = self.folder / "choice.json"
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                with atomic_path(path) as partial:
+        with FileLock(self._choice.with_suffix(".lock")):
+            if not self.chosen:
+                with atomic_path(self._choice) as partial:
                     partial.write_text(json.dumps(choose(self), indent=1), encoding="utf-8")
-            chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
+            chosen = json.loads(self._choice.read_text(encoding="utf-8"))["chosen"]
         return next(cell for cell in self.finalists() if cell.id == chosen)
 
     def other_students(self) -> list[StudyCell]:
@@ -226,7 +226,7 @@ class Study:
         units: dict[str, Unit] = {}
         for cell in cells:
             probes = [self._probing(stage, cell, task) for task in tasks or self.probed for stage in stages]
-            if any(self.store.get(unit.key) is None for unit in probes):
+            if not all(self.store.path(unit.key).is_file() for unit in probes):
                 self._miss(cell)
             units |= {unit.key: unit for unit in [*self._distilling(cell), *probes]}
         self.store.run(list(units.values()), self.say)
