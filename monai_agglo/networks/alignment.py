@@ -7,8 +7,7 @@ compared has to lie in the same place, so the student's map is resampled through
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -74,11 +73,7 @@ def student_affine(
 
 
 def to_teacher_grid(
-    features: torch.Tensor,
-    student_affine: torch.Tensor,
-    teacher_affine: torch.Tensor,
-    grid: tuple[int, int],
-    known: dict[Any, GridMove] | None = None,
+    features: torch.Tensor, student_affine: torch.Tensor, teacher_affine: torch.Tensor, grid: tuple[int, int]
 ) -> torch.Tensor:
     """Resample a student's map at a teacher's cells.
 
@@ -94,9 +89,6 @@ def to_teacher_grid(
         student_affine: (3, 3) or (2, 3), or one per sample (B, 3, 3) or (B, 2, 3).
         teacher_affine: likewise.
         grid: rows and columns (h, w) of the teacher's map.
-        known: moves of batches whose frames are all alike, kept by the caller between calls and filled here, so that
-            their weights are made and brought to the device once; the oldest of more than :data:`MOST_KNOWN` is
-            forgotten.
 
     Returns:
         (B, C, h, w) in the dtype of ``features``. Where nothing has to be moved, ``features`` itself.
@@ -104,31 +96,65 @@ def to_teacher_grid(
     Raises:
         ValueError: if an affine turns or shears, is singular or not one per sample.
     """
-    place = _relative(_square(student_affine), _square(teacher_affine), len(features))
-    source = (features.shape[2], features.shape[3])
-    if known is None or len(place) > 1:
-        return GridMove(place, source, grid, features.device)(features)
-    key = (place.numpy().tobytes(), source, tuple(grid), features.device)
-    if key not in known:
-        if len(known) >= MOST_KNOWN:
-            known.pop(next(iter(known)))
-        known[key] = GridMove(place, source, grid, features.device)
-    return known[key](features)
+    batch, source = len(features), (features.shape[2], features.shape[3])
+    return GridMove.between(student_affine, teacher_affine, source, grid, batch, features.device)(features)
 
 
-class GridMove:
-    """How one batch of maps is moved: all that :func:`to_teacher_grid` computes of places, on the maps' device.
+class GridMove(NamedTuple):
+    """How a batch of maps is moved: everything that :func:`to_teacher_grid` has to know of places.
 
-    Args:
-        place: (B or 1, 3, 3) float64 on the CPU, cell of the target grid to cell of the source.
-        source: rows and columns of the maps.
-        grid: rows and columns wanted.
-        device: of the maps.
+    Attributes:
+        rows: (B or 1, 1, h, hs) float32, how much each row of the map counts in each row wanted; None where nothing
+            has to be moved.
+        columns: (B or 1, 1, w, ws), likewise.
     """
 
-    def __init__(
-        self, place: torch.Tensor, source: tuple[int, int], grid: tuple[int, int], device: torch.device
-    ) -> None:
+    rows: torch.Tensor | None
+    columns: torch.Tensor | None
+
+    @classmethod
+    def between(
+        cls,
+        student_affine: torch.Tensor,
+        teacher_affine: torch.Tensor,
+        source: tuple[int, int],
+        grid: tuple[int, int],
+        batch: int,
+        device: torch.device,
+        known: dict[Any, GridMove] | None = None,
+    ) -> GridMove:
+        """The move from a student's map to a teacher's.
+
+        Args:
+            student_affine: see :func:`to_teacher_grid`.
+            teacher_affine: see :func:`to_teacher_grid`.
+            source: rows and columns of the student's map.
+            grid: rows and columns wanted.
+            batch: number of maps.
+            device: of the maps.
+            known: moves of batches whose frames are all alike, kept by the caller between calls and filled here, so
+                that their weights are made and brought to the device once; the oldest of more than
+                :data:`MOST_KNOWN` is forgotten.
+
+        Returns:
+            The move.
+
+        Raises:
+            ValueError: see :func:`to_teacher_grid`.
+        """
+        place = _relative(_square(student_affine), _square(teacher_affine), batch)
+        if known is None or len(place) > 1:
+            return cls._of(place, source, grid, device)
+        key = (place.numpy().tobytes(), tuple(source), tuple(grid), device)
+        if key not in known:
+            if len(known) >= MOST_KNOWN:
+                known.pop(next(iter(known)))
+            known[key] = cls._of(place, source, grid, device)
+        return known[key]
+
+    @classmethod
+    def _of(cls, place: torch.Tensor, source: tuple[int, int], grid: tuple[int, int], device: torch.device) -> GridMove:
+        """From (B or 1, 3, 3) float64 on the CPU, cell of the grid wanted to cell of the map."""
         centres, widths = [], []
         for axis in (0, 1):
             step, start = place[:, axis, axis, None], place[:, axis, 2, None]
@@ -136,19 +162,14 @@ class GridMove:
             # Interpolating already blurs, with a variance of 1/6 square cell. The rest of what an average over the
             # whole cell would blur (step^2 / 12) is left to the average, so that nothing jumps as cells become larger.
             widths.append((step.square() - 2).clamp(min=0).sqrt())
-        self.moves = source != tuple(grid) or any(
+        moves = tuple(source) != tuple(grid) or any(
             bool((c - torch.arange(n, dtype=torch.float64)).abs().max() >= _CLOSE) for c, n in zip(centres, grid)
         )
-        self.averages = max(float(width.max()) for width in widths) >= _NARROW
+        if not moves:
+            return cls(None, None)
         # kept for later calls, of which some may train: never tensors of inference mode
         with torch.inference_mode(False), torch.no_grad():
-            if self.averages:
-                self.rows, self.columns = (
-                    cell_weights(c, w, n).to(device)[:, None] for c, w, n in zip(centres, widths, source)
-                )
-            else:
-                self.continued, self.points = _points(centres, source)
-                self.points = self.points.to(device)
+            return cls(*(cell_weights(c, w, n).to(device)[:, None] for c, w, n in zip(centres, widths, source)))
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Move maps.
@@ -159,17 +180,11 @@ class GridMove:
         Returns:
             (B, C, h, w) in the dtype of ``features``; ``features`` itself where nothing moves.
         """
-        if not self.moves:
+        if self.rows is None or self.columns is None:
             return features
         with torch.autocast(features.device.type, enabled=False):
-            maps = features.float()
-            if self.averages:
-                # Rows first: few numbers are left for the columns. Shared weights have a leading 1 and are broadcast.
-                return (self.rows @ maps @ self.columns.transpose(2, 3)).to(features.dtype)
-            for axis in self.continued:
-                maps = _continue(maps, axis)
-            points = self.points.expand(len(maps), -1, -1, -1)
-            return F.grid_sample(maps, points, align_corners=False, padding_mode="border").to(features.dtype)
+            # Rows first: few numbers are left for the columns. Shared weights have a leading 1 and are broadcast.
+            return (self.rows @ features.float() @ self.columns.transpose(2, 3)).to(features.dtype)
 
 
 def cell_weights(centres: torch.Tensor, widths: torch.Tensor, cells: int) -> torch.Tensor:
@@ -222,27 +237,6 @@ def _integral(to: torch.Tensor, cells: int) -> torch.Tensor:
     result[..., -1] += after + after.square() / 2
     result[..., -2] -= after.square() / 2
     return result
-
-
-def _points(centres: Sequence[torch.Tensor], source: tuple[int, int]) -> tuple[list[int], torch.Tensor]:
-    """Where to interpolate: axes to be continued first, and (B or 1, h, w, 2) points as ``grid_sample`` takes them."""
-    where, continued = [], []
-    for axis, (at, cells) in enumerate(zip(centres, source), 2):
-        at = at.clamp(-0.5, cells - 0.5)
-        if cells > 1 and (float(at.min()) < -_CLOSE or float(at.max()) > cells - 1 + _CLOSE):
-            continued.append(axis)
-            cells, at = cells + 2, at + 1
-        where.append(((2 * at + 1) / cells - 1).float())
-    y, x = where
-    return continued, torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
-
-
-def _continue(maps: torch.Tensor, axis: int) -> torch.Tensor:
-    """Straight on by one cell at both ends of an axis."""
-    cells = maps.shape[axis]
-    first, second = maps.narrow(axis, 0, 1), maps.narrow(axis, 1, 1)
-    last, before = maps.narrow(axis, cells - 1, 1), maps.narrow(axis, cells - 2, 1)
-    return torch.cat([2 * first - second, maps, 2 * last - before], axis)
 
 
 def _square(affine: torch.Tensor) -> torch.Tensor:

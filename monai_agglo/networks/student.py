@@ -68,6 +68,12 @@ class StudentEncoder(nn.Module):
         """Strides of these levels."""
         return tuple(self.encoder.strides)
 
+    def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Rows and columns of the maps that :meth:`encode` gives of an image: the fused one, then the used levels."""
+        padded = (height + -height % 32, width + -width % 32)
+        fused = (-(-height // self.stride), -(-width // self.stride))
+        return [fused, *((padded[0] // stride, padded[1] // stride) for stride in self.level_strides)]
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Encode frames.
 

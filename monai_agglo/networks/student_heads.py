@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from .alignment import GridMove, to_teacher_grid
+from .alignment import GridMove
 from .projectors import make_projector
 from .student import StudentEncoder, level_affine
 
@@ -56,9 +56,9 @@ class StudentWithHeads(nn.Module):
         if project_at not in PLACES:
             raise ValueError(f"project_at must be one of {', '.join(PLACES)}, not {project_at!r}")
         self.student = student
-        self.shapes = {name: tuple(int(n) for n in shape) for name, shape in teachers.items()}
+        self.shapes = {name: (int(k), int(h), int(w)) for name, (k, h, w) in teachers.items()}
         self.project_at = project_at
-        self.moves: dict[Any, GridMove] = {}
+        self._known: dict[Any, GridMove] = {}
         self.reads_levels = projector == "ladder"
         levels: Any = student.level_channels if self.reads_levels else ()
         self.projectors = nn.ModuleDict(
@@ -83,43 +83,54 @@ class StudentWithHeads(nn.Module):
         Returns:
             The fused map and the predictions in each teacher's normalised space.
         """
-        shared, levels = self.student.encode(image)
-        return StudentOutput(shared, self.project(shared, levels, image_affine, affines))
+        return self.predict(image, self.moves(image, image_affine, affines))
 
-    def project(
-        self,
-        shared: torch.Tensor,
-        levels: list[torch.Tensor],
-        image_affine: torch.Tensor,
-        affines: Mapping[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        """The heads alone; see :meth:`forward`.
+    def moves(
+        self, image: torch.Tensor, image_affine: torch.Tensor, affines: Mapping[str, torch.Tensor]
+    ) -> dict[str, list[GridMove]]:
+        """How maps come to every teacher's grid.
 
         Args:
-            shared: (B, C, h, w).
-            levels: maps of the backbone's used levels.
-            image_affine: (B, 3, 3).
-            affines: by teacher, (B, 3, 3).
+            image: see :meth:`forward`; only its shape and device are read.
+            image_affine: see :meth:`forward`.
+            affines: see :meth:`forward`.
 
         Returns:
-            Predictions by teacher.
+            By teacher, the moves of the fused map and, where the projector reads them before they are projected, of
+            the backbone's levels.
         """
-        here = level_affine(image_affine, self.student.stride)
+        sizes = self.student.map_sizes(image.shape[2], image.shape[3])
+        strides = (self.student.stride, *self.student.level_strides)
+        count = len(sizes) if self.reads_levels and self.project_at == "teacher" else 1
+        return {
+            name: [
+                GridMove.between(
+                    level_affine(image_affine, stride), affines[name], size, self.shapes[name][1:], len(image),
+                    image.device, self._known,
+                )
+                for size, stride in zip(sizes[:count], strides)
+            ]
+            for name in self.projectors
+        }  # fmt: skip
+
+    def predict(self, image: torch.Tensor, moves: Mapping[str, Sequence[GridMove]]) -> StudentOutput:
+        """Encode, move, project.
+
+        Args:
+            image: see :meth:`forward`.
+            moves: see :meth:`moves`.
+
+        Returns:
+            See :meth:`forward`.
+        """
+        shared, levels = self.student.encode(image)
         predictions = {}
         for name, head in self.projectors.items():
-            there, grid = affines[name], (self.shapes[name][1], self.shapes[name][2])
+            maps = [shared, *levels] if self.reads_levels else [shared]
             if self.project_at == "student":
-                projected = head(shared, levels) if self.reads_levels else head(shared)
-                predictions[name] = to_teacher_grid(projected, here, there, grid, self.moves)
+                (move,) = moves[name]
+                predictions[name] = move(head(shared, levels) if self.reads_levels else head(shared))
                 continue
-            features = to_teacher_grid(shared, here, there, grid, self.moves)
-            if self.reads_levels:
-                strides = self.student.level_strides
-                moved = [
-                    to_teacher_grid(level, level_affine(image_affine, stride), there, grid, self.moves)
-                    for level, stride in zip(levels, strides)
-                ]
-                predictions[name] = head(features, moved)
-            else:
-                predictions[name] = head(features)
-        return predictions
+            features, *others = (move(one) for move, one in zip(moves[name], maps))
+            predictions[name] = head(features, others) if self.reads_levels else head(features)
+        return StudentOutput(shared, predictions)

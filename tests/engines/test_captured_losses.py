@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from monai_agglo.engines import Learner
-from monai_agglo.engines.captured_losses import _likeness
+from monai_agglo.engines.captured_losses import _likeness, _Losses, weights_of
 from monai_agglo.engines.distillation_batch import DistillationBatch
 from monai_agglo.networks import StudentEncoder
 
@@ -64,10 +64,55 @@ def test_nothing_is_recorded_on_a_cpu():
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_batches_are_alike_in_shape_and_place():
-    one = _likeness(batch(0))
-    assert one == _likeness(batch(1))
-    assert one != _likeness(batch(0, shift=1.0)) and one != _likeness(batch(0, count=3))
-    mixed = batch(0)
-    mixed.affines["wide"][1, 0, 2] += 1
-    assert _likeness(mixed) is None
+def windows(device="cpu", count=4, seed=0):
+    """A batch of which every frame is seen through a window of its own."""
+    given = batch(seed, device, count=count)
+    steps = torch.linspace(0.7, 1.4, count) + 0.01 * seed
+    places = torch.eye(3).repeat(count, 1, 1)
+    places[:, 0, 0] = places[:, 1, 1] = steps
+    places[:, :2, 2] = torch.linspace(0, 9, count)[:, None]
+    return given._replace(image_affine=places)
+
+
+@CUDA
+@pytest.mark.parametrize("projector", ["mlp", "ladder"])
+def test_windows_are_replayed_wherever_they_lie(projector):
+    losses = {}
+    for capture in (False, True):
+        torch.manual_seed(0)
+        learner = Learner("one", StudentEncoder("efficientvit_b0"), SHAPES, 8, "cuda", projector, 16, capture=capture)
+        losses[capture] = []
+        for seed in range(8):
+            given = windows("cuda", seed=seed)
+            if capture and seed:
+                assert learner.captured(given) is not None
+            losses[capture].append(learner.backward(given).losses)
+            learner.step(given)
+    torch.testing.assert_close(torch.stack(losses[True]), torch.stack(losses[False]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("project_at", ["teacher", "student"])
+@pytest.mark.parametrize("projector", ["mlp", "ladder"])
+@pytest.mark.parametrize("given", [batch(shift=2.0), windows()], ids=["alike", "windows"])
+def test_what_is_recorded_is_what_is_computed_otherwise(projector, project_at, given):
+    torch.manual_seed(0)
+    options = {"projector": projector, "hidden": 16, "project_at": project_at}
+    learner = Learner("one", StudentEncoder("efficientvit_b0"), SHAPES, 8, **options)
+    network = learner.network.eval()
+    moves = network.moves(given.image, given.image_affine, given.affines)
+    tensors = (given.image, *given.targets.values(), *given.masks.values(), *weights_of(moves))
+    losses, shared = _Losses(network, learner.loss, given, moves)(*tensors)
+    expected, predictions = network(given.image, given.image_affine, given.affines)
+    torch.testing.assert_close(shared, expected, rtol=0, atol=0)
+    terms = learner.loss.teacher_losses(predictions, given.targets, given.masks)
+    torch.testing.assert_close(losses, terms, rtol=0, atol=0)
+
+
+def test_batches_are_alike_in_shape_alone():
+    network = Learner("one", StudentEncoder("efficientvit_b0"), SHAPES, 8, hidden=16).network
+
+    def like(given):
+        return _likeness(given, network.moves(given.image, given.image_affine, given.affines))
+
+    assert like(batch(0)) == like(batch(1, shift=1.0)) != like(batch(0, count=3))
+    assert like(windows()) == like(windows(seed=1)) != like(batch(0))  # one place for all needs fewer weights
