@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from monai_agglo.engines import keep_freed_memory
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--random-weights", action="store_true", help="teachers without weights, to try the plumbing")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)  # every process would take all cores of the computer otherwise
     keep_freed_memory()
     if args.ship and (args.report_only or args.estimate_only):
         parser.error("--ship distils a student: it does not go with --report-only or --estimate-only")

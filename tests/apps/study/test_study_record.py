@@ -4,6 +4,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from study_samples import tiny_settings
 
@@ -107,3 +108,27 @@ def test_the_record_in_docs_is_of_the_study_as_it_is(tmp_path):
     assert restore_record(path, tmp_path / "new") > 0
     kept = json.loads((tmp_path / "new" / "settings.json").read_text(encoding="utf-8"))
     assert kept == StudySettings().as_json()
+
+
+def test_the_means_in_docs_are_those_of_the_record(tmp_path):
+    """Worked out here from the scores of every image, and not by the code that wrote the report."""
+    folder = Path(__file__).parents[3] / "docs" / "results"
+    if not (folder / RECORD).is_file():
+        pytest.skip("no study has left a record yet")
+    restore_record(folder / RECORD, tmp_path)
+    report = json.loads((folder / "agglo_study.json").read_text(encoding="utf-8"))
+    means: dict[str, list[float]] = {}
+    for cell in (tmp_path / "results" / "test").iterdir():
+        name, _, kind = cell.name.partition("-")
+        if name in report["methods"] and kind.startswith("efficientvit_b0-all-"):
+            tasks = []
+            for path in cell.glob("*.json"):
+                probes = json.loads(path.read_text(encoding="utf-8"))["probes"].values()
+                if path.stem != "phantom":
+                    dice = [np.array(row["dice"], float) for row in probes]  # None becomes NaN
+                    tasks.append(np.mean([np.nanmean(row) for row in dice]))
+            assert len(tasks) == len(report["tasks"])
+            means.setdefault(name, []).append(float(np.mean(tasks)))
+    assert set(means) == set(report["methods"]) and {len(own) for own in means.values()} == {report["seeds"]}
+    for name, row in report["methods"].items():
+        assert row["mean_dice"] == pytest.approx(np.mean(means[name]), abs=1e-4)
