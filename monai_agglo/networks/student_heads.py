@@ -102,13 +102,13 @@ class StudentWithHeads(nn.Module):
         sizes = self.student.map_sizes(image.shape[2], image.shape[3])
         strides = (self.student.stride, *self.student.level_strides)
         count = len(sizes) if self.reads_levels and self.project_at == "teacher" else 1
+        maps = [(level_affine(image_affine, stride), size) for stride, size in zip(strides[:count], sizes)]
         return {
             name: [
                 GridMove.between(
-                    level_affine(image_affine, stride), affines[name], size, self.shapes[name][1:], len(image),
-                    image.device, self._known,
+                    here, affines[name], size, self.shapes[name][1:], len(image), image.device, self._known
                 )
-                for size, stride in zip(sizes[:count], strides)
+                for here, size in maps
             ]
             for name in self.projectors
         }  # fmt: skip
@@ -126,11 +126,11 @@ class StudentWithHeads(nn.Module):
         shared, levels = self.student.encode(image)
         predictions = {}
         for name, head in self.projectors.items():
-            maps = [shared, *levels] if self.reads_levels else [shared]
             if self.project_at == "student":
                 (move,) = moves[name]
                 predictions[name] = move(head(shared, levels) if self.reads_levels else head(shared))
                 continue
-            features, *others = (move(one) for move, one in zip(moves[name], maps))
+            # as many moves as maps that the head reads
+            features, *others = (move(one) for move, one in zip(moves[name], [shared, *levels]))
             predictions[name] = head(features, others) if self.reads_levels else head(features)
         return StudentOutput(shared, predictions)

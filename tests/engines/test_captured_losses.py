@@ -50,7 +50,7 @@ def test_replayed_steps_are_those_steps(balancer, bfloat16):
 
 
 @CUDA
-def test_a_batch_that_lies_elsewhere_is_computed_as_it_is():
+def test_a_batch_that_lies_elsewhere_is_replayed_too():
     shifts = (0.0, 0.0, 3.0, 0.0, 3.0, 0.0, 0.0, 0.0)
     _, expected = trained("cuda", False, shifts=shifts)
     _, found = trained("cuda", True, shifts=shifts)

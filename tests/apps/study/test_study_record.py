@@ -22,6 +22,15 @@ def record(finished_study, tmp_path):
     return path
 
 
+@pytest.fixture
+def published():
+    """The folder of the report in docs, with its record."""
+    folder = Path(__file__).parents[3] / "docs" / "results"
+    if not (folder / RECORD).is_file():
+        pytest.skip("no study has left a record yet")
+    return folder
+
+
 def opened(data, folder):
     return Study(tiny_settings(), data, folder, say=lambda text: None)
 
@@ -100,23 +109,17 @@ def test_what_is_no_archive_is_said(tmp_path, monkeypatch):
         restore_record(packed(tmp_path / "big.zip", **{"settings.json": "{  }"}), tmp_path / "new")
 
 
-def test_the_record_in_docs_is_of_the_study_as_it_is(tmp_path):
+def test_the_record_in_docs_is_of_the_study_as_it_is(published, tmp_path):
     """The plain command goes on from it, whatever has become of the settings' defaults."""
-    path = Path(__file__).parents[3] / "docs" / "results" / RECORD
-    if not path.is_file():
-        pytest.skip("no study has left a record yet")
-    assert restore_record(path, tmp_path / "new") > 0
+    assert restore_record(published / RECORD, tmp_path / "new") > 0
     kept = json.loads((tmp_path / "new" / "settings.json").read_text(encoding="utf-8"))
     assert kept == StudySettings().as_json()
 
 
-def test_the_means_in_docs_are_those_of_the_record(tmp_path):
+def test_the_means_in_docs_are_those_of_the_record(published, tmp_path):
     """Worked out here from the scores of every image, and not by the code that wrote the report."""
-    folder = Path(__file__).parents[3] / "docs" / "results"
-    if not (folder / RECORD).is_file():
-        pytest.skip("no study has left a record yet")
-    restore_record(folder / RECORD, tmp_path)
-    report = json.loads((folder / "agglo_study.json").read_text(encoding="utf-8"))
+    restore_record(published / RECORD, tmp_path)
+    report = json.loads((published / "agglo_study.json").read_text(encoding="utf-8"))
     means: dict[str, list[float]] = {}
     for cell in (tmp_path / "results" / "test").iterdir():
         name, _, kind = cell.name.partition("-")
