@@ -13,8 +13,8 @@ from PIL import Image
 
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.data import open_cine
-from monai_agglo.data.atomic import atomic_path
 from monai_agglo.data.drawing import draw_overlay, legend, resize_frame, text_block, to_grey8
+from monai_agglo.files import atomic_path
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 from monai_agglo.swallow import TARGETS
 

@@ -24,8 +24,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 
 from monai_agglo.apps.bench.clock import device_title, now
-from monai_agglo.apps.outputs import write_json
 from monai_agglo.engines import AgglomerationTrainer, Learner
+from monai_agglo.outputs import write_json
 
 TEACHERS = ("litemedsam", "mobilesam", "dinov2_small", "mobilenet_v3")
 TARGET = 1.1

@@ -3,19 +3,53 @@
 from importlib import import_module
 
 _MODULES = {
-    "calibrate_view": ("calibrate_view_check",),
-    "datalist": ("DatalistReport", "make_datalist"),
-    "deidentification": ("DeidentifyReport", "deidentify"),
-    "exporting": ("Exported", "export"),
-    "feature_cache": ("CacheReport", "build_cache", "describe_cache"),
-    "following": ("FollowReport", "follow"),
-    "info": ("describe",),
-    "prediction": ("CaseResult", "PredictReport", "predict"),
-    "reporting": ("ReportCase", "ReportRun", "report"),
-    "scale_out": ("ManyReport", "predict_many"),
-    "shipping": ("ship_student",),
-    "student_probe": ("probe_student",),
-    "weights": ("WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"),
+    ".calibrate_view": ("calibrate_view_check",),
+    ".datalist": (
+        "DatalistReport",
+        "make_datalist",
+    ),
+    ".deidentification": (
+        "DeidentifyReport",
+        "deidentify",
+    ),
+    ".exporting": (
+        "Exported",
+        "export",
+    ),
+    ".feature_cache": (
+        "CacheReport",
+        "build_cache",
+        "describe_cache",
+    ),
+    ".following": (
+        "FollowReport",
+        "follow",
+    ),
+    ".info": ("describe",),
+    ".prediction": (
+        "CaseResult",
+        "PredictReport",
+        "predict",
+    ),
+    ".reporting": (
+        "ReportCase",
+        "ReportRun",
+        "report",
+    ),
+    ".scale_out": (
+        "ManyReport",
+        "predict_many",
+    ),
+    ".shipping": ("ship_student",),
+    ".student_probe": ("probe_student",),
+    ".weights": (
+        "WeightStatus",
+        "fill_model",
+        "get_and_fill",
+        "get_weights",
+        "weights_status",
+        "weights_table",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -25,7 +59,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(_HOME[name], __name__), name)
 
 
 def __dir__() -> list[str]:

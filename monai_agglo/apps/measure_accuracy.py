@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from monai_agglo.apps.measure import load_masks, measure_masks
-from monai_agglo.apps.outputs import write_json
+from monai_agglo.outputs import write_json
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 from monai_agglo.phantom.airway import polygon_area
 from monai_agglo.swallow import NAMES, CineMeasures, measure

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from monai_agglo.apps.dicom_results import DicomResults
-from monai_agglo.apps.outputs import SUMMARY, check_output, result_folder, write_json
 from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings, known_facts, spacing_pair
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.apps.sources import Case, find_cases
@@ -27,6 +26,7 @@ from monai_agglo.data.contact_sheet import pick_frames, write_contact_sheet
 from monai_agglo.data.exposed_field import blank_outside, find_field
 from monai_agglo.data.mask_store import MaskStore
 from monai_agglo.data.overlay import OverlayVideo
+from monai_agglo.outputs import SUMMARY, check_output, result_folder, write_json
 
 __all__ = [
     "CaseResult",

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from monai.transforms import EnsureChannelFirstd, EnsureTyped, LoadImaged
 
-from monai_agglo.apps.heap import TIDY_EVERY, give_back
 from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.config_check import load_parser
 from monai_agglo.bundle.doctor import sha256
@@ -24,6 +23,7 @@ from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed
 from monai_agglo.inferers import CineInferer
 from monai_agglo.inferers.coarse_masks import cut_masks, glimpses
 from monai_agglo.inferers.runtimes import FrameRuntime, TorchRuntime, make_runtime
+from monai_agglo.malloc import TIDY_EVERY, give_back
 from monai_agglo.swallow import TARGETS
 
 __all__ = ["BundleError", "SegmentedFrame", "Segmenter"]

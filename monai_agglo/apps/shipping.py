@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_agglo.bundle import find_bundle
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 from monai_agglo.networks import read_student, write_student
 from monai_agglo.networks.teachers import teacher_class
 

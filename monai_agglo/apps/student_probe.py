@@ -13,8 +13,8 @@ from torch import nn
 
 from monai_agglo.bundle import find_bundle
 from monai_agglo.networks import StudentEncoder, read_student
+from monai_agglo.outputs import write_json
 
-from .outputs import write_json
 from .picture_task import load_picture_task
 from .study.bootstrap import TaskScores, difference, mean_dice
 from .study.probe import ProbeMemory, ProbeSettings, probe

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 from monai_agglo.networks import bundle_network
 from monai_agglo.networks.teachers import (
     TEACHERS,

@@ -7,41 +7,82 @@ needed.
 from importlib import import_module
 
 _MODULES = {
-    "augment_fluoroscopy": ("RandFluoroscopyd",),
-    "augment_geometry": ("RandCineGeometryd",),
-    "cine": ("Cine", "open_cine"),
-    "cine_errors": ("CineReadError",),
-    "cine_frames_source": ("CineFrames",),
-    "cine_masks": ("LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"),
-    "cine_reader": ("CineDicomReader", "CineReader", "CineVideoReader"),
-    "contact_sheet": ("write_contact_sheet",),
-    "datalist": ("describe_datalist", "load_datalist"),
-    "feature_cache": ("FeatureCache", "TeacherStatistics"),
-    "feature_cache_build": ("build_feature_cache",),
-    "feature_cache_dataset": ("FeatureCacheDataset",),
-    "feature_cache_errors": ("FeatureCacheError",),
-    "feature_cache_frames": ("frame_hash",),
-    "feature_cache_view": ("FeatureView",),
-    "flatten_structures": ("FlattenStructuresd",),
-    "frame_dataset": ("CineFrameDataset",),
-    "guidance": ("AddPromptGuidanced",),
-    "identity": ("pseudonym",),
-    "mask_store": ("MaskStore",),
-    "exposed_field": ("blank_outside", "find_field"),
-    "overlay": ("draw_overlay", "write_overlay_video"),
-    "overlay_dicom": ("write_overlay_dicom",),
-    "pca_picture": ("pca_colours", "write_pca_picture"),
-    "pseudonymize": ("PseudonymizeMetad",),
-    "result_source": ("ResultSource",),
-    "samplers": ("EpochBatchSampler", "ShareSampler"),
-    "save_features": ("SaveFeaturesd",),
-    "save_overlay": ("SaveOverlayd",),
-    "save_pca_picture": ("SavePcaPictured",),
-    "student_dataset": ("StudentFrameDataset", "fit_to_square"),
-    "seg_reader": ("read_seg",),
-    "seg_writer": ("write_seg",),
-    "sr_writer": ("SrRecord", "write_sr"),
-    "transforms": ("FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"),
+    ".augment_fluoroscopy": ("RandFluoroscopyd",),
+    ".augment_geometry": ("RandCineGeometryd",),
+    ".cine": (
+        "Cine",
+        "open_cine",
+    ),
+    ".cine_errors": ("CineReadError",),
+    ".cine_frames_source": ("CineFrames",),
+    ".cine_masks": (
+        "LoadCineMasksd",
+        "pack_masks",
+        "read_cine_masks",
+        "unpack_masks",
+    ),
+    ".cine_reader": (
+        "CineDicomReader",
+        "CineReader",
+        "CineVideoReader",
+    ),
+    ".contact_sheet": ("write_contact_sheet",),
+    ".datalist": (
+        "describe_datalist",
+        "load_datalist",
+    ),
+    ".feature_cache": (
+        "FeatureCache",
+        "TeacherStatistics",
+    ),
+    ".feature_cache_build": ("build_feature_cache",),
+    ".feature_cache_dataset": ("FeatureCacheDataset",),
+    ".feature_cache_errors": ("FeatureCacheError",),
+    ".feature_cache_frames": ("frame_hash",),
+    ".feature_cache_view": ("FeatureView",),
+    ".flatten_structures": ("FlattenStructuresd",),
+    ".frame_dataset": ("CineFrameDataset",),
+    ".guidance": ("AddPromptGuidanced",),
+    ".identity": ("pseudonym",),
+    ".mask_store": ("MaskStore",),
+    ".exposed_field": (
+        "blank_outside",
+        "find_field",
+    ),
+    ".overlay": (
+        "draw_overlay",
+        "write_overlay_video",
+    ),
+    ".overlay_dicom": ("write_overlay_dicom",),
+    ".pca_picture": (
+        "pca_colours",
+        "write_pca_picture",
+    ),
+    ".pseudonymize": ("PseudonymizeMetad",),
+    ".result_source": ("ResultSource",),
+    ".samplers": (
+        "EpochBatchSampler",
+        "ShareSampler",
+    ),
+    ".save_features": ("SaveFeaturesd",),
+    ".save_overlay": ("SaveOverlayd",),
+    ".save_pca_picture": ("SavePcaPictured",),
+    ".student_dataset": (
+        "StudentFrameDataset",
+        "fit_to_square",
+    ),
+    ".seg_reader": ("read_seg",),
+    ".seg_writer": ("write_seg",),
+    ".sr_writer": (
+        "SrRecord",
+        "write_sr",
+    ),
+    ".transforms": (
+        "FitFramesd",
+        "PackCined",
+        "ScaleCineIntensityd",
+        "UnpackCined",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -51,7 +92,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(_HOME[name], __name__), name)
 
 
 def __dir__() -> list[str]:

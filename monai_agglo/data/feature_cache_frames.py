@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameError
 from monai_agglo.networks.teachers.preprocess import check_frames
 
-from .atomic import atomic_path
 from .feature_cache_errors import FeatureCacheError
 
 __all__ = ["FrameKey", "frame_hash", "get_frame", "index_frames"]

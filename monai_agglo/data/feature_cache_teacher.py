@@ -14,9 +14,9 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import Teacher
 
-from .atomic import atomic_path
 from .feature_cache_errors import FeatureCacheError
 from .feature_cache_frames import FrameKey
 from .feature_cache_store import Block, full_disk, read_json

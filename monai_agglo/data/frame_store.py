@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from monai.transforms import Compose
 
-from .atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["FrameStore", "describe_transform", "file_hash"]
 

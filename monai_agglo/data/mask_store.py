@@ -13,7 +13,7 @@ from typing import IO
 import nibabel as nib
 import numpy as np
 
-from .atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["MaskStore"]
 

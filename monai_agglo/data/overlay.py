@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from monai_agglo.data.atomic import atomic_path
 from monai_agglo.data.contact_sheet import DISCLAIMER, frame_caption, write_contact_sheet
 from monai_agglo.data.drawing import (
     FAINT,
@@ -28,6 +27,7 @@ from monai_agglo.data.drawing import (
     text_block,
     to_grey8,
 )
+from monai_agglo.files import atomic_path
 from monai_agglo.swallow import STRUCTURES, Structure
 
 __all__ = ["OverlayVideo", "draw_overlay", "frame_caption", "write_contact_sheet", "write_overlay_video"]

@@ -16,9 +16,9 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEGBaseline8Bit
 from pydicom.valuerep import format_number_as_ds
 
+from monai_agglo.files import atomic_path
 from monai_agglo.swallow import TARGETS, Structure
 
-from .atomic import atomic_path
 from .overlay import OverlayVideo
 from .result_source import ResultSource
 from .seg_header import equipment, series_and_instance

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import TeacherFeatures, sample_on_frame
 
-from .atomic import atomic_path
 from .contact_sheet import frame_caption
 from .drawing import INK, PAPER, WARN, fit_to_side, resize_frame, text_block, to_grey8
 

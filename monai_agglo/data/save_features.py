@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 
-from .atomic import atomic_path
+from monai_agglo.files import atomic_path
+
 from .feature_writer import FeatureWriter
 
 __all__ = ["SaveFeaturesd"]

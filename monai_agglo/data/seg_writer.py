@@ -17,9 +17,9 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from monai_agglo.files import atomic_path
 from monai_agglo.swallow import TARGETS, Structure, flatten
 
-from .atomic import atomic_path
 from .result_source import ResultSource
 from .seg_frames import frame_item
 from .seg_header import KINDS, seg_header

@@ -15,8 +15,8 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from monai_agglo import __version__
+from monai_agglo.files import atomic_path
 
-from .atomic import atomic_path
 from .deidentify_uid import remap_uid
 from .result_source import ResultSource
 from .seg_header import SERIES_NUMBER, equipment

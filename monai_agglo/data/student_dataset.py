@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
+from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameGrid, Teacher
 
-from .atomic import atomic_path
 from .feature_cache import FeatureCache
 from .feature_cache_dataset import FeatureCacheDataset
 from .feature_cache_errors import FeatureCacheError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from monai_agglo.data.atomic import atomic_path
 from monai_agglo.data.frame_store import file_hash
+from monai_agglo.files import atomic_path
 
 from .resumable_checkpoint import _rank
 

@@ -13,7 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 from monai_agglo.networks import write_student
 
 from .resumable_checkpoint import _rank

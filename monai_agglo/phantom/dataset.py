@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.atomic import atomic_path
+from monai_agglo.files import atomic_path
+
 from ..swallow.structures import STRUCTURES
 from .dicom_writer import transfer_syntax_uid
 from .pool import run_tasks

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ..data.atomic import atomic_path
+from monai_agglo.files import atomic_path
+
 from ..data.mask_store import MaskStore
 from ..swallow.structures import NAMES
 from .dicom_writer import MultiFrameWriter, transfer_syntax_uid

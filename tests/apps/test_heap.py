@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from monai_agglo.apps import heap
+from monai_agglo import malloc as heap
 
 CODE = """
 import re
 from pathlib import Path
-from monai_agglo.apps.heap import give_back
+from monai_agglo.malloc import give_back
 
 def held_mb():
     return int(re.search(r"VmRSS:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

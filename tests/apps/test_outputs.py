@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from monai_agglo.apps.outputs import check_output, is_ours, result_folder, write_json
+from monai_agglo.outputs import check_output, is_ours, result_folder, write_json
 
 RECORD = {"kind": "monai_agglo.predict"}
 

@@ -178,7 +178,7 @@ def export(name: str, size: int, path: str) -> dict[str, Case]:
     """
 
     def write() -> None:
-        from monai_agglo.data.atomic import atomic_path
+        from monai_agglo.files import atomic_path
 
         if Path(path).exists():
             return

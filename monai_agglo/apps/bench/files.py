@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["BITS", "JPEG", "SEED", "SYNTAXES", "encode_frames", "phantom_frames", "write_dicom"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.bundle.bench_table import bench_table, number
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["render_page", "write_page"]
 

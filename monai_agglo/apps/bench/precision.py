@@ -78,7 +78,7 @@ def make_scores(runtime: str, precision: str, work: str, patients: int, frames: 
     segmenter = open_segmenter(runtime, precision, size if size < 512 else None)
 
     def score() -> dict[str, Any]:
-        from monai_agglo.data.atomic import atomic_path
+        from monai_agglo.files import atomic_path
         from monai_agglo.metrics import StructureScores
 
         scores, all_masks = StructureScores(), []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import monai_agglo
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .context import Context
 from .machine import computer, versions

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from monai_agglo.apps.outputs import RECORD, SUMMARY
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
+from monai_agglo.outputs import RECORD, SUMMARY
 
 from .page import asset, fill, policy
 from .verdict import verdict_of

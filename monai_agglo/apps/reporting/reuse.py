@@ -6,11 +6,11 @@ import json
 import os
 from pathlib import Path
 
-from monai_agglo.apps.outputs import RECORD
 from monai_agglo.apps.sources import Case
 from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.doctor import sha256
 from monai_agglo.data import Cine
+from monai_agglo.outputs import RECORD
 
 __all__ = ["fits"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 from monai_agglo.swallow import COLUMNS, CineMeasures, table_rows
 
 from .corrections import Corrections

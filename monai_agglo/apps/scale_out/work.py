@@ -28,8 +28,8 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
         ``error`` (one sentence, empty when it worked), ``again``: whether another try may help, and what it cost:
         ``frames``, ``cpu_seconds`` and ``seconds``.
     """
-    from monai_agglo.apps.outputs import check_output
     from monai_agglo.apps.prediction import failure_sentence, segment_case
+    from monai_agglo.outputs import check_output
 
     from .tasks import Task
 

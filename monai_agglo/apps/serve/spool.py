@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.data import pseudonym
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["Spool", "SpoolFullError", "digest_of", "sync"]
 

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 
 from monai_agglo.data import FeatureCache, FeatureView, build_feature_cache
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import Teacher, create_teacher
 
 from .plan import StudySettings

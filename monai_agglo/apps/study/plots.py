@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .cells import VARIANTS
 from .figures import Figures, Row

@@ -7,7 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["RECORD", "restore_record", "write_record"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .claims import Claim, check_claims
 from .figures import Figures, Row, collect

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, with_seeds
 from .choice import choose

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .phantom_task import PHANTOM, phantom_arrays, phantom_fingerprint
 from .sources import SOURCES, find_pairs, licence, may_ship, read_masks, source_of

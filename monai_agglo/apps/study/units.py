@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 __all__ = ["Unit", "UnitStore"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from monai_agglo import __version__
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .frame_network import FrameNetwork
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.data.atomic import atomic_path
+from monai_agglo.files import atomic_path
 
 from .frame_network import padded
 from .graphs import GraphError, quiet

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.data.atomic import atomic_path
+from .files import atomic_path
 
 __all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder", "write_json"]
 
