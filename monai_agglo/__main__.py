@@ -120,7 +120,7 @@ def info(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--json", action="store_true", help="print JSON, with the time of every frame")
 
     def run(args: argparse.Namespace) -> None:
-        from monai_agglo.apps.info import describe, table
+        from monai_agglo.cine.info import describe, table
 
         facts = describe(args.source, args.any_modality, progress=True)
         print(json.dumps(facts, indent=2) if args.json else table(facts))

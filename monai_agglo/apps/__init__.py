@@ -4,7 +4,7 @@ from importlib import import_module
 
 _MODULES = {
     ".calibrate_view": ("calibrate_view_check",),
-    ".datalist": (
+    "monai_agglo.cine.datalist": (
         "DatalistReport",
         "make_datalist",
     ),
@@ -25,7 +25,7 @@ _MODULES = {
         "FollowReport",
         "follow",
     ),
-    ".info": ("describe",),
+    "monai_agglo.cine.info": ("describe",),
     ".prediction": (
         "CaseResult",
         "PredictReport",

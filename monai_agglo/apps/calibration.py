@@ -59,7 +59,8 @@ def real_frames(most: int = 8) -> Iterator[np.ndarray]:
     Yields:
         (H, W) as read.
     """
-    from monai_agglo.data import CineReadError, open_cine
+    from monai_agglo.cine.cine import open_cine
+    from monai_agglo.cine.errors import CineReadError
 
     folder = os.environ.get("AGGLO_SHARED")
     files = sorted(Path(folder, "reference").rglob("*.*")) if folder else []

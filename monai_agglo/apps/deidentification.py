@@ -12,13 +12,14 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from monai_agglo.data import open_cine, pseudonym
-from monai_agglo.data.cine_errors import CineReadError, fail
-from monai_agglo.data.cine_frames import pixel_format
-from monai_agglo.data.cine_grey import MONOCHROME
-from monai_agglo.data.cine_header import is_dicom, quiet_pydicom, read_header, text
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError, fail
+from monai_agglo.cine.exposed_field import dark_level, find_field
+from monai_agglo.cine.frames import pixel_format
+from monai_agglo.cine.grey import MONOCHROME
+from monai_agglo.cine.header import is_dicom, quiet_pydicom, read_header, text
+from monai_agglo.cine.identity import pseudonym
 from monai_agglo.data.deidentify_tags import apply_basic_profile, repeats
-from monai_agglo.data.exposed_field import dark_level, find_field
 from monai_agglo.files import atomic_path
 from monai_agglo.phantom.dicom_writer import MultiFrameWriter
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.apps.segmenter import Segmenter
-from monai_agglo.data import Cine, MaskStore, ResultSource
-from monai_agglo.data.exposed_field import blank_outside, find_field
+from monai_agglo.cine.cine import Cine
+from monai_agglo.cine.exposed_field import blank_outside, find_field
+from monai_agglo.data import MaskStore, ResultSource
 from monai_agglo.data.overlay_dicom import write_overlay_dicom
 from monai_agglo.data.seg_writer import write_seg
 

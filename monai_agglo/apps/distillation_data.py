@@ -15,10 +15,11 @@ import torch
 from monai.data import Dataset
 from monai.transforms import Compose, LoadImaged
 
-from monai_agglo.apps.sources import Case, find_cases
 from monai_agglo.bundle import ensure_dataset
-from monai_agglo.data import CineFrames, CineReader, FitFramesd, ScaleCineIntensityd, load_datalist, open_cine
-from monai_agglo.data.contact_sheet import pick_frames
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.search import Case, find_cases
+from monai_agglo.data import CineFrames, CineReader, FitFramesd, ScaleCineIntensityd, load_datalist
+from monai_agglo.pictures.contact_sheet import pick_frames
 
 __all__ = ["DistillationData"]
 

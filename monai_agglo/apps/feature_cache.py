@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.sources import Case, find_cases
+from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.data import (
     CineFrames,
     CineReader,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_agglo.data import open_cine
-from monai_agglo.data.cine_errors import check_size
-from monai_agglo.data.drawing import to_grey8
-from monai_agglo.data.mask_picture import MODES
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.datalist import MASK_FOLDER, WORDS
+from monai_agglo.cine.errors import check_size
+from monai_agglo.cine.mask_picture import MODES
+from monai_agglo.pictures.drawing import to_grey8
 
-from .datalist import MASK_FOLDER, WORDS
 from .study.splits import check_leakage, split
 from .study.tasks import Task, check_copies, square
 

@@ -18,15 +18,16 @@ import numpy as np
 from monai_agglo.apps.dicom_results import DicomResults
 from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings, known_facts, spacing_pair
 from monai_agglo.apps.segmenter import Segmenter
-from monai_agglo.apps.sources import Case, find_cases
 from monai_agglo.apps.view_check import FrameView, ViewCheck
-from monai_agglo.data import Cine, open_cine, pseudonym
-from monai_agglo.data.cine_timing import RepeatFinder, effective_fps
-from monai_agglo.data.contact_sheet import pick_frames, write_contact_sheet
-from monai_agglo.data.exposed_field import blank_outside, find_field
+from monai_agglo.cine.cine import Cine, open_cine
+from monai_agglo.cine.exposed_field import blank_outside, find_field
+from monai_agglo.cine.identity import pseudonym
+from monai_agglo.cine.search import Case, find_cases
+from monai_agglo.cine.timing import RepeatFinder, effective_fps
 from monai_agglo.data.mask_store import MaskStore
-from monai_agglo.data.overlay import OverlayVideo
 from monai_agglo.outputs import SUMMARY, check_output, result_folder, write_json
+from monai_agglo.pictures.contact_sheet import pick_frames, write_contact_sheet
+from monai_agglo.pictures.overlay import OverlayVideo
 
 __all__ = [
     "CaseResult",
@@ -343,7 +344,7 @@ def contact_sheet(
     Args:
         path: the PNG file.
         cine: the cine, of which the frames are decoded again.
-        field: its exposed field, from :func:`~monai_agglo.data.exposed_field.find_field`.
+        field: its exposed field, from :func:`~monai_agglo.cine.exposed_field.find_field`.
         store: its masks.
         record: its record.
         views: the view check's verdicts; empty without one.

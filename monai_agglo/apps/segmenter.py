@@ -18,7 +18,8 @@ from monai.transforms import EnsureChannelFirstd, EnsureTyped, LoadImaged
 from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.config_check import load_parser
 from monai_agglo.bundle.doctor import sha256
-from monai_agglo.data import Cine, PseudonymizeMetad
+from monai_agglo.cine.cine import Cine
+from monai_agglo.data import PseudonymizeMetad
 from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed_range, resize_plane
 from monai_agglo.inferers import CineInferer
 from monai_agglo.inferers.coarse_masks import cut_masks, glimpses

@@ -48,7 +48,7 @@ def readable_cines(cases: Iterable[Any], progress: bool = True) -> list[dict[str
     not end it for the others.
 
     Args:
-        cases: from :func:`monai_agglo.apps.sources.find_cases`: objects with ``shown`` and ``paths``.
+        cases: from :func:`monai_agglo.cine.search.find_cases`: objects with ``shown`` and ``paths``.
         progress: show a progress bar over many cases.
 
     Returns:
@@ -61,7 +61,8 @@ def readable_cines(cases: Iterable[Any], progress: bool = True) -> list[dict[str
     """
     from tqdm import tqdm
 
-    from monai_agglo.data import CineReadError, open_cine
+    from monai_agglo.cine.cine import open_cine
+    from monai_agglo.cine.errors import CineReadError
 
     cases = list(cases)
     items: list[dict[str, Any]] = []

@@ -9,11 +9,11 @@ from importlib import import_module
 _MODULES = {
     ".augment_fluoroscopy": ("RandFluoroscopyd",),
     ".augment_geometry": ("RandCineGeometryd",),
-    ".cine": (
+    "monai_agglo.cine.cine": (
         "Cine",
         "open_cine",
     ),
-    ".cine_errors": ("CineReadError",),
+    "monai_agglo.cine.errors": ("CineReadError",),
     ".cine_frames_source": ("CineFrames",),
     ".cine_masks": (
         "LoadCineMasksd",
@@ -26,7 +26,7 @@ _MODULES = {
         "CineReader",
         "CineVideoReader",
     ),
-    ".contact_sheet": ("write_contact_sheet",),
+    "monai_agglo.pictures.contact_sheet": ("write_contact_sheet",),
     ".datalist": (
         "describe_datalist",
         "load_datalist",
@@ -43,13 +43,13 @@ _MODULES = {
     ".flatten_structures": ("FlattenStructuresd",),
     ".frame_dataset": ("CineFrameDataset",),
     ".guidance": ("AddPromptGuidanced",),
-    ".identity": ("pseudonym",),
+    "monai_agglo.cine.identity": ("pseudonym",),
     ".mask_store": ("MaskStore",),
-    ".exposed_field": (
+    "monai_agglo.cine.exposed_field": (
         "blank_outside",
         "find_field",
     ),
-    ".overlay": (
+    "monai_agglo.pictures.overlay": (
         "draw_overlay",
         "write_overlay_video",
     ),

@@ -12,9 +12,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from monai_agglo.cine.mask_picture import PICTURE, read_mask_picture
 from monai_agglo.swallow import STRUCTURES, TARGETS, index_of
-
-from .mask_picture import PICTURE, read_mask_picture
 
 __all__ = ["UNLABELLED", "LoadCineMasksd", "pack_masks", "read_cine_masks", "unpack_masks"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from monai.data import ImageReader
 
-from .cine import Cine, Frames, open_cine
-from .cine_errors import fail
+from monai_agglo.cine.cine import Cine, Frames, open_cine
+from monai_agglo.cine.errors import fail
 
 
 class CineReader(ImageReader):

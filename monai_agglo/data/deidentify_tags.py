@@ -18,7 +18,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT
 
-from .cine_header import quiet_pydicom, text
+from monai_agglo.cine.header import quiet_pydicom, text
+
 from .deidentify_uid import patient_pseudonym, remap_uid
 
 __all__ = ["KEPT_TEXT", "METHOD", "apply_basic_profile", "identifying_texts", "repeats"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from .identity import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 __all__ = ["patient_pseudonym", "remap_uid"]
 

@@ -13,8 +13,8 @@ from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
 from monai_agglo.networks.teachers import TeacherFeatures
+from monai_agglo.pictures.contact_sheet import pick_frames
 
-from .contact_sheet import pick_frames
 from .feature_cache_view import stored_mask
 
 __all__ = ["FeatureWriter"]

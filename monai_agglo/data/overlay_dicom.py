@@ -17,9 +17,9 @@ from pydicom.uid import JPEGBaseline8Bit
 from pydicom.valuerep import format_number_as_ds
 
 from monai_agglo.files import atomic_path
+from monai_agglo.pictures.overlay import OverlayVideo
 from monai_agglo.swallow import TARGETS, Structure
 
-from .overlay import OverlayVideo
 from .result_source import ResultSource
 from .seg_header import equipment, series_and_instance
 
@@ -46,7 +46,7 @@ def write_overlay_dicom(
         path: the file; it appears when it is whole.
         source: the cine; its patient and study are taken over as it says.
         frames: (H, W) frames, one per frame of the cine, taken one at a time. Where identity is dropped, blank them
-            with :func:`~monai_agglo.data.exposed_field.blank_outside` first.
+            with :func:`~monai_agglo.cine.exposed_field.blank_outside` first.
         masks: (S, H, W) masks, one per frame.
         structures: what each channel is.
         times_ms: time of each frame in ms, for the pace; None when unknown.

@@ -12,9 +12,8 @@ from PIL import Image
 
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import TeacherFeatures, sample_on_frame
-
-from .contact_sheet import frame_caption
-from .drawing import INK, PAPER, WARN, fit_to_side, resize_frame, text_block, to_grey8
+from monai_agglo.pictures.contact_sheet import frame_caption
+from monai_agglo.pictures.drawing import INK, PAPER, WARN, fit_to_side, resize_frame, text_block, to_grey8
 
 __all__ = ["pca_colours", "pca_picture", "write_pca_picture"]
 

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
-from .identity import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 
 class PseudonymizeMetad(MapTransform):

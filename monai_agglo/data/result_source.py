@@ -13,10 +13,11 @@ from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from .cine_decode import SYNTAXES
-from .cine_dicom import group_cines, order_instances
-from .cine_errors import CineReadError, fail
-from .cine_header import is_dicom, number, quiet_pydicom, text
+from monai_agglo.cine.decode import SYNTAXES
+from monai_agglo.cine.dicom import group_cines, order_instances
+from monai_agglo.cine.errors import CineReadError, fail
+from monai_agglo.cine.header import is_dicom, number, quiet_pydicom, text
+
 from .deidentify_uid import patient_pseudonym, remap_uid
 
 __all__ = ["DEIDENTIFICATION_METHOD", "ResultSource"]

@@ -10,11 +10,10 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
+from monai_agglo.cine.exposed_field import blank_outside, exposed_field
+from monai_agglo.pictures.contact_sheet import pick_frames, write_contact_sheet
+from monai_agglo.pictures.overlay import write_overlay_video
 from monai_agglo.swallow import TARGETS
-
-from .contact_sheet import pick_frames, write_contact_sheet
-from .exposed_field import blank_outside, exposed_field
-from .overlay import write_overlay_video
 
 __all__ = ["SaveOverlayd"]
 

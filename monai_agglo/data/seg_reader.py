@@ -10,10 +10,10 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from monai_agglo.cine.errors import CineReadError, check_size, fail
+from monai_agglo.cine.header import is_dicom, items, number, numbers, quiet_pydicom, read_header, text
 from monai_agglo.swallow import TARGETS, Structure
 
-from .cine_errors import CineReadError, check_size, fail
-from .cine_header import is_dicom, items, number, numbers, quiet_pydicom, read_header, text
 from .deidentify_uid import remap_uid
 from .result_source import ResultSource
 

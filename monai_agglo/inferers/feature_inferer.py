@@ -8,7 +8,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_agglo.data import FeatureCache, frame_hash
-from monai_agglo.data.contact_sheet import pick_frames
+from monai_agglo.pictures.contact_sheet import pick_frames
 
 __all__ = ["CachedFeatureInferer"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from monai.inferers import Inferer
 
-from monai_agglo.data.contact_sheet import pick_frames
 from monai_agglo.data.student_dataset import fit_to_square
+from monai_agglo.pictures.contact_sheet import pick_frames
 
 from .precision import autocast, precision_dtype
 

@@ -157,6 +157,6 @@ def _frame_list(study: PhantomStudy, frames: int | Sequence[int] | None) -> list
 
 def _affine_of(cine: Path) -> np.ndarray:
     """The affine under which the reader puts the cine's pixels, so that masks lie on the same ones."""
-    from ..data import open_cine
+    from monai_agglo.cine.cine import open_cine
 
     return np.asarray(open_cine(cine).meta["affine"], float)

@@ -11,8 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
 
 from monai_agglo import __main__ as cli
-from monai_agglo.apps import make_datalist
-from monai_agglo.apps.datalist import PARTS, split_by_patient
+from monai_agglo.cine.datalist import PARTS, make_datalist, split_by_patient
 from monai_agglo.data import CineReader, LoadCineMasksd, load_datalist
 
 SHAPE = (12, 16, 3)

@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from monai_agglo import __main__ as cli
 from monai_agglo.apps.deidentification import deidentify
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 from monai_agglo.data.deidentify_tags import KEPT_TEXT
 from monai_agglo.data.deidentify_uid import remap_uid
 from monai_agglo.data.result_source import ResultSource

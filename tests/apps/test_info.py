@@ -8,7 +8,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayRadiofluoroscopicImageStorage, generate_uid
 
 from monai_agglo import __main__ as cli
-from monai_agglo.apps.info import describe
+from monai_agglo.cine.info import describe
 
 
 @pytest.fixture(scope="module")

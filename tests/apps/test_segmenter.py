@@ -10,7 +10,7 @@ from app_samples import write_bundle, write_cine
 
 from monai_agglo.apps import predict
 from monai_agglo.apps.segmenter import BundleError, Segmenter
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from monai_agglo.bundle import ensure_cine, readable_cines
-from monai_agglo.data import CineReadError
+from monai_agglo.cine.errors import CineReadError
 
 
 @dataclass

@@ -8,8 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_agglo.data import CineReadError, open_cine
-from monai_agglo.data.cine_palette import palette_to_grey
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
+from monai_agglo.cine.palette import palette_to_grey
 
 ACCEPTED = ("XA", "US", "OT", "DX", "CR", "RF")
 

@@ -5,8 +5,8 @@ import pytest
 from dicom_factory import EXACT, SYNTAX, encode, encode_rle, moving_disc, write_cine
 from pydicom.dataset import Dataset
 
-from monai_agglo.data import open_cine
-from monai_agglo.data.cine_decode import SYNTAXES
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.decode import SYNTAXES
 
 
 def read(path, **options):

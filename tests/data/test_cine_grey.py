@@ -8,8 +8,9 @@ from dicom_factory import moving_disc, write_cine
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from monai_agglo.data import CineReadError, open_cine
-from monai_agglo.data.cine_palette import expand_segments
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
+from monai_agglo.cine.palette import expand_segments
 
 
 def table(first, values, bits=16):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from dicom_factory import BASE, EXACT, SYNTAX, encode, encode_rle, moving_disc, write_cine
 
-from monai_agglo.data import CineReadError, open_cine
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
 
 LIMIT_MB = 300
 

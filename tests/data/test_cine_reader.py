@@ -14,7 +14,9 @@ from dicom_factory import SOP, encode_rle, moving_disc, write_cine, write_series
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, Invertd, LoadImage, LoadImaged, SaveImaged
 
-from monai_agglo.data import CineDicomReader, CineReader, CineReadError, CineVideoReader, PseudonymizeMetad, open_cine
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
+from monai_agglo.data import CineDicomReader, CineReader, CineVideoReader, PseudonymizeMetad
 
 READER = "monai_agglo.data.CineReader"
 
@@ -109,7 +111,8 @@ def test_options_by_dotted_name_and_at_call_time(tmp_path):
 
 
 def test_lazy_frames_decode_only_what_is_asked_for(tmp_path, monkeypatch):
-    from monai_agglo.data import cine_decode, cine_frames
+    from monai_agglo.cine import decode as cine_decode
+    from monai_agglo.cine import frames as cine_frames
 
     frames = moving_disc(frames=20)
     path = write_cine(tmp_path / "x.dcm", frames, "jpegls")

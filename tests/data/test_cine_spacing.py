@@ -6,8 +6,8 @@ from dicom_factory import SOP, moving_disc, write_cine
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from monai_agglo.data import open_cine
-from monai_agglo.data.cine_spacing import dicom_spacing
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.spacing import dicom_spacing
 
 
 def header(**tags):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dicom_factory import encode, encode_rle, moving_disc, write_cine
 
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 
 
 def best(call, repeats=3):

@@ -5,8 +5,8 @@ import pytest
 from dicom_factory import moving_disc, write_cine, write_enhanced, write_series
 from pydicom.dataset import Dataset
 
-from monai_agglo.data import open_cine
-from monai_agglo.data.cine_timing import RepeatFinder, dicom_timing, effective_fps, parse_date_time
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.timing import RepeatFinder, dicom_timing, effective_fps, parse_date_time
 
 
 def header(**tags):

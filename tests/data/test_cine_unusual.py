@@ -8,8 +8,9 @@ from dicom_factory import encode_rle, moving_disc, write_cine
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from monai_agglo.data import CineReadError, open_cine
-from monai_agglo.data.cine_header import is_dicom
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
+from monai_agglo.cine.header import is_dicom
 
 FRAMES = moving_disc(frames=4)
 BIT = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}

@@ -8,7 +8,8 @@ import pytest
 from dicom_factory import _VIDEO, encode_video, moving_disc, write_cine, write_video
 from monai.transforms import LoadImaged
 
-from monai_agglo.data import CineReadError, open_cine
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
 
 FRAMES = moving_disc(frames=12, rows=64, cols=96)
 

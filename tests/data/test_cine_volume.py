@@ -10,7 +10,8 @@ import pytest
 from dicom_factory import moving_disc, write_cine
 from monai.transforms import LoadImaged, SaveImaged
 
-from monai_agglo.data import CineReadError, open_cine
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
 
 FRAMES = moving_disc(frames=5)  # (T, H, W)
 ROWS_FIRST = FRAMES.transpose(1, 2, 0)

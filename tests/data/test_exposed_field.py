@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monai_agglo.data.exposed_field import blank_outside, exposed_field
+from monai_agglo.cine.exposed_field import blank_outside, exposed_field
 from monai_agglo.phantom import PhantomSpec, PhantomStudy
 
 

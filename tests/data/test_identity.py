@@ -13,8 +13,10 @@ from monai.transforms import Compose, LoadImaged
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from monai_agglo.data import CineReadError, PseudonymizeMetad, open_cine, pseudonym
-from monai_agglo.data.identity import PseudonymKeyError, file_pseudonym, home_folder
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.errors import CineReadError
+from monai_agglo.cine.identity import PseudonymKeyError, file_pseudonym, home_folder, pseudonym
+from monai_agglo.data import PseudonymizeMetad
 
 
 def test_stable_and_keyed(tmp_path, monkeypatch):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monai_agglo.cine.mask_picture import picture_shape, read_mask_picture
 from monai_agglo.data import read_cine_masks
-from monai_agglo.data.mask_picture import picture_shape, read_mask_picture
 
 SQUARE = (24, 24, 1)  # both orders of the axes fit: only the reader knows which is meant
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_agglo.data.contact_sheet import frame_caption, pick_frames, write_contact_sheet
-from monai_agglo.data.drawing import draw_overlay, legend, text_block, to_grey8
-from monai_agglo.data.overlay import write_overlay_video
+from monai_agglo.pictures.contact_sheet import frame_caption, pick_frames, write_contact_sheet
+from monai_agglo.pictures.drawing import draw_overlay, legend, text_block, to_grey8
+from monai_agglo.pictures.overlay import write_overlay_video
 from monai_agglo.swallow import STRUCTURES, TARGETS, index_of
 
 BOLUS, PHARYNX, C4 = index_of("bolus"), index_of("pharynx"), index_of("c4")

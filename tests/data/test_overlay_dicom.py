@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from result_samples import FRAMES, PATIENT, dciodvfy, per_frame, write_small_study
 
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 from monai_agglo.data.overlay_dicom import write_overlay_dicom
 from monai_agglo.data.result_source import ResultSource
 

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from result_samples import FRAMES, per_frame, write_small_study
 
-from monai_agglo.data.cine_errors import CineReadError
+from monai_agglo.cine.errors import CineReadError
 from monai_agglo.data.seg_reader import read_seg
 from monai_agglo.data.seg_writer import write_seg
 from monai_agglo.swallow import STRUCTURES, TARGETS, flatten

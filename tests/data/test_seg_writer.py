@@ -10,8 +10,8 @@ import pydicom
 import pytest
 from result_samples import COLUMNS, FRAMES, PATIENT, ROWS, dciodvfy, per_frame, shared, write_small_study
 
+from monai_agglo.cine.errors import CineReadError
 from monai_agglo.data import seg_writer
-from monai_agglo.data.cine_errors import CineReadError
 from monai_agglo.data.result_source import ResultSource
 from monai_agglo.data.seg_writer import write_seg
 from monai_agglo.swallow import TARGETS, flatten

@@ -88,7 +88,7 @@ def test_label_map_is_the_bundle_s(label, wanted, tmp_path, way):
 
 def test_nifti_without_tags(label, wanted, tmp_path):
     """As the DICOMweb store makes it: columns first, the frame time in ms as a distance."""
-    from monai_agglo.data import open_cine
+    from monai_agglo.cine.cine import open_cine
 
     reference = SimpleITK.ReadImage(str(label.studies / "first.dcm"))
     path = tmp_path / "cine.nii.gz"

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, SwallowSpec, choose_frames, write_study
 from monai_agglo.phantom.truth import TRUTH_SCHEMA
 from monai_agglo.swallow import NAMES

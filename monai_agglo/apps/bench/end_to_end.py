@@ -103,7 +103,8 @@ def make_masks(
     """
     import torch
 
-    from monai_agglo.data import MaskStore, open_cine
+    from monai_agglo.cine.cine import open_cine
+    from monai_agglo.data import MaskStore
 
     torch.set_num_threads(threads)
     segmenter = open_segmenter(runtime, precision, network_size)
@@ -140,7 +141,7 @@ def make_stages(
         A case per stage.
     """
     from monai_agglo.apps import predict, report
-    from monai_agglo.data import open_cine
+    from monai_agglo.cine.cine import open_cine
 
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     common = {"device": "cpu", "size": network_size}

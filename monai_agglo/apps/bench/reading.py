@@ -55,7 +55,7 @@ def make_reading(paths: dict[str, str], frames: int) -> dict[str, Case]:
     """
     from pathlib import Path
 
-    from monai_agglo.data import open_cine
+    from monai_agglo.cine.cine import open_cine
 
     def read(path: str) -> None:
         for _ in open_cine(path).frames():

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.data.cine_dicom import CineOptions, open_dicom
-from monai_agglo.data.cine_errors import CineReadError
-from monai_agglo.data.cine_header import number, read_header, text
-from monai_agglo.data.cine_still import open_still, still_format
-from monai_agglo.data.cine_timing import Timing, ascending, dicom_timing, instance_time
-from monai_agglo.data.identity import pseudonym
+from monai_agglo.cine.dicom import CineOptions, open_dicom
+from monai_agglo.cine.errors import CineReadError
+from monai_agglo.cine.header import number, read_header, text
+from monai_agglo.cine.identity import pseudonym
+from monai_agglo.cine.still import open_still, still_format
+from monai_agglo.cine.timing import Timing, ascending, dicom_timing, instance_time
 
 from .arrivals import Arrival, Ending, StreamError
 

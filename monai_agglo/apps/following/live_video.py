@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.data.cine_errors import MAX_FRAME_PIXELS, check_size
-from monai_agglo.data.cine_luminance import frame_to_grey, is_limited
-from monai_agglo.data.cine_spacing import UNKNOWN_SPACING, cine_affine
-from monai_agglo.data.cine_timing import NO_TIMING, Timing, ascending, constant_times
-from monai_agglo.data.cine_video import video_format
-from monai_agglo.data.identity import file_pseudonym
+from monai_agglo.cine.errors import MAX_FRAME_PIXELS, check_size
+from monai_agglo.cine.identity import file_pseudonym
+from monai_agglo.cine.luminance import frame_to_grey, is_limited
+from monai_agglo.cine.spacing import UNKNOWN_SPACING, cine_affine
+from monai_agglo.cine.timing import NO_TIMING, Timing, ascending, constant_times
+from monai_agglo.cine.video import video_format
 
 from .arrivals import Arrival, Ending, StreamError
 from .byte_feeds import GrowingFile, PipeFeed

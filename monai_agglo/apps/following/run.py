@@ -15,8 +15,8 @@ from typing import Any
 
 from monai_agglo.apps.record import spacing_pair
 from monai_agglo.apps.segmenter import SegmentedFrame, Segmenter
-from monai_agglo.data.cine_dicom import CineOptions
-from monai_agglo.data.cine_errors import MAX_FRAMES
+from monai_agglo.cine.dicom import CineOptions
+from monai_agglo.cine.errors import MAX_FRAMES
 from monai_agglo.outputs import check_output, result_folder, write_json
 
 from .arrivals import Arrival, Ending, LiveSource, Reader, StreamError

@@ -11,8 +11,8 @@ import numpy as np
 
 from monai_agglo.apps.segmenter import SegmentedFrame, Segmenter
 from monai_agglo.apps.view_check import FrameView, ViewCheck
-from monai_agglo.data.cine_timing import RepeatFinder
-from monai_agglo.data.identity import pseudonym
+from monai_agglo.cine.identity import pseudonym
+from monai_agglo.cine.timing import RepeatFinder
 from monai_agglo.data.mask_store import MaskStore
 from monai_agglo.malloc import TIDY_EVERY, give_back
 

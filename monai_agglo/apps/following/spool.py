@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from monai_agglo.data.cine_frames import FrameSource
+from monai_agglo.cine.frames import FrameSource
 
 __all__ = ["FrameSpool"]
 

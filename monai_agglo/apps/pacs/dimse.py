@@ -22,7 +22,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from monai_agglo.data import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 __all__ = ["DimsePeer", "PeerError", "StoreAnswer", "find", "move", "quiet", "store"]
 
@@ -323,7 +323,7 @@ def _kind(path: Path) -> tuple[str, str]:
 
 
 def _all_syntaxes() -> list[str]:
-    from monai_agglo.data.cine_decode import SYNTAXES
+    from monai_agglo.cine.decode import SYNTAXES
 
     return [*SYNTAXES]
 

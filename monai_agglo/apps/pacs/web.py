@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydicom import dcmread
 
-from monai_agglo.data import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 __all__ = ["DicomWeb"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from monai_agglo.data import Cine
-from monai_agglo.data.drawing import display_window, fit_to_side, resize_frame, to_grey8
-from monai_agglo.data.exposed_field import blank_outside, find_field
+from monai_agglo.cine.cine import Cine
+from monai_agglo.cine.exposed_field import blank_outside, find_field
 from monai_agglo.data.transforms import exposed_range
+from monai_agglo.pictures.drawing import display_window, fit_to_side, resize_frame, to_grey8
 
 __all__ = ["BUDGET", "Outlines", "Pictures", "encode_frames", "outline_masks"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from monai_agglo.apps.measure import MaskedCine, load_masks, measure_masks
 from monai_agglo.apps.prediction import predict
-from monai_agglo.apps.sources import Case, find_cases
-from monai_agglo.data import Cine, open_cine
+from monai_agglo.cine.cine import Cine, open_cine
+from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.files import atomic_path
 from monai_agglo.outputs import check_output, write_json
 from monai_agglo.swallow import CineMeasures

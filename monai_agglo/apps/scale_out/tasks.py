@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.apps.pacs.web import DicomWeb
-from monai_agglo.apps.sources import Case
+from monai_agglo.cine.search import Case
 from monai_agglo.outputs import KINDS, RECORD
 
 __all__ = ["Task", "is_done", "name_tasks", "web_tasks"]
@@ -40,7 +40,7 @@ class Task:
         pseudonym: of the cine.
         folder: of its results, in the output folder.
         paths: its files; empty for one that is fetched.
-        note: see :class:`~monai_agglo.apps.sources.Case`.
+        note: see :class:`~monai_agglo.cine.search.Case`.
         study, series, instances: UIDs of what is fetched.
     """
 
@@ -107,7 +107,7 @@ def web_tasks(web: DicomWeb, filters: Mapping[str, str], progress: bool = False)
     """
     from tqdm import tqdm
 
-    from monai_agglo.data import pseudonym
+    from monai_agglo.cine.identity import pseudonym
 
     tasks = []
     for study in tqdm(web.studies(**filters), desc="asking", unit="study", disable=not progress, delay=2):

@@ -47,7 +47,7 @@ def answer(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
         ``files``, ``study`` and ``patient`` (pseudonyms), ``seconds``; or ``error``, one sentence without identity,
         with ``kind``: ``input``, ``memory``, ``unexpected`` (these never work) or ``disk`` (works when there is room).
     """
-    from monai_agglo.data.cine_errors import CineReadError
+    from monai_agglo.cine.errors import CineReadError
 
     try:
         return _segment(job, setup)
@@ -70,8 +70,9 @@ def answer(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
 
 def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     from monai_agglo.apps.prediction import predict
-    from monai_agglo.data import ResultSource, pseudonym
-    from monai_agglo.data.cine_errors import fail
+    from monai_agglo.cine.errors import fail
+    from monai_agglo.cine.identity import pseudonym
+    from monai_agglo.data import ResultSource
     from monai_agglo.data.deidentify_uid import patient_pseudonym
 
     file, folder, wanted = Path(job["file"]), Path(job["folder"]), setup["results"]

@@ -14,8 +14,8 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from monai_agglo.apps.pacs.dimse import quiet
-from monai_agglo.data import pseudonym
-from monai_agglo.data.cine_decode import SYNTAXES
+from monai_agglo.cine.decode import SYNTAXES
+from monai_agglo.cine.identity import pseudonym
 
 from .audit import Audit
 from .config import ConfigError, ServeConfig

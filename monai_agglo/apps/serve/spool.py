@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.data import pseudonym
+from monai_agglo.cine.identity import pseudonym
 from monai_agglo.files import atomic_path
 
 __all__ = ["Spool", "SpoolFullError", "digest_of", "sync"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from monai_agglo.apps.bench.files import JPEG, SYNTAXES, phantom_frames, write_dicom
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 from monai_agglo.data.result_source import ResultSource
 
 

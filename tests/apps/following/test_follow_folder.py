@@ -17,8 +17,8 @@ from monai_agglo.apps import follow, predict
 from monai_agglo.apps.following.arrivals import StreamError
 from monai_agglo.apps.following.live_folder import END_MARK, LiveFolder
 from monai_agglo.apps.segmenter import Segmenter
-from monai_agglo.data import open_cine
-from monai_agglo.data.cine_dicom import CineOptions
+from monai_agglo.cine.cine import open_cine
+from monai_agglo.cine.dicom import CineOptions
 
 
 def masks_in(folder):

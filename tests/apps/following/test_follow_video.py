@@ -16,7 +16,7 @@ from monai_agglo.apps import predict
 from monai_agglo.apps.following import follow
 from monai_agglo.apps.following.arrivals import QUEUE, Arrival, Ending, Reader, StreamError
 from monai_agglo.apps.segmenter import BundleError, Segmenter
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 
 FILES = ["contact_sheet.png", "masks.nii.gz", "overlay.mp4", "predict.json"]
 posix = pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")

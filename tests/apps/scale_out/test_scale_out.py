@@ -15,7 +15,7 @@ from killing_network import with_network
 
 from monai_agglo.__main__ import main
 from monai_agglo.apps import predict, predict_many
-from monai_agglo.data import open_cine
+from monai_agglo.cine.cine import open_cine
 
 FILES = ["contact_sheet.png", "masks.nii.gz", "overlay.mp4", "predict.json"]
 OPTIONS = {"runtime": "torch", "device": "cpu"}

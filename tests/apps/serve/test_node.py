@@ -18,7 +18,7 @@ from pynetdicom.sop_class import Verification
 
 from monai_agglo.apps.pacs.dimse import PeerError
 from monai_agglo.apps.serve import Peer
-from monai_agglo.data import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 
 def audit(spool):

@@ -14,7 +14,7 @@ from monai_agglo.apps.serve import child
 from monai_agglo.apps.serve.audit import Audit
 from monai_agglo.apps.serve.segmenting import ChildDiedError, SegmentingChild, Worker
 from monai_agglo.apps.serve.spool import Spool
-from monai_agglo.data import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 STAND_IN = """
 import json, os, signal, sys, time

@@ -11,7 +11,7 @@ import pytest
 from app_samples import write_cine
 
 from monai_agglo.apps.serve.spool import Spool, SpoolFullError, digest_of
-from monai_agglo.data import pseudonym
+from monai_agglo.cine.identity import pseudonym
 
 UID = "1.2.3.4"
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .cine_dicom import CineOptions, open_dicom, open_series
-from .cine_errors import MAX_FRAMES, MAX_READ_BYTES, CineReadError, fail
-from .cine_frames import FrameSource
-from .cine_header import is_dicom
-from .cine_still import open_still, still_format
-from .cine_timing import RepeatFinder, effective_fps
-from .cine_video import open_video, video_format
-from .cine_volume import open_volume, volume_format
+from .dicom import CineOptions, open_dicom, open_series
+from .errors import MAX_FRAMES, MAX_READ_BYTES, CineReadError, fail
+from .frames import FrameSource
+from .header import is_dicom
+from .still import open_still, still_format
+from .timing import RepeatFinder, effective_fps
+from .video import open_video, video_format
+from .volume import open_volume, volume_format
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: 
     Args:
         path: a DICOM file; a folder (or list) of single-frame DICOM instances; AVI, MP4, MOV, MKV or WMV; NIfTI or
             NRRD; a PNG or JPEG still.
-        options: see :class:`~monai_agglo.data.cine_dicom.CineOptions`.
+        options: see :class:`~monai_agglo.cine.dicom.CineOptions`.
 
     Returns:
         The cine. No frame is decoded yet.

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.apps.sources import Case, find_cases
-from monai_agglo.data import open_cine, pseudonym, read_cine_masks
-from monai_agglo.data.mask_picture import PICTURE, picture_shape
+from monai_agglo.data import read_cine_masks
 from monai_agglo.outputs import write_json
 from monai_agglo.swallow import STRUCTURES, index_of
+
+from .cine import open_cine
+from .identity import pseudonym
+from .mask_picture import PICTURE, picture_shape
+from .search import Case, find_cases
 
 __all__ = ["DatalistReport", "make_datalist", "split_by_patient"]
 

@@ -27,7 +27,7 @@ def describe(source: str | os.PathLike[str], any_modality: bool = False, progres
     """
     from tqdm import tqdm
 
-    from monai_agglo.data import open_cine
+    from .cine import open_cine
 
     cine = open_cine(source, any_modality=any_modality)
     lows, highs = [], []

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .cine_decode import PixelFormat
-from .cine_header import DicomHeader, FunctionalGroups, items, number, numbers, text, value
-from .cine_palette import BLUE, GREEN, RED, palette_to_grey
+from .decode import PixelFormat
+from .header import DicomHeader, FunctionalGroups, items, number, numbers, text, value
+from .palette import BLUE, GREEN, RED, palette_to_grey
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from .cine_bytes import InflatingFile
-from .cine_errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
-from .cine_frames import FrameSource
-from .cine_grey import rgb_to_grey
-from .cine_spacing import PixelSize
-from .cine_timing import NO_TIMING, Timing, constant_times
+from .bounded_file import InflatingFile
+from .errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
+from .frames import FrameSource
+from .grey import rgb_to_grey
 from .identity import file_pseudonym
+from .spacing import PixelSize
+from .timing import NO_TIMING, Timing, constant_times
 
 FRAME_TIME_MS = (8.0, 1000.0)
 """What is taken for a frame time where frames are that far apart: 125 frames a second to one. Writers that know

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .cine_decode import PixelFormat, Syntax
-from .cine_errors import MAX_FRAME_PIXELS, CineReadError, check_size, fail
-from .cine_fragments import Span, list_fragments
-from .cine_frames import FrameSource
-from .cine_header import DicomHeader
-from .cine_luminance import frame_to_grey, is_limited
-from .cine_spacing import UNKNOWN_SPACING, cine_affine
-from .cine_timing import NO_TIMING, Timing, ascending, constant_times
+from .decode import PixelFormat, Syntax
+from .errors import MAX_FRAME_PIXELS, CineReadError, check_size, fail
+from .fragments import Span, list_fragments
+from .frames import FrameSource
+from .header import DicomHeader
 from .identity import file_pseudonym
+from .luminance import frame_to_grey, is_limited
+from .spacing import UNKNOWN_SPACING, cine_affine
+from .timing import NO_TIMING, Timing, ascending, constant_times
 
 _COUNTED = ("avi", "mov")  # containers whose header states how many frames there are
 _REORDERING = ("mpeg4", "msmpeg4v3", "msmpeg4v2", "msmpeg4v1")  # may pack two frames into one packet

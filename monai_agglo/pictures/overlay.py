@@ -14,21 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from monai_agglo.data.contact_sheet import DISCLAIMER, frame_caption, write_contact_sheet
-from monai_agglo.data.drawing import (
-    FAINT,
-    INK,
-    PAPER,
-    WARN,
-    display_window,
-    draw_overlay,
-    legend,
-    resize_frame,
-    text_block,
-    to_grey8,
-)
 from monai_agglo.files import atomic_path
 from monai_agglo.swallow import STRUCTURES, Structure
+
+from .contact_sheet import DISCLAIMER, frame_caption, write_contact_sheet
+from .drawing import FAINT, INK, PAPER, WARN, display_window, draw_overlay, legend, resize_frame, text_block, to_grey8
 
 __all__ = ["OverlayVideo", "draw_overlay", "frame_caption", "write_contact_sheet", "write_overlay_video"]
 

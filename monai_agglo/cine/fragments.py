@@ -7,8 +7,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from .cine_errors import MAX_ITEMS, fail
-from .cine_header import DicomHeader, value
+from .errors import MAX_ITEMS, fail
+from .header import DicomHeader, value
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0"

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-from monai_agglo.data.drawing import (
+from monai_agglo.files import atomic_path
+from monai_agglo.swallow import STRUCTURES, Structure
+
+from .drawing import (
     FAINT,
     INK,
     PAPER,
@@ -21,8 +24,6 @@ from monai_agglo.data.drawing import (
     text_block,
     to_grey8,
 )
-from monai_agglo.files import atomic_path
-from monai_agglo.swallow import STRUCTURES, Structure
 
 __all__ = ["DISCLAIMER", "frame_caption", "pick_frames", "write_contact_sheet"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .cine_errors import MAX_FRAME_PIXELS, check_size, fail
-from .cine_frames import FrameSource
-from .cine_grey import rgb_to_grey
-from .cine_spacing import UNKNOWN_SPACING, cine_affine
-from .cine_timing import NO_TIMING
+from .errors import MAX_FRAME_PIXELS, check_size, fail
+from .frames import FrameSource
+from .grey import rgb_to_grey
 from .identity import file_pseudonym
+from .spacing import UNKNOWN_SPACING, cine_affine
+from .timing import NO_TIMING
 
 _STARTS = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
 

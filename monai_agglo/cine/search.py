@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_agglo.data import CineReadError, open_cine
-from monai_agglo.data.cine_dicom import group_cines
-from monai_agglo.data.cine_header import is_dicom
 from monai_agglo.outputs import RESULT_FILES, is_result
+
+from .cine import open_cine
+from .dicom import group_cines
+from .errors import CineReadError
+from .header import is_dicom
 
 __all__ = ["Case", "find_cases"]
 

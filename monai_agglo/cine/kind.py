@@ -6,7 +6,7 @@ import re
 
 from pydicom.dataset import Dataset
 
-from .cine_header import items, number, text, value
+from .header import items, number, text, value
 
 PROJECTION = frozenset(["XA", "RF", "US", "SC", "DX", "CR", "DR", "RG", "IO", "PX", "MG", "OT", "XC", "ES", "GM", "VF"])
 OTHER = frozenset(

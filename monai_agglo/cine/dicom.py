@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .cine_decode import SYNTAXES, PixelFormat
-from .cine_errors import CineReadError, check_size, fail
-from .cine_frames import EncapsulatedFrames, FrameSource, NativeFrames, pixel_format
-from .cine_grey import GreyMap
-from .cine_header import DicomHeader, is_dicom, number, read_header, text, value
-from .cine_kind import is_projection, modality_of, view_of
-from .cine_spacing import cine_affine, dicom_spacing, itk_frame_step, itk_placement, itk_spacing, pixel_aspect
-from .cine_timing import Timing, dicom_timing, instance_time, instance_timing
-from .cine_video import DicomVideoFrames, VideoFrames
+from .decode import SYNTAXES, PixelFormat
+from .errors import CineReadError, check_size, fail
+from .frames import EncapsulatedFrames, FrameSource, NativeFrames, pixel_format
+from .grey import GreyMap
+from .header import DicomHeader, is_dicom, number, read_header, text, value
 from .identity import file_pseudonym, pseudonym
+from .kind import is_projection, modality_of, view_of
+from .spacing import cine_affine, dicom_spacing, itk_frame_step, itk_placement, itk_spacing, pixel_aspect
+from .timing import Timing, dicom_timing, instance_time, instance_timing
+from .video import DicomVideoFrames, VideoFrames
 
 
 @dataclass(frozen=True)

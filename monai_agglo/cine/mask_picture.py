@@ -9,7 +9,7 @@ import numpy as np
 
 from monai_agglo.swallow import STRUCTURES, index_of
 
-from .cine_errors import check_size
+from .errors import check_size
 
 __all__ = ["PICTURE", "picture_shape", "read_mask_picture"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .cine_header import FunctionalGroups, items, number, numbers, text, value
+from .header import FunctionalGroups, items, number, numbers, text, value
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 
-from .cine_bytes import BoundedFile, InflatingFile
-from .cine_errors import MAX_HEADER_BYTES, CineReadError, fail
-from .cine_start import DEFLATED, EXPLICIT_BIG, HEAD_BYTES, IMPLICIT_LITTLE, find_start, guess_syntax
+from .bounded_file import BoundedFile, InflatingFile
+from .errors import MAX_HEADER_BYTES, CineReadError, fail
+from .start import DEFLATED, EXPLICIT_BIG, HEAD_BYTES, IMPLICIT_LITTLE, find_start, guess_syntax
 
 _UNDEFINED = 0xFFFFFFFF
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .cine_grey import full_range, rgb_to_grey
+from .grey import full_range, rgb_to_grey
 
 
 def frame_to_grey(frame: Any, limited: bool) -> np.ndarray:

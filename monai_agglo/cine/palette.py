@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .cine_errors import fail
-from .cine_header import numbers, value
+from .errors import fail
+from .header import numbers, value
 
 RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601, which YBR_FULL uses
 

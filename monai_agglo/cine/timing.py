@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .cine_header import FunctionalGroups, number, numbers, text, value
+from .header import FunctionalGroups, number, numbers, text, value
 
 _MIN_STEP_MS, _MAX_STEP_MS = 0.1, 60_000.0  # 10,000 frames per second to one a minute: beyond it the tag is wrong
 _DATE_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?$")

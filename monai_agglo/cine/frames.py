@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .cine_decode import SYNTAXES, DamagedFrameError, PixelFormat, arrange_native, decode_native
-from .cine_errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
-from .cine_fragments import group_frames, read_spans
-from .cine_grey import COLOUR, MONOCHROME, GreyMap
-from .cine_header import DicomHeader, number, text, value
+from .decode import SYNTAXES, DamagedFrameError, PixelFormat, arrange_native, decode_native
+from .errors import INFLATION_FREE_BYTES, MAX_INFLATION, check_size, fail
+from .fragments import group_frames, read_spans
+from .grey import COLOUR, MONOCHROME, GreyMap
+from .header import DicomHeader, number, text, value
 
 
 class FrameSource:
