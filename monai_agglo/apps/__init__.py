@@ -8,7 +8,7 @@ _MODULES = {
         "DatalistReport",
         "make_datalist",
     ),
-    ".deidentification": (
+    "monai_agglo.dicom.deidentification": (
         "DeidentifyReport",
         "deidentify",
     ),

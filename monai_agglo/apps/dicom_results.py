@@ -10,9 +10,10 @@ from typing import Any
 from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.cine.cine import Cine
 from monai_agglo.cine.exposed_field import blank_outside, find_field
-from monai_agglo.data import MaskStore, ResultSource
-from monai_agglo.data.overlay_dicom import write_overlay_dicom
-from monai_agglo.data.seg_writer import write_seg
+from monai_agglo.data import MaskStore
+from monai_agglo.dicom.overlay import write_overlay_dicom
+from monai_agglo.dicom.result_source import ResultSource
+from monai_agglo.dicom.seg_writer import write_seg
 
 __all__ = ["DicomResults"]
 

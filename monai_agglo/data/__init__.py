@@ -53,13 +53,13 @@ _MODULES = {
         "draw_overlay",
         "write_overlay_video",
     ),
-    ".overlay_dicom": ("write_overlay_dicom",),
+    "monai_agglo.dicom.overlay": ("write_overlay_dicom",),
     ".pca_picture": (
         "pca_colours",
         "write_pca_picture",
     ),
     ".pseudonymize": ("PseudonymizeMetad",),
-    ".result_source": ("ResultSource",),
+    "monai_agglo.dicom.result_source": ("ResultSource",),
     ".samplers": (
         "EpochBatchSampler",
         "ShareSampler",
@@ -71,9 +71,9 @@ _MODULES = {
         "StudentFrameDataset",
         "fit_to_square",
     ),
-    ".seg_reader": ("read_seg",),
-    ".seg_writer": ("write_seg",),
-    ".sr_writer": (
+    "monai_agglo.dicom.seg_reader": ("read_seg",),
+    "monai_agglo.dicom.seg_writer": ("write_seg",),
+    "monai_agglo.dicom.sr_writer": (
         "SrRecord",
         "write_sr",
     ),

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from monai_agglo.dicom.multi_frame_writer import transfer_syntax_uid
 from monai_agglo.files import atomic_path
 
 from ..swallow.structures import STRUCTURES
-from .dicom_writer import transfer_syntax_uid
 from .pool import run_tasks
 from .spec import PhantomSpec
 from .study import StudyPaths, write_study

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from monai_agglo.dicom.multi_frame_writer import MultiFrameWriter, transfer_syntax_uid
 from monai_agglo.files import atomic_path
 
 from ..data.mask_store import MaskStore
 from ..swallow.structures import NAMES
-from .dicom_writer import MultiFrameWriter, transfer_syntax_uid
 from .field_shape import FieldShape
 from .spec import PhantomSpec
 from .study_model import PhantomStudy

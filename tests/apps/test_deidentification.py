@@ -9,11 +9,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from monai_agglo import __main__ as cli
-from monai_agglo.apps.deidentification import deidentify
 from monai_agglo.cine.cine import open_cine
-from monai_agglo.data.deidentify_tags import KEPT_TEXT
-from monai_agglo.data.deidentify_uid import remap_uid
-from monai_agglo.data.result_source import ResultSource
+from monai_agglo.dicom.deidentification import deidentify
+from monai_agglo.dicom.deidentify_tags import KEPT_TEXT
+from monai_agglo.dicom.deidentify_uid import remap_uid
+from monai_agglo.dicom.result_source import ResultSource
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 
 TEXTS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT", "OB", "OW")

@@ -9,7 +9,7 @@ import pytest
 from app_samples import write_cine
 
 from monai_agglo.apps.prediction import predict
-from monai_agglo.data import read_seg
+from monai_agglo.dicom.seg_reader import read_seg
 
 TAGS = {"PatientOrientation": ["P", "F"], "StudyDate": "20240102", "AccessionNumber": "ACC7"}
 

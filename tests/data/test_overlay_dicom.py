@@ -6,8 +6,8 @@ import pytest
 from result_samples import FRAMES, PATIENT, dciodvfy, per_frame, write_small_study
 
 from monai_agglo.cine.cine import open_cine
-from monai_agglo.data.overlay_dicom import write_overlay_dicom
-from monai_agglo.data.result_source import ResultSource
+from monai_agglo.dicom.overlay import write_overlay_dicom
+from monai_agglo.dicom.result_source import ResultSource
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from result_samples import FRAMES, per_frame, write_small_study
 
 from monai_agglo.cine.errors import CineReadError
-from monai_agglo.data.seg_reader import read_seg
-from monai_agglo.data.seg_writer import write_seg
+from monai_agglo.dicom.seg_reader import read_seg
+from monai_agglo.dicom.seg_writer import write_seg
 from monai_agglo.swallow import STRUCTURES, TARGETS, flatten
 
 

@@ -11,9 +11,9 @@ import pytest
 from result_samples import COLUMNS, FRAMES, PATIENT, ROWS, dciodvfy, per_frame, shared, write_small_study
 
 from monai_agglo.cine.errors import CineReadError
-from monai_agglo.data import seg_writer
-from monai_agglo.data.result_source import ResultSource
-from monai_agglo.data.seg_writer import write_seg
+from monai_agglo.dicom import seg_writer
+from monai_agglo.dicom.result_source import ResultSource
+from monai_agglo.dicom.seg_writer import write_seg
 from monai_agglo.swallow import TARGETS, flatten
 
 MODEL = {"bundle": "vfss_seg", "version": "1.2.3", "weights_sha256": "ab" * 32}

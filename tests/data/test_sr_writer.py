@@ -6,7 +6,7 @@ import pydicom
 import pytest
 from result_samples import FRAMES, PATIENT, dciodvfy, write_small_study
 
-from monai_agglo.data.sr_writer import UNITS, SrRecord, write_sr
+from monai_agglo.dicom.sr_writer import UNITS, SrRecord, write_sr
 
 RECORDS = [
     SrRecord("pharyngeal_transit", "Pharyngeal transit time", 0.7215, "s", (1, 5), plus_minus=0.033, note="UESC - BPM"),

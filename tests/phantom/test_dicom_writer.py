@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from monai_agglo.phantom.dicom_writer import TRANSFER_SYNTAXES, MultiFrameWriter, transfer_syntax_uid
+from monai_agglo.dicom.multi_frame_writer import TRANSFER_SYNTAXES, MultiFrameWriter, transfer_syntax_uid
 
 
 def header(frames, bits, rows=13, columns=11):

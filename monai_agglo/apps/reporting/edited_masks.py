@@ -46,7 +46,7 @@ def read_edited_masks(
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file of masks")
     if is_dicom(path):
-        from monai_agglo.data import read_seg
+        from monai_agglo.dicom.seg_reader import read_seg
 
         array = read_seg(path, list(source) or None, STRUCTURES, frames=shape[2])
         if array.shape[:3] != tuple(shape):

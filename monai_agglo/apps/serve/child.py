@@ -72,8 +72,8 @@ def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     from monai_agglo.apps.prediction import predict
     from monai_agglo.cine.errors import fail
     from monai_agglo.cine.identity import pseudonym
-    from monai_agglo.data import ResultSource
-    from monai_agglo.data.deidentify_uid import patient_pseudonym
+    from monai_agglo.dicom.deidentify_uid import patient_pseudonym
+    from monai_agglo.dicom.result_source import ResultSource
 
     file, folder, wanted = Path(job["file"]), Path(job["folder"]), setup["results"]
     source = ResultSource.read(file, keep_identity=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from monai_agglo.data import ResultSource
-from monai_agglo.data.sr_writer import SrRecord, write_sr
+from monai_agglo.dicom.result_source import ResultSource
+from monai_agglo.dicom.sr_writer import SrRecord, write_sr
 from monai_agglo.swallow import CineMeasures
 from monai_agglo.swallow.definitions import DEFINITIONS
 

@@ -3,7 +3,7 @@ import pytest
 
 from monai_agglo.apps.bench.files import JPEG, SYNTAXES, phantom_frames, write_dicom
 from monai_agglo.cine.cine import open_cine
-from monai_agglo.data.result_source import ResultSource
+from monai_agglo.dicom.result_source import ResultSource
 
 
 @pytest.fixture(scope="module")

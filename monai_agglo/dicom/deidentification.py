@@ -19,9 +19,10 @@ from monai_agglo.cine.frames import pixel_format
 from monai_agglo.cine.grey import MONOCHROME
 from monai_agglo.cine.header import is_dicom, quiet_pydicom, read_header, text
 from monai_agglo.cine.identity import pseudonym
-from monai_agglo.data.deidentify_tags import apply_basic_profile, repeats
 from monai_agglo.files import atomic_path
-from monai_agglo.phantom.dicom_writer import MultiFrameWriter
+
+from .deidentify_tags import apply_basic_profile, repeats
+from .multi_frame_writer import MultiFrameWriter
 
 __all__ = ["DeidentifyReport", "deidentify", "deidentify_file"]
 
@@ -66,7 +67,7 @@ class DeidentifyReport:
 def deidentify(source: str | os.PathLike, output: str | os.PathLike) -> DeidentifyReport:
     """Write copies of DICOM cines without identity.
 
-    The header follows the basic profile of PS3.15 (see :mod:`monai_agglo.data.deidentify_tags`); file meta information,
+    The header follows the basic profile of PS3.15 (see :mod:`monai_agglo.dicom.deidentify_tags`); file meta information,
     preamble, private attributes and overlays are not copied. Pixels are decoded and written again without loss, so that
     nothing hides in a codestream or in unused bits, with one grey level outside the exposed field. Colour becomes grey.
     Text within the exposed field is not found: somebody must look.

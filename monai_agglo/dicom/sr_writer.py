@@ -86,10 +86,10 @@ def write_sr(
 
     Args:
         path: the file; it appears when it is whole.
-        source: the DICOM cine, see :func:`~monai_agglo.data.seg_writer.write_seg`.
+        source: the DICOM cine, see :func:`~monai_agglo.dicom.seg_writer.write_seg`.
         records: the measures of all swallows.
         keep_identity: patient, study and UIDs of the source. Not used when ``source`` has been read already.
-        model: what made the masks, see :func:`~monai_agglo.data.seg_header.equipment`.
+        model: what made the masks, see :func:`~monai_agglo.dicom.seg_header.equipment`.
 
     Returns:
         The path.

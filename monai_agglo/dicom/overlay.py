@@ -51,7 +51,7 @@ def write_overlay_dicom(
         structures: what each channel is.
         times_ms: time of each frame in ms, for the pace; None when unknown.
         window: grey levels shown as black and white; from the first frame when None.
-        model: what made the masks, see :func:`~monai_agglo.data.seg_header.equipment`.
+        model: what made the masks, see :func:`~monai_agglo.dicom.seg_header.equipment`.
 
     Returns:
         The path.
