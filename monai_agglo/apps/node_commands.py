@@ -38,7 +38,7 @@ def fetch(parser: argparse.ArgumentParser) -> Run:
 
     def run(args: argparse.Namespace) -> None:
         with _needs():
-            from monai_agglo.apps import pacs
+            from monai_agglo import pacs
         names = ("series", "instance", "user", "ca", "ae_title", "address", "port")
         options = {name: getattr(args, name) for name in names}
         print(*pacs.fetch(args.pacs, args.output, args.study, **options), sep="\n")
@@ -54,7 +54,7 @@ def send(parser: argparse.ArgumentParser) -> Run:
 
     def run(args: argparse.Namespace) -> int:
         with _needs():
-            from monai_agglo.apps import pacs
+            from monai_agglo import pacs
         refused = pacs.send(args.pacs, args.files, user=args.user, ca=args.ca, ae_title=args.ae_title)
         print(*(f"refused: {line}" for line in refused), sep="\n", end="\n" if refused else "")
         return int(bool(refused))

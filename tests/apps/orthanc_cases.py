@@ -9,9 +9,9 @@ import pytest
 from app_samples import write_cine
 from pydicom import dcmread
 
-from monai_agglo.apps.pacs import DicomWeb, fetch, send
-from monai_agglo.apps.pacs.commands import DimseAddress
-from monai_agglo.apps.pacs.dimse import PeerError, find, store
+from monai_agglo.pacs import DicomWeb, fetch, send
+from monai_agglo.pacs.commands import DimseAddress
+from monai_agglo.pacs.dimse import PeerError, find, store
 
 ENV = {name: os.environ.get(name, "") for name in ("ORTHANC_URL", "ORTHANC_USER", "ORTHANC_PORT", "ORTHANC_TITLE")}
 DIMSE = f"dicom://{ENV['ORTHANC_TITLE']}@127.0.0.1:{ENV['ORTHANC_PORT']}"

@@ -11,7 +11,7 @@ from conftest import pack_small, write_cine
 from label_server import LabelServer, on_grid, read_label_map
 from pydicom import dcmread
 
-from monai_agglo.apps.pacs import DicomWeb
+from monai_agglo.pacs import DicomWeb
 from monai_agglo.swallow import flatten
 
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.pacs.web import DicomWeb
 from monai_agglo.cine.search import Case
 from monai_agglo.outputs import KINDS, RECORD
+from monai_agglo.pacs.web import DicomWeb
 
 __all__ = ["Task", "is_done", "name_tasks", "web_tasks"]
 

@@ -62,7 +62,7 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
 
 def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
     """The instances of a cine; the password comes from the environment and never travels with a task."""
-    from monai_agglo.apps.pacs import DicomWeb, parse_pacs
+    from monai_agglo.pacs import DicomWeb, parse_pacs
 
     peer = parse_pacs(web["url"], web["user"], web["ca"])
     assert isinstance(peer, DicomWeb)

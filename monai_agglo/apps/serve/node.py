@@ -13,9 +13,9 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
-from monai_agglo.apps.pacs.dimse import quiet
 from monai_agglo.cine.decode import SYNTAXES
 from monai_agglo.cine.identity import pseudonym
+from monai_agglo.pacs.dimse import quiet
 
 from .audit import Audit
 from .config import ConfigError, ServeConfig

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_agglo.apps.pacs.dimse import PeerError, StoreAnswer, store
+from monai_agglo.pacs.dimse import PeerError, StoreAnswer, store
 
 from .audit import Audit
 from .config import ServeConfig

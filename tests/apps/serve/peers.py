@@ -9,8 +9,8 @@ from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
-from monai_agglo.apps.pacs.dimse import quiet, store
 from monai_agglo.apps.serve import Limits, Peer, Retry, ServeConfig
+from monai_agglo.pacs.dimse import quiet, store
 
 SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.33"
 EXPLICIT = "1.2.840.10008.1.2.1"

@@ -16,9 +16,9 @@ from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
-from monai_agglo.apps.pacs.dimse import PeerError
 from monai_agglo.apps.serve import Peer
 from monai_agglo.cine.identity import pseudonym
+from monai_agglo.pacs.dimse import PeerError
 
 
 def audit(spool):
