@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.files import atomic_path
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 from monai_agglo.pictures.drawing import draw_overlay, legend, resize_frame, text_block, to_grey8
+from monai_agglo.prediction.segmenter import Segmenter
 from monai_agglo.swallow import TARGETS
 
 EVENTS = (("bpm", "bolus passes the mandible"), ("ueso", "the oesophagus opens"), ("rest", "at rest again"))

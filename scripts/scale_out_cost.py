@@ -35,8 +35,8 @@ def measure(studies: int, frames: int, size: int, seed: int, bundle: str | None)
     Returns:
         The content of ``docs/results/scale_out.json``.
     """
-    from monai_agglo.apps import predict_many
     from monai_agglo.phantom import PhantomSpec, write_study
+    from monai_agglo.prediction.many import predict_many
 
     runs: dict = {}
     load = round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None

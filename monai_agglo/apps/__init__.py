@@ -21,12 +21,12 @@ _MODULES = {
         "build_cache",
         "describe_cache",
     ),
-    ".following": (
+    "monai_agglo.prediction.follow": (
         "FollowReport",
         "follow",
     ),
     "monai_agglo.cine.info": ("describe",),
-    ".prediction": (
+    "monai_agglo.prediction.run": (
         "CaseResult",
         "PredictReport",
         "predict",
@@ -36,7 +36,7 @@ _MODULES = {
         "ReportRun",
         "report",
     ),
-    ".scale_out": (
+    "monai_agglo.prediction.many": (
         "ManyReport",
         "predict_many",
     ),

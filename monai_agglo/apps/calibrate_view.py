@@ -13,9 +13,6 @@ import numpy as np
 
 from monai_agglo import __version__
 from monai_agglo.apps.other_pictures import other_pictures
-from monai_agglo.apps.segmenter import Segmenter
-from monai_agglo.apps.view_check import FILE, ViewCheck, fit_view_check
-from monai_agglo.apps.view_features import view_features
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.errors import CineReadError
 from monai_agglo.cine.search import find_cases
@@ -25,6 +22,9 @@ from monai_agglo.data.augment_geometry import RandCineGeometryd
 from monai_agglo.outputs import write_json
 from monai_agglo.phantom import PhantomSpec, PhantomStudy
 from monai_agglo.pictures.drawing import to_grey8
+from monai_agglo.prediction.segmenter import Segmenter
+from monai_agglo.prediction.view_check import FILE, ViewCheck, fit_view_check
+from monai_agglo.prediction.view_features import view_features
 from monai_agglo.swallow import index_of
 
 __all__ = ["calibrate_view_check"]

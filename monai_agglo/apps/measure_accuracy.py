@@ -219,7 +219,7 @@ def _measured(study: PhantomStudy, exact: bool, bundle: str | os.PathLike | None
     if exact:
         repeated = [t for t in range(study.n_frames) if t % study.repeat]
         return measure(true_masks(study), list(study.frame_times_ms), repeated_frames=repeated)
-    from monai_agglo.apps.prediction import predict
+    from monai_agglo.prediction.run import predict
 
     with tempfile.TemporaryDirectory() as folder:
         paths = write_study(study.spec, Path(folder) / "study")

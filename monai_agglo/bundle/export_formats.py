@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_agglo.inferers.runtimes.graphs import OPSET, quiet
+from monai_agglo.prediction.runtimes.graphs import OPSET, quiet
 
 __all__ = ["FORMATS", "ExportFormat"]
 

@@ -44,7 +44,7 @@ _MODULES = {
     ".frame_dataset": ("CineFrameDataset",),
     ".guidance": ("AddPromptGuidanced",),
     "monai_agglo.cine.identity": ("pseudonym",),
-    ".mask_store": ("MaskStore",),
+    "monai_agglo.prediction.mask_store": ("MaskStore",),
     "monai_agglo.cine.exposed_field": (
         "blank_outside",
         "find_field",

@@ -186,8 +186,8 @@ class CineInferer(Inferer):
 
     def _cut(self, part: torch.Tensor, network: torch.nn.Module, cut: float, wanted: slice) -> torch.Tensor:
         """Masks (B, S, H, W, t) uint8 of a window, scaled up only where something is."""
-        from .coarse_masks import cut_masks
-        from .runtimes.torch_runtime import coarse_logits
+        from monai_agglo.prediction.coarse_masks import cut_masks
+        from monai_agglo.prediction.runtimes.torch_runtime import coarse_logits
 
         found = coarse_logits(network, part, self.dtype)
         batch, _, height, width, frames = part.shape

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from monai_agglo.dicom.multi_frame_writer import MultiFrameWriter, transfer_syntax_uid
 from monai_agglo.files import atomic_path
+from monai_agglo.prediction.mask_store import MaskStore
 
-from ..data.mask_store import MaskStore
 from ..swallow.structures import NAMES
 from .field_shape import FieldShape
 from .spec import PhantomSpec

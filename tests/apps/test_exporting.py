@@ -9,8 +9,8 @@ import torch
 from monai_agglo import apps
 from monai_agglo.__main__ import main
 from monai_agglo.apps import exporting
-from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.bundle import export_formats
+from monai_agglo.prediction.segmenter import Segmenter
 
 
 @pytest.mark.parametrize("name", list(export_formats.FORMATS))

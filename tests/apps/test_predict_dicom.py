@@ -8,8 +8,8 @@ import pydicom
 import pytest
 from app_samples import write_cine
 
-from monai_agglo.apps.prediction import predict
 from monai_agglo.dicom.seg_reader import read_seg
+from monai_agglo.prediction.run import predict
 
 TAGS = {"PatientOrientation": ["P", "F"], "StudyDate": "20240102", "AccessionNumber": "ACC7"}
 

@@ -10,7 +10,7 @@ import pytest
 from app_samples import save_weights, write_cine
 from monai.bundle import run
 
-from monai_agglo.apps import predict
+from monai_agglo.prediction.run import predict
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "vfss_seg"
 

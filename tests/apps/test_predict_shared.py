@@ -7,8 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 
-from monai_agglo.apps import predict
 from monai_agglo.cine.search import find_cases
+from monai_agglo.prediction.run import predict
 
 SHARED = Path(os.environ.get("AGGLO_SHARED", Path(__file__).parents[3] / "shared"))
 needs_shared = pytest.mark.skipif(not (SHARED / "dicom").is_dir(), reason="AGGLO_SHARED has no dicom folder")

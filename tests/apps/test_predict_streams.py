@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from app_samples import write_cine
 
-from monai_agglo.apps import predict
 from monai_agglo.inferers import CineInferer, cine_inferer
+from monai_agglo.prediction.run import predict
 
 MEMORY = """
 import json, resource, sys
@@ -44,7 +44,7 @@ def test_memory_does_not_grow_with_the_cine(random_bundle, tmp_path):
 KILL = """
 import os, sys
 from monai_agglo.apps import exporting, predict
-from monai_agglo.inferers.runtimes import graphs
+from monai_agglo.prediction.runtimes import graphs
 dead = lambda *a, **k: os._exit(9)
 if sys.argv[1] == "export":
     exporting.publish_files = dead

@@ -14,11 +14,12 @@ from monai.transforms import Invertd
 from PIL import Image
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps import predict, prediction
-from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.cine.errors import CineReadError
 from monai_agglo.cine.search import find_cases
+from monai_agglo.prediction import run as prediction
+from monai_agglo.prediction.run import predict
+from monai_agglo.prediction.segmenter import Segmenter
 from monai_agglo.swallow import TARGET_NAMES
 
 FILES = ["contact_sheet.png", "masks.nii.gz", "overlay.mp4", "predict.json"]

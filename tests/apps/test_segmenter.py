@@ -8,9 +8,9 @@ import pytest
 import torch
 from app_samples import write_bundle, write_cine
 
-from monai_agglo.apps import predict
-from monai_agglo.apps.segmenter import BundleError, Segmenter
 from monai_agglo.cine.cine import open_cine
+from monai_agglo.prediction.run import predict
+from monai_agglo.prediction.segmenter import BundleError, Segmenter
 
 
 @pytest.fixture

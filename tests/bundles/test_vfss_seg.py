@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_agglo.apps import predict
+from monai_agglo.prediction.run import predict
 from monai_agglo.swallow import TARGET_NAMES, flatten
 
 from .running import TINY, configs, fails_because, run

@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_agglo.data import mask_store
-from monai_agglo.data.mask_store import MaskStore
+from monai_agglo.prediction import mask_store
+from monai_agglo.prediction.mask_store import MaskStore
 
 AFFINE = np.array([[0, -0.4, 0, 10], [-0.3, 0, 0, 20], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 

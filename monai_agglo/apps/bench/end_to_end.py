@@ -104,7 +104,7 @@ def make_masks(
     import torch
 
     from monai_agglo.cine.cine import open_cine
-    from monai_agglo.data import MaskStore
+    from monai_agglo.prediction.mask_store import MaskStore
 
     torch.set_num_threads(threads)
     segmenter = open_segmenter(runtime, precision, network_size)
@@ -140,8 +140,9 @@ def make_stages(
     Returns:
         A case per stage.
     """
-    from monai_agglo.apps import predict, report
+    from monai_agglo.apps import report
     from monai_agglo.cine.cine import open_cine
+    from monai_agglo.prediction.run import predict
 
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     common = {"device": "cpu", "size": network_size}

@@ -103,7 +103,7 @@ def make_predict(path: str, frames: int, runtime: str, precision: str, network_s
     Returns:
         One case.
     """
-    from monai_agglo.apps import predict
+    from monai_agglo.prediction.run import predict
 
     def run() -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:

@@ -55,7 +55,7 @@ def open_segmenter(runtime: str, precision: str, size: int | None = None) -> Any
         precision: as ``predict`` takes it.
         size: longer side of the frames as the network sees them; the bundle's own when None.
     """
-    from monai_agglo.apps.segmenter import Segmenter
+    from monai_agglo.prediction.segmenter import Segmenter
 
     return Segmenter(device="cpu", size=size, runtime=runtime, precision=precision)
 

@@ -221,7 +221,7 @@ def _command(suites: Sequence[str] | None, quick: bool, budget: float | None) ->
 
 
 def _work_folder() -> Path:
-    from monai_agglo.inferers.runtimes import cache_folder
+    from monai_agglo.prediction.runtimes import cache_folder
 
     return cache_folder().parent / "bench"
 

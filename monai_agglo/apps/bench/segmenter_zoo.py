@@ -82,7 +82,7 @@ def make_ours(way: str, work: str, frames: int, size: int, threads: list[int]) -
     Returns:
         A case per number of threads.
     """
-    from monai_agglo.apps.segmenter import Segmenter
+    from monai_agglo.prediction.segmenter import Segmenter
 
     network: Any = Segmenter(device="cpu").network
     image = batch_of(work, frames, size).permute(1, 2, 3, 0)[None].contiguous()

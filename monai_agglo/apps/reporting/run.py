@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.apps.measure import MaskedCine, load_masks, measure_masks
-from monai_agglo.apps.prediction import predict
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.files import atomic_path
 from monai_agglo.outputs import check_output, write_json
+from monai_agglo.prediction.run import predict
 from monai_agglo.swallow import CineMeasures
 
 from .content import measures_content, page_content

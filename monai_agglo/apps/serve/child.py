@@ -69,11 +69,11 @@ def answer(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
 
 
 def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
-    from monai_agglo.apps.prediction import predict
     from monai_agglo.cine.errors import fail
     from monai_agglo.cine.identity import pseudonym
     from monai_agglo.dicom.deidentify_uid import patient_pseudonym
     from monai_agglo.dicom.result_source import ResultSource
+    from monai_agglo.prediction.run import predict
 
     file, folder, wanted = Path(job["file"]), Path(job["folder"]), setup["results"]
     source = ResultSource.read(file, keep_identity=True)
@@ -125,7 +125,7 @@ def main() -> int:
     setup = json.loads(lines.get())
     limit(setup["memory_mb"])
     try:
-        from monai_agglo.apps.segmenter import Segmenter
+        from monai_agglo.prediction.segmenter import Segmenter
 
         Segmenter(setup["bundle"], setup["device"])
         reply: dict[str, Any] = {"ready": True}

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from live_samples import encode, feed, moving_frames, shifted_bundle
 
-from monai_agglo.apps import predict
-from monai_agglo.apps.following import follow
-from monai_agglo.apps.following.arrivals import QUEUE, Arrival, Ending, Reader, StreamError
-from monai_agglo.apps.segmenter import BundleError, Segmenter
 from monai_agglo.cine.cine import open_cine
+from monai_agglo.prediction.follow import follow
+from monai_agglo.prediction.follow.frame_source import QUEUE, Arrival, Ending, Reader, StreamError
+from monai_agglo.prediction.run import predict
+from monai_agglo.prediction.segmenter import BundleError, Segmenter
 
 FILES = ["contact_sheet.png", "masks.nii.gz", "overlay.mp4", "predict.json"]
 posix = pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
@@ -121,7 +121,7 @@ def test_a_growing_file_ends_when_its_writer_finished_it(tmp_path, random_bundle
 
 
 def test_limits_freeze_after_the_first_frames(random_bundle):
-    from monai_agglo.apps.following.limits import LiveLimits
+    from monai_agglo.prediction.follow.limits import LiveLimits
 
     segmenter, frames = Segmenter(random_bundle), list(moving_frames(20))
     limits = LiveLimits(segmenter, freeze_after=10)
@@ -155,7 +155,7 @@ def test_a_stream_that_stalls_is_kept_and_said_to_be_incomplete(tmp_path, pipe, 
 @pytest.mark.parametrize("form", ["mpegts", "matroska", "avi", "mpeg2video"])
 def test_a_stream_that_ends_within_a_frame_keeps_the_whole_ones(tmp_path, form):
     """Every frame that is given is one of the whole file, and a cut is never taken for an end."""
-    from monai_agglo.apps.following.live_video import open_live_video
+    from monai_agglo.prediction.follow.live_video import open_live_video
 
     encode(str(tmp_path / "whole"), form, moving_frames(8))
     data = (tmp_path / "whole").read_bytes()

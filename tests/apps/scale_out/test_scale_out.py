@@ -14,8 +14,9 @@ from app_samples import write_cine
 from killing_network import with_network
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps import predict, predict_many
 from monai_agglo.cine.cine import open_cine
+from monai_agglo.prediction.many import predict_many
+from monai_agglo.prediction.run import predict
 
 FILES = ["contact_sheet.png", "masks.nii.gz", "overlay.mp4", "predict.json"]
 OPTIONS = {"runtime": "torch", "device": "cpu"}

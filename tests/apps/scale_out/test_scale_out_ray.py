@@ -9,7 +9,8 @@ from app_samples import write_cine
 from test_scale_out import OPTIONS, folders_in, masks_in, summary_in
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps import predict, predict_many
+from monai_agglo.prediction.many import predict_many
+from monai_agglo.prediction.run import predict
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'monai-agglo[ray]'"

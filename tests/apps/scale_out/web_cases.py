@@ -10,9 +10,9 @@ from app_samples import write_cine
 from pydicom.uid import generate_uid
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps import predict
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.pacs import DicomWeb
+from monai_agglo.prediction.run import predict
 
 URL, USER = os.environ.get("ORTHANC_URL", ""), os.environ.get("ORTHANC_USER", "")
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from monai_agglo.inferers.coarse_masks import cut_masks, glimpses
-from monai_agglo.inferers.runtimes import (
+from monai_agglo.networks import CineSegmenter
+from monai_agglo.prediction.coarse_masks import cut_masks, glimpses
+from monai_agglo.prediction.runtimes import (
     CoarseLogits,
     GraphError,
     TorchRuntime,
@@ -20,7 +21,6 @@ from monai_agglo.inferers.runtimes import (
     graphs,
     make_runtime,
 )
-from monai_agglo.networks import CineSegmenter
 from monai_agglo.swallow import TARGETS, keep_main_parts
 
 CPU = torch.device("cpu")
@@ -191,7 +191,7 @@ def test_int8_leaves_attention_and_outer_convolutions_in_float(own_folder):
 CODE = """
 import numpy as np, torch
 from test_runtimes import network
-from monai_agglo.inferers.runtimes import TorchRuntime, make_runtime
+from monai_agglo.prediction.runtimes import TorchRuntime, make_runtime
 net, frames = network(), np.random.default_rng(0).random((2, 1, 64, 64), np.float32)
 a, b = TorchRuntime(net).run(frames).values, make_runtime(net, torch.device("cpu"), "onnxruntime").run(frames).values
 print(torch.backends.cpu.get_cpu_capability(), float(abs(a - b).max()))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from monai_agglo import __version__
-from monai_agglo.apps.segmenter import Segmenter
-from monai_agglo.apps.view_check import FrameView, ViewCheck, view_record
 from monai_agglo.cine.cine import Cine
 from monai_agglo.pictures.contact_sheet import DISCLAIMER
+
+from .segmenter import Segmenter
+from .view_check import FrameView, ViewCheck, view_record
 
 __all__ = ["cine_lines", "cine_record", "cine_warnings", "known_facts", "spacing_pair"]
 

@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.apps.dicom_results import DicomResults
-from monai_agglo.apps.record import cine_lines, cine_record, cine_warnings, known_facts, spacing_pair
-from monai_agglo.apps.segmenter import Segmenter
-from monai_agglo.apps.view_check import FrameView, ViewCheck
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.exposed_field import blank_outside, find_field
 from monai_agglo.cine.identity import pseudonym
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.cine.timing import RepeatFinder, effective_fps
-from monai_agglo.data.mask_store import MaskStore
 from monai_agglo.outputs import SUMMARY, check_output, result_folder, write_json
 from monai_agglo.pictures.contact_sheet import pick_frames, write_contact_sheet
 from monai_agglo.pictures.overlay import OverlayVideo
+
+from .dicom_results import DicomResults
+from .mask_store import MaskStore
+from .record import cine_lines, cine_record, cine_warnings, known_facts, spacing_pair
+from .segmenter import Segmenter
+from .view_check import FrameView, ViewCheck
 
 __all__ = [
     "CaseResult",
@@ -242,7 +243,7 @@ def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[C
     ]
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / SUMMARY, {"kind": "monai_agglo.predict_batch", **facts, "cases": summary})
-    from monai_agglo.apps.reporting.index_page import write_index  # the report stands on this module
+    from monai_agglo.apps.reporting.index_page import write_index
 
     write_index(target)
 

@@ -1,4 +1,4 @@
-"""Does a frame look like lateral VFSS? A small calibrated rule over :mod:`monai_agglo.apps.view_features`."""
+"""Does a frame look like lateral VFSS? A small calibrated rule over :mod:`monai_agglo.prediction.view_features`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.apps.view_features import FEATURES, WORDS, facing, view_features
+from .view_features import FEATURES, WORDS, facing, view_features
 
 __all__ = ["CineView", "FrameView", "ViewCheck", "fit_view_check", "view_record"]
 

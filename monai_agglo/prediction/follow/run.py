@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.record import spacing_pair
-from monai_agglo.apps.segmenter import SegmentedFrame, Segmenter
 from monai_agglo.cine.dicom import CineOptions
 from monai_agglo.cine.errors import MAX_FRAMES
 from monai_agglo.outputs import check_output, result_folder, write_json
+from monai_agglo.prediction.record import spacing_pair
+from monai_agglo.prediction.segmenter import SegmentedFrame, Segmenter
 
-from .arrivals import Arrival, Ending, LiveSource, Reader, StreamError
+from .frame_source import Arrival, Ending, LiveSource, Reader, StreamError
 from .limits import LiveLimits, check_limits
 from .live_folder import LiveFolder
 from .live_network import LiveNetwork

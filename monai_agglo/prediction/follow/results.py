@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.prediction import contact_sheet
-from monai_agglo.apps.record import cine_record, cine_warnings, known_facts, spacing_pair
 from monai_agglo.cine.cine import Cine
 from monai_agglo.cine.exposed_field import blank_outside, find_field
 from monai_agglo.cine.timing import effective_fps
 from monai_agglo.pictures.overlay import write_overlay_video
+from monai_agglo.prediction.record import cine_record, cine_warnings, known_facts, spacing_pair
+from monai_agglo.prediction.run import contact_sheet
 
 from .session import Session
 

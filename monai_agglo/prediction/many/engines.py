@@ -112,7 +112,7 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["monai_agglo.apps.prediction"])
+    context.set_forkserver_preload(["monai_agglo.prediction.run"])
     return context
 
 

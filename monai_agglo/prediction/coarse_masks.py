@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import torch
 
+from monai_agglo.prediction.runtimes.frame_network import CoarseLogits
 from monai_agglo.swallow import TARGETS, Structure
 from monai_agglo.swallow.parts import keep_main_part
-
-from .runtimes.frame_network import CoarseLogits
 
 __all__ = ["cut_masks", "glimpses"]
 

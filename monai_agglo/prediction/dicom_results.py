@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.cine.cine import Cine
 from monai_agglo.cine.exposed_field import blank_outside, find_field
-from monai_agglo.data import MaskStore
 from monai_agglo.dicom.overlay import write_overlay_dicom
 from monai_agglo.dicom.result_source import ResultSource
 from monai_agglo.dicom.seg_writer import write_seg
+
+from .mask_store import MaskStore
+from .segmenter import Segmenter
 
 __all__ = ["DicomResults"]
 

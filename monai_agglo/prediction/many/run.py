@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.prediction import CaseResult, failure_sentence, write_summary
-from monai_agglo.apps.record import spacing_pair
-from monai_agglo.apps.segmenter import Segmenter
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.outputs import check_output, write_json
 from monai_agglo.pacs import DicomWeb, parse_pacs
+from monai_agglo.prediction.record import spacing_pair
+from monai_agglo.prediction.run import CaseResult, failure_sentence, write_summary
+from monai_agglo.prediction.segmenter import Segmenter
 
 from .engines import ENGINES, PoolEngine, RayEngine, TaskEngine, load_ray
 from .tasks import Task, is_done, name_tasks, web_tasks

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_agglo.apps.segmenter import BundleError, SegmentedFrame, Segmenter
 from monai_agglo.networks import CineSegmenter
+from monai_agglo.prediction.segmenter import BundleError, SegmentedFrame, Segmenter
 
 from .limits import LiveLimits
 

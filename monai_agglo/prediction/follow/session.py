@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_agglo.apps.segmenter import SegmentedFrame, Segmenter
-from monai_agglo.apps.view_check import FrameView, ViewCheck
 from monai_agglo.cine.identity import pseudonym
 from monai_agglo.cine.timing import RepeatFinder
-from monai_agglo.data.mask_store import MaskStore
 from monai_agglo.malloc import TIDY_EVERY, give_back
+from monai_agglo.prediction.mask_store import MaskStore
+from monai_agglo.prediction.segmenter import SegmentedFrame, Segmenter
+from monai_agglo.prediction.view_check import FrameView, ViewCheck
 
 from .latency import Latencies
 from .limits import LiveLimits

@@ -19,7 +19,7 @@ from monai_agglo.cine.identity import pseudonym
 from monai_agglo.cine.still import open_still, still_format
 from monai_agglo.cine.timing import Timing, ascending, dicom_timing, instance_time
 
-from .arrivals import Arrival, Ending, StreamError
+from .frame_source import Arrival, Ending, StreamError
 
 __all__ = ["END_MARK", "LiveFolder"]
 

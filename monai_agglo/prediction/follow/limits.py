@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.apps.segmenter import Segmenter
+from monai_agglo.prediction.segmenter import Segmenter
 
 __all__ = ["FREEZE_AFTER", "LiveLimits"]
 

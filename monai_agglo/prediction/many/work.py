@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from monai_agglo.apps.prediction import PredictJob
+    from monai_agglo.prediction.run import PredictJob
 
 __all__ = ["segment_task"]
 
@@ -28,8 +28,8 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
         ``error`` (one sentence, empty when it worked), ``again``: whether another try may help, and what it cost:
         ``frames``, ``cpu_seconds`` and ``seconds``.
     """
-    from monai_agglo.apps.prediction import failure_sentence, segment_case
     from monai_agglo.outputs import check_output
+    from monai_agglo.prediction.run import failure_sentence, segment_case
 
     from .tasks import Task
 
@@ -72,10 +72,10 @@ def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
 @lru_cache(maxsize=1)
 def _job(setup_text: str) -> PredictJob:
     """The bundle, loaded once per process."""
-    from monai_agglo.apps.dicom_results import DicomResults
-    from monai_agglo.apps.prediction import PredictJob
-    from monai_agglo.apps.record import spacing_pair
-    from monai_agglo.apps.segmenter import Segmenter
+    from monai_agglo.prediction.dicom_results import DicomResults
+    from monai_agglo.prediction.record import spacing_pair
+    from monai_agglo.prediction.run import PredictJob
+    from monai_agglo.prediction.segmenter import Segmenter
 
     setup = json.loads(setup_text)
     if setup["threads"]:

@@ -22,10 +22,11 @@ from monai_agglo.cine.cine import Cine
 from monai_agglo.data import PseudonymizeMetad
 from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed_range, resize_plane
 from monai_agglo.inferers import CineInferer
-from monai_agglo.inferers.coarse_masks import cut_masks, glimpses
-from monai_agglo.inferers.runtimes import FrameRuntime, TorchRuntime, make_runtime
 from monai_agglo.malloc import TIDY_EVERY, give_back
 from monai_agglo.swallow import TARGETS
+
+from .coarse_masks import cut_masks, glimpses
+from .runtimes import FrameRuntime, TorchRuntime, make_runtime
 
 __all__ = ["BundleError", "SegmentedFrame", "Segmenter"]
 
@@ -208,7 +209,7 @@ class Segmenter:
 
     def _calibration(self) -> list[np.ndarray]:
         """Frames of phantoms as the network sees them, to set the ranges of an int8 network."""
-        from .calibration import phantom_frames
+        from monai_agglo.apps.calibration import phantom_frames
 
         return [self.prepare([frame], self.intensity_range([frame]))[0, 0] for frame in phantom_frames()]
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from .arrivals import StreamError
+from .frame_source import StreamError
 
 __all__ = ["ByteClock", "GrowingFile", "PipeFeed"]
 

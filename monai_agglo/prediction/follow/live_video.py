@@ -20,9 +20,9 @@ from monai_agglo.cine.spacing import UNKNOWN_SPACING, cine_affine
 from monai_agglo.cine.timing import NO_TIMING, Timing, ascending, constant_times
 from monai_agglo.cine.video import video_format
 
-from .arrivals import Arrival, Ending, StreamError
-from .byte_feeds import GrowingFile, PipeFeed
 from .containers import is_finished, needs_its_end, unread_frame
+from .frame_source import Arrival, Ending, StreamError
+from .stream_readers import GrowingFile, PipeFeed
 
 __all__ = ["DEVICES", "LiveVideo", "VideoDevice", "open_live_video"]
 
