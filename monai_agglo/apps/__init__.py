@@ -31,7 +31,7 @@ _MODULES = {
         "PredictReport",
         "predict",
     ),
-    ".reporting": (
+    "monai_agglo.reporting": (
         "ReportCase",
         "ReportRun",
         "report",

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.apps.measure import load_masks, measure_masks
 from monai_agglo.outputs import write_json
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 from monai_agglo.phantom.airway import polygon_area
+from monai_agglo.reporting.measure_case import load_masks, measure_masks
 from monai_agglo.swallow import NAMES, CineMeasures, measure
 
 __all__ = ["measure_accuracy", "study_errors", "true_masks", "truth_of"]

@@ -243,7 +243,7 @@ def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[C
     ]
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / SUMMARY, {"kind": "monai_agglo.predict_batch", **facts, "cases": summary})
-    from monai_agglo.apps.reporting.index_page import write_index
+    from monai_agglo.reporting.index_page import write_index
 
     write_index(target)
 

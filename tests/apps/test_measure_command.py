@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_agglo.apps.measure import load_masks, measure_case, view_of
+from monai_agglo.reporting.measure_case import load_masks, measure_case, view_of
 from monai_agglo.swallow import NAMES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "swallow"))

@@ -32,7 +32,7 @@ def test_carries_the_bundle_and_the_same_sources(packed):
     package = Path(monai_agglo.__file__).parent
     sources = {p.relative_to(package) for p in package.rglob("*") if p.is_file() and p.suffix not in (".pyc", ".part")}
     copies = {p.relative_to(packed / "monai_agglo") for p in (packed / "monai_agglo").rglob("*") if p.is_file()}
-    assert copies == sources and Path("apps/reporting/assets/page.html") in copies
+    assert copies == sources and Path("reporting/assets/page.html") in copies
     assert all((package / path).read_bytes() == (packed / "monai_agglo" / path).read_bytes() for path in copies)
     record = json.loads((packed / "packed.json").read_text())
     assert record["source_sha256"] == source_hash() == source_hash(packed / "monai_agglo")

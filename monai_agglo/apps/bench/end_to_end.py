@@ -140,9 +140,9 @@ def make_stages(
     Returns:
         A case per stage.
     """
-    from monai_agglo.apps import report
     from monai_agglo.cine.cine import open_cine
     from monai_agglo.prediction.run import predict
+    from monai_agglo.reporting import report
 
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     common = {"device": "cpu", "size": network_size}

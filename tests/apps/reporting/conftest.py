@@ -3,8 +3,8 @@
 import pytest
 from browser import Browser, find_chromium
 
-from monai_agglo.apps.reporting import report
 from monai_agglo.phantom import PhantomSpec, write_study
+from monai_agglo.reporting import report
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from monai_agglo.apps.reporting.page import render_page
-from monai_agglo.apps.reporting.run import report
+from monai_agglo.reporting.page import render_page
+from monai_agglo.reporting.run import report
 
 EVIL = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 

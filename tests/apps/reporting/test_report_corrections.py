@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from monai_agglo.apps.reporting import Corrections, SwallowCorrection, read_corrections
+from monai_agglo.reporting import Corrections, SwallowCorrection, read_corrections
 
 GOOD = {
     "kind": "monai_agglo.corrections",

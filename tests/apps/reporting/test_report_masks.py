@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from app_samples import write_cine
 
-from monai_agglo.apps.reporting.edited_masks import read_edited_masks, unflatten
 from monai_agglo.dicom.seg_writer import write_seg
+from monai_agglo.reporting.edited_masks import read_edited_masks, unflatten
 from monai_agglo.swallow import NAMES, TARGET_NAMES, flatten
 
 SHAPE = (20, 24, 3)

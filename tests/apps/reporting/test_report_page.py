@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from monai_agglo.apps.reporting.page import SCRIPTS, asset, data_block, fill, render_page
+from monai_agglo.reporting.page import SCRIPTS, asset, data_block, fill, render_page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{data}}\u2028&amp;\"'"
 MINIMAL = {"pseudonym": EVIL, "measures": {"verdict": {"kind": "other"}}}

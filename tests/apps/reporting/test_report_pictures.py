@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from app_samples import write_cine
 
-from monai_agglo.apps.reporting.pictures import encode_frames, outline_masks
 from monai_agglo.cine.cine import open_cine
+from monai_agglo.reporting.pictures import encode_frames, outline_masks
 
 
 def filled(lines, shape):

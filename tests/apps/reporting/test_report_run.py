@@ -12,8 +12,8 @@ import pytest
 from app_samples import write_cine
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps.reporting import report
 from monai_agglo.cine.cine import open_cine
+from monai_agglo.reporting import report
 from monai_agglo.swallow import STRUCTURES, TARGET_NAMES, flatten
 
 FILES = {"report.html", "measurements.json", "measurements.csv", "events.csv", "frames.csv"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_agglo.apps.reporting import report
+from monai_agglo.reporting import report
 
 SHARED = Path(os.environ.get("AGGLO_SHARED", Path(__file__).parents[4] / "shared"))
 ANGIOGRAM = SHARED / "dicom" / "fo-dicom+fo-dicom" / "HasFragmentSequence.dcm"

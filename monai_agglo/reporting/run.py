@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from monai_agglo.apps.measure import MaskedCine, load_masks, measure_masks
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.files import atomic_path
@@ -23,6 +22,7 @@ from .content import measures_content, page_content
 from .corrections import Corrections, check_order, read_corrections
 from .edited_masks import read_edited_masks
 from .index_page import MEASURES, PAGE, write_index
+from .measure_case import MaskedCine, load_masks, measure_masks
 from .page import render_page
 from .pictures import encode_frames
 from .reuse import fits

@@ -37,7 +37,7 @@ def measures_content(
         corrections: what the reader has given.
         masks: ``origin`` and ``sha256`` of the masks.
         notes: what a reader must know, beside the warnings of the measures.
-        verdict: see :func:`~monai_agglo.apps.reporting.verdict.verdict_of`.
+        verdict: see :func:`~monai_agglo.reporting.verdict.verdict_of`.
 
     Returns:
         JSON-able dictionary, see docs/report.md.

@@ -71,7 +71,7 @@ def render_page(data: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
 
     Args:
         data: everything but the frames, JSON-able.
-        pictures: the frames, see :class:`~monai_agglo.apps.reporting.pictures.Pictures`.
+        pictures: the frames, see :class:`~monai_agglo.reporting.pictures.Pictures`.
 
     Returns:
         HTML text.
