@@ -19,7 +19,7 @@ def serve(parser: argparse.ArgumentParser) -> Run:
 
     def run(args: argparse.Namespace) -> None:
         with _needs():
-            from monai_agglo.apps.serve import serve as be_node
+            from monai_agglo.node import serve as be_node
         be_node(args.config, retry_failed=args.retry_failed)
 
     return run

@@ -3,9 +3,9 @@
 import pytest
 from peers import Pacs, config
 
-from monai_agglo.apps.serve.audit import Audit
-from monai_agglo.apps.serve.node import Node
-from monai_agglo.apps.serve.spool import Spool
+from monai_agglo.node.audit import Audit
+from monai_agglo.node.node import Node
+from monai_agglo.node.spool import Spool
 
 
 @pytest.fixture

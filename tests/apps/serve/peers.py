@@ -9,7 +9,7 @@ from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
-from monai_agglo.apps.serve import Limits, Peer, Retry, ServeConfig
+from monai_agglo.node import Limits, Peer, Retry, ServeConfig
 from monai_agglo.pacs.dimse import quiet, store
 
 SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.33"

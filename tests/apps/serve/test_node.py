@@ -16,8 +16,8 @@ from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
-from monai_agglo.apps.serve import Peer
 from monai_agglo.cine.identity import pseudonym
+from monai_agglo.node import Peer
 from monai_agglo.pacs.dimse import PeerError
 
 
@@ -213,8 +213,8 @@ def keys(tmp_path_factory):
 
 
 def test_tls(listening, tmp_path, keys):
-    from monai_agglo.apps.serve import Tls
-    from monai_agglo.apps.serve.tls import client_context
+    from monai_agglo.node import Tls
+    from monai_agglo.node.tls import client_context
 
     tls = Tls(**keys)
     _, spool, port = listening(tls=tls, limits={"network_s": 3})

@@ -10,11 +10,11 @@ from app_samples import write_cine
 from peers import config, wait_for
 from pydicom import dcmread
 
-from monai_agglo.apps.serve import child
-from monai_agglo.apps.serve.audit import Audit
-from monai_agglo.apps.serve.segmenting import ChildDiedError, SegmentingChild, Worker
-from monai_agglo.apps.serve.spool import Spool
 from monai_agglo.cine.identity import pseudonym
+from monai_agglo.node import child
+from monai_agglo.node.audit import Audit
+from monai_agglo.node.segmenting import ChildDiedError, SegmentingChild, Worker
+from monai_agglo.node.spool import Spool
 
 STAND_IN = """
 import json, os, signal, sys, time
@@ -103,7 +103,7 @@ def test_process_is_replaced_after_some_cines(work):
 
 def test_process_ends_with_its_parent(tmp_path):
     """The real one; stdin is closed before anything heavy was imported."""
-    command = [sys.executable, "-m", "monai_agglo.apps.serve.child"]
+    command = [sys.executable, "-m", "monai_agglo.node.child"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     process.stdin.close()
     assert process.wait(60) == 0
@@ -112,7 +112,7 @@ def test_process_ends_with_its_parent(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory limit of other systems is another one")
 def test_limits_hold():
     script = (
-        "from monai_agglo.apps.serve.child import limit; import resource; limit(256)\n"
+        "from monai_agglo.node.child import limit; import resource; limit(256)\n"
         "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)\n"
         "import numpy\n"
         "try: numpy.ones(400 << 20, 'uint8'); print('no limit')\n"

@@ -9,9 +9,9 @@ from app_samples import XA, write_cine
 from peers import LOCAL, Pacs, config, deaf_peer, free_port, uid_of, wait_for
 from pydicom.dataset import Dataset
 
-from monai_agglo.apps.serve.audit import Audit
-from monai_agglo.apps.serve.sending import Backoff, Sender
-from monai_agglo.apps.serve.spool import Spool
+from monai_agglo.node.audit import Audit
+from monai_agglo.node.sending import Backoff, Sender
+from monai_agglo.node.spool import Spool
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_warning_counts_as_stored(sending, caplog):
 
 
 def test_address_that_is_not_known(sending, caplog):
-    from monai_agglo.apps.serve import Peer
+    from monai_agglo.node import Peer
 
     spool, _ = sending(1, 1, send_to=Peer("PACS", "no-such-host.invalid", 104))
     wait_for(lambda: "its address is not known" in caplog.text, 30)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from monai_agglo.apps.serve import ConfigError, read_config
+from monai_agglo.node import ConfigError, read_config
 
 GOOD = {
     "ae_title": "AGGLO",

@@ -10,8 +10,8 @@ import time
 import pytest
 from app_samples import write_cine
 
-from monai_agglo.apps.serve.spool import Spool, SpoolFullError, digest_of
 from monai_agglo.cine.identity import pseudonym
+from monai_agglo.node.spool import Spool, SpoolFullError, digest_of
 
 UID = "1.2.3.4"
 
@@ -159,7 +159,7 @@ def test_stopped_between_sent_and_forgotten(spool):
 def test_killed_while_it_writes_nothing_is_lost(tmp_path):
     """A process that adds objects is killed again and again: every object that it reported is there."""
     script = (
-        "import sys, os; from pathlib import Path; from monai_agglo.apps.serve.spool import Spool\n"
+        "import sys, os; from pathlib import Path; from monai_agglo.node.spool import Spool\n"
         "spool = Spool(sys.argv[1], 10**6, 1); start = int(sys.argv[2])\n"
         "for n in range(start, start + 10**6):\n"
         "    part = spool.root / 'receiving' / f'{n}.part'; part.write_bytes(b'x' * 5000)\n"

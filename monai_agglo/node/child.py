@@ -1,6 +1,6 @@
 """The process that decodes and segments what strangers sent. It may be killed by a bad file; the node is not.
 
-Run as ``python -m monai_agglo.apps.serve.child``. Jobs come as JSON lines on stdin, answers go as JSON lines to stdout.
+Run as ``python -m monai_agglo.node.child``. Jobs come as JSON lines on stdin, answers go as JSON lines to stdout.
 The process ends with its parent.
 """
 

@@ -36,7 +36,7 @@ class SegmentingChild:
         config: bundle, device, results and limits.
     """
 
-    command = [sys.executable, "-m", "monai_agglo.apps.serve.child"]
+    command = [sys.executable, "-m", "monai_agglo.node.child"]
 
     def __init__(self, config: ServeConfig) -> None:
         self._limits = config.limits
@@ -74,7 +74,7 @@ class SegmentingChild:
         """Have one cine segmented.
 
         Args:
-            job: see :func:`monai_agglo.apps.serve.child.answer`.
+            job: see :func:`monai_agglo.node.child.answer`.
 
         Returns:
             Its answer.
