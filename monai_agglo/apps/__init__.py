@@ -16,7 +16,7 @@ _MODULES = {
         "Exported",
         "export",
     ),
-    ".feature_cache": (
+    "monai_agglo.data.feature_cache.command": (
         "CacheReport",
         "build_cache",
         "describe_cache",

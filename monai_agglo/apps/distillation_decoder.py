@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from monai_agglo.data import EpochBatchSampler, FeatureCache, FeatureView, RandFluoroscopyd, StudentFrameDataset
+from monai_agglo.data import EpochBatchSampler, RandFluoroscopyd, StudentFrameDataset
+from monai_agglo.data.feature_cache.cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.cache.view import FeatureView
 from monai_agglo.engines import TargetReader, make_loss
 from monai_agglo.handlers import FeatureTerm
 from monai_agglo.losses import TargetSpace

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 
+from monai_agglo.data.feature_cache.cache.writer import FeatureWriter
 from monai_agglo.files import atomic_path
-
-from .feature_writer import FeatureWriter
 
 __all__ = ["SaveFeaturesd"]
 

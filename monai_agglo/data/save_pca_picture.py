@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 
-from .feature_writer import FeatureWriter
+from monai_agglo.data.feature_cache.cache.writer import FeatureWriter
+
 from .pca_picture import write_pca_picture
 
 __all__ = ["SavePcaPictured"]

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import torch
 
+from monai_agglo.data.feature_cache.cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.cache.dataset import FeatureCacheDataset
+from monai_agglo.data.feature_cache.cache.errors import FeatureCacheError
+from monai_agglo.data.feature_cache.cache.frames import get_frame
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameGrid, Teacher
 
-from .feature_cache import FeatureCache
-from .feature_cache_dataset import FeatureCacheDataset
-from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import get_frame
 from .frame_dataset import _mix
 from .frame_window import FrameWindow, checked_zoom
 

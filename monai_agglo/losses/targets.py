@@ -23,7 +23,7 @@ others: it would be the rounding noise of the cache."""
 
 
 class FeatureStatistics(Protocol):
-    """What is known of a teacher's features; :class:`monai_agglo.data.feature_cache.TeacherStatistics` is one.
+    """What is known of a teacher's features; :class:`monai_agglo.data.feature_cache.cache.TeacherStatistics` is one.
 
     Attributes:
         count: cells counted.

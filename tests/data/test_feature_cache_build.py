@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from cache_teachers import CALIBRATION, Changing, Coarse, Wide, make_frames
+from monai_agglo.data.feature_cache.cache.build import build_feature_cache as build
+from monai_agglo.data.feature_cache.cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.cache.dataset import FeatureCacheDataset
+from monai_agglo.data.feature_cache.cache.errors import FeatureCacheError
+from monai_agglo.data.feature_cache.cache.frames import frame_hash
 from torch.utils.data import DataLoader
-
-from monai_agglo.data import FeatureCache, FeatureCacheDataset, FeatureCacheError, frame_hash
-from monai_agglo.data import build_feature_cache as build
 
 SCRIPT = Path(__file__).with_name("cache_teachers.py")
 FRAMES = make_frames(12)
@@ -138,7 +140,7 @@ def test_full_disk_in_the_middle(tmp_path):
 
 def test_too_small_a_disk_is_known_before_the_start(tmp_path, monkeypatch, capsys):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 50_000, 50_000)
-    monkeypatch.setattr("monai_agglo.data.feature_cache_build.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("monai_agglo.data.feature_cache.build.shutil.disk_usage", lambda path: usage)
     with pytest.raises(FeatureCacheError, match="0.00 GB free, the cache needs 0.00 GB more: make room"):
         build(FRAMES, [Wide(random_weights=True)], tmp_path / "c")
     assert not list(tmp_path.rglob("*.safetensors*"))

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import Teacher
 
-from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import FrameKey
-from .feature_cache_store import Block, full_disk, read_json
-from .feature_cache_view import FeatureCodec, FeatureView, Moments, stored_mask
+from .errors import FeatureCacheError
+from .frames import FrameKey
+from .store import Block, full_disk, read_json
+from .view import FeatureCodec, FeatureView, Moments, stored_mask
 
 __all__ = ["VERSION", "TeacherStore", "check_version", "write_json"]
 

@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.cine.search import Case, find_cases
-from monai_agglo.data import (
-    CineFrames,
-    CineReader,
-    FeatureCache,
-    FeatureCacheError,
-    FeatureView,
-    FitFramesd,
-    ScaleCineIntensityd,
-    build_feature_cache,
-)
+from monai_agglo.data import CineFrames, CineReader, FitFramesd, ScaleCineIntensityd
 from monai_agglo.networks.teachers import create_teacher
+
+from .build import build_feature_cache
+from .cache import FeatureCache
+from .errors import FeatureCacheError
+from .view import FeatureView
 
 __all__ = ["CacheReport", "build_cache", "describe_cache"]
 

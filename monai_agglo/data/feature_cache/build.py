@@ -21,13 +21,13 @@ from tqdm import tqdm
 
 from monai_agglo.networks.teachers import Teacher, create_teacher
 
-from .feature_cache import FeatureCache
-from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import index_frames
-from .feature_cache_store import read_json
-from .feature_cache_teacher import VERSION, TeacherStore, check_version, write_json
-from .feature_cache_view import COMPACT, PRECISIONS, FeatureCodec, FeatureView
-from .feature_cache_work import Progress, RecentFrames, encode_pooled, fill_blocks, open_blocks
+from .cache import FeatureCache
+from .errors import FeatureCacheError
+from .frames import index_frames
+from .store import read_json
+from .teacher import VERSION, TeacherStore, check_version, write_json
+from .view import COMPACT, PRECISIONS, FeatureCodec, FeatureView
+from .work import Progress, RecentFrames, encode_pooled, fill_blocks, open_blocks
 
 __all__ = ["build_feature_cache"]
 

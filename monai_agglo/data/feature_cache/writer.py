@@ -15,7 +15,7 @@ from monai.utils import ImageMetaKey
 from monai_agglo.networks.teachers import TeacherFeatures
 from monai_agglo.pictures.contact_sheet import pick_frames
 
-from .feature_cache_view import stored_mask
+from .view import stored_mask
 
 __all__ = ["FeatureWriter"]
 

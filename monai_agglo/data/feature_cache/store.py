@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .feature_cache_errors import FeatureCacheError
+from .errors import FeatureCacheError
 
 __all__ = ["QUALITY", "Block", "Record", "full_disk", "read_json"]
 

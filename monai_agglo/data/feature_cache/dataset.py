@@ -10,9 +10,9 @@ from monai.data import Dataset
 
 from monai_agglo.networks.teachers import Teacher
 
-from .feature_cache import FeatureCache
-from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import get_frame
+from .cache import FeatureCache
+from .errors import FeatureCacheError
+from .frames import get_frame
 
 __all__ = ["FeatureCacheDataset"]
 

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from monai_agglo.networks.teachers import Teacher
 
-from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import FrameKey, frame_hash, get_frame, index_frames
-from .feature_cache_store import QUALITY, Block, Record, read_json
-from .feature_cache_teacher import TeacherStore, check_version
-from .feature_cache_view import stored_mask
+from .errors import FeatureCacheError
+from .frames import FrameKey, frame_hash, get_frame, index_frames
+from .store import QUALITY, Block, Record, read_json
+from .teacher import TeacherStore, check_version
+from .view import stored_mask
 
 __all__ = ["LEAST_COSINE", "FeatureCache", "TeacherStatistics"]
 

@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from monai_agglo.networks.teachers import Teacher
 
-from .feature_cache import cosines
-from .feature_cache_errors import FeatureCacheError
-from .feature_cache_frames import frame_hash, get_frame
-from .feature_cache_store import Block, Record
-from .feature_cache_teacher import TeacherStore
-from .feature_cache_view import FeatureCodec, stored_mask
+from .cache import cosines
+from .errors import FeatureCacheError
+from .frames import frame_hash, get_frame
+from .store import Block, Record
+from .teacher import TeacherStore
+from .view import FeatureCodec, stored_mask
 
 __all__ = ["Progress", "RecentFrames", "encode_pooled", "fill_blocks", "open_blocks"]
 
