@@ -40,8 +40,8 @@ _MODULES = {
         "ManyReport",
         "predict_many",
     ),
-    ".shipping": ("ship_student",),
-    ".student_probe": ("probe_student",),
+    "monai_agglo.distill.publish_student": ("ship_student",),
+    "monai_agglo.distill.probe_student": ("probe_student",),
     ".weights": (
         "WeightStatus",
         "fill_model",

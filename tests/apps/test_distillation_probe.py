@@ -13,7 +13,7 @@ from torch import nn
 sys.path.append(str(Path(__file__).parents[1] / "bundles"))
 from tiny import write_tiny_dataset
 
-from monai_agglo.apps.distillation_probe import SegmentationProbe, labelled_task
+from monai_agglo.distill.segmentation_probe import SegmentationProbe, labelled_task
 
 
 @pytest.fixture(scope="module")

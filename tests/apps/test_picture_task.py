@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_agglo.apps.picture_task import load_picture_task
+from monai_agglo.distill.probes.image_task import load_picture_task
 
 
 def write_pair(root, name, mask_name, values=(255,), rows=40, mode="L", radius=9, seed=None):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .bootstrap import TaskScores, difference
+from monai_agglo.distill.probes.bootstrap import TaskScores, difference
+
 from .cells import StudyCell, with_seeds
 from .scores import retention_ratios, task_scores, worst
 

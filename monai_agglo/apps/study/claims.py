@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .bootstrap import Estimate, difference
+from monai_agglo.distill.probes.bootstrap import Estimate, difference
+
 from .cells import StudyCell, with_seeds
 from .figures import Figures
 from .runner import Study

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import torch
 
+from monai_agglo.distill.probes.tasks import shared_folder
 from monai_agglo.engines import keep_freed_memory
 
 from .estimate import estimate
@@ -18,7 +19,6 @@ from .plan import COMPACT, StudySettings, cell_named
 from .record import restore_record
 from .report import COMMAND, write_report
 from .runner import STAGES, Study
-from .tasks import shared_folder
 
 __all__ = ["main"]
 

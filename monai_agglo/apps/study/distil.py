@@ -12,8 +12,9 @@ import torch
 from ignite.engine import Events
 from torch.utils.data import DataLoader
 
-from monai_agglo.apps.distillation import training_statistics
 from monai_agglo.data import RandFluoroscopyd, StudentFrameDataset
+from monai_agglo.distill.probes.tasks import Task
+from monai_agglo.distill.run import training_statistics
 from monai_agglo.engines import AgglomerationTrainer, Learner, RetentionEvaluator, TargetReader, check_strides
 from monai_agglo.handlers.provenance import git_revision
 from monai_agglo.handlers.resumable_checkpoint import random_state, save_atomically, set_random_state
@@ -25,7 +26,6 @@ from monai_agglo.networks.student_file import read_student, write_student
 from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, balancing_of
 from .images import frames_of, open_cache
 from .plan import StudySettings
-from .tasks import Task
 
 __all__ = ["StepBatches", "distil", "load_student", "new_student", "student_path"]
 

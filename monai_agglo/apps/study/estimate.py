@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from monai_agglo.apps.bench.clock import now
+from monai_agglo.distill.probes.probe import ProbeMemory, encode, probe
 from monai_agglo.engines.distillation_batch import DistillationBatch
 from monai_agglo.inferers.precision import autocast
 
@@ -17,7 +18,6 @@ from .cells import WITHOUT_COARSE, StudyCell
 from .distil import make_learner, new_student
 from .images import cache_facts, choose_images, teachers, view_of
 from .plan import grid
-from .probe import ProbeMemory, encode, probe
 from .runner import Study
 
 __all__ = ["Estimate", "estimate"]

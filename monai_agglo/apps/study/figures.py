@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import Estimate, TaskScores, difference, mean_dice
+from monai_agglo.distill.probes.bootstrap import Estimate, TaskScores, difference, mean_dice
+
 from .cells import SCRATCH, SIMPLE, StudyCell, with_seeds
 from .images import cache_facts
 from .plan import equal_of, grid

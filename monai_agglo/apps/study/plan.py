@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from monai_agglo.data.frame_window import checked_zoom
+from monai_agglo.distill.probes.probe_training import ProbeSettings
 
 from .cells import BALANCINGS, SCRATCH, SIMPLE, VARIANTS, WITHOUT_COARSE, StudyCell
-from .probe_training import ProbeSettings
 
 __all__ = [
     "COMPACT",

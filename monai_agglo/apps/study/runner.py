@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from monai_agglo.distill.probes.phantom_task import PHANTOM
+from monai_agglo.distill.probes.probe import ProbeMemory, probe
+from monai_agglo.distill.probes.tasks import PictureSize, Task, load_tasks
 from monai_agglo.files import atomic_path
 
 from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, with_seeds
 from .choice import choose
 from .distil import distil, load_student, student_path
 from .images import build_caches
-from .phantom_task import PHANTOM
 from .plan import StudySettings, finalists, grid, singles
-from .probe import ProbeMemory, probe
-from .tasks import PictureSize, Task, load_tasks
 from .units import Unit, UnitStore
 
 __all__ = ["STAGES", "Study"]

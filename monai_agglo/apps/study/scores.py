@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bootstrap import TaskScores
+from monai_agglo.distill.probes.bootstrap import TaskScores
+from monai_agglo.distill.probes.phantom_task import PHANTOM
+
 from .cells import StudyCell
-from .phantom_task import PHANTOM
 from .plan import singles
 
 if TYPE_CHECKING:

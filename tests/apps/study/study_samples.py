@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from monai_agglo.apps.study.plan import StudySettings
-from monai_agglo.apps.study.probe import ProbeSettings
+from monai_agglo.distill.probes.probe import ProbeSettings
 
 sys.path.append(str(Path(__file__).parents[2] / "data"))  # cache_teachers
 TEACHERS = {"wide": "cache_teachers:Wide", "coarse": "cache_teachers:Coarse"}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monai_agglo.apps.study.bootstrap import TaskScores, difference, mean_dice
+from monai_agglo.distill.probes.bootstrap import TaskScores, difference, mean_dice
 
 
 def scores(task, dice, sources=None):

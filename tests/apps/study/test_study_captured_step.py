@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_agglo.apps.study.captured_step import WARM_UP, CapturedStep
+from monai_agglo.distill.probes.captured_step import WARM_UP, CapturedStep
 
 DEVICES = [
     "cpu",

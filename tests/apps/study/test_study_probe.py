@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from monai_agglo.apps.study.probe import ProbeMemory, ProbeSettings, image_dice, probe, support
-from monai_agglo.apps.study.tasks import Task
+from monai_agglo.distill.probes.probe import ProbeMemory, ProbeSettings, image_dice, probe, support
+from monai_agglo.distill.probes.tasks import Task
 
 
 @pytest.fixture(scope="module")

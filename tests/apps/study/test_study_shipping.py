@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from monai_agglo.__main__ import main
-from monai_agglo.apps import ship_student
-from monai_agglo.apps.student_page import student_page
+from monai_agglo.distill.publish_student import ship_student
+from monai_agglo.distill.student_card import student_page
 from monai_agglo.networks import StudentEncoder, read_student, write_student
 
 ROOT = Path(__file__).parents[3]

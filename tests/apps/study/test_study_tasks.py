@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from study_samples import write_set
 
-from monai_agglo.apps.study.sources import SOURCES, find_pairs, licence, may_ship, read_masks, source_of
-from monai_agglo.apps.study.splits import check_leakage, split
-from monai_agglo.apps.study.tasks import PictureSize, check_copies, load_tasks, square
+from monai_agglo.distill.probes.sources import SOURCES, find_pairs, licence, may_ship, read_masks, source_of
+from monai_agglo.distill.probes.splits import check_leakage, split
+from monai_agglo.distill.probes.tasks import PictureSize, check_copies, load_tasks, square
 
 SHARED = Path(os.environ.get("AGGLO_SHARED") or Path(__file__).parents[4] / "shared")
 SIZE = PictureSize(96, 96)

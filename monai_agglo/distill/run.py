@@ -25,7 +25,7 @@ from monai_agglo.networks.teachers import Teacher, create_teacher, find_weights,
 from monai_agglo.networks.teachers.small import RANDOM_TEACHERS
 from monai_agglo.networks.teachers.student_teacher import StudentTeacher
 
-from .distillation_data import DistillationData
+from .data import DistillationData
 
 __all__ = [
     "OPEN_TEACHERS",

@@ -15,8 +15,8 @@ from monai_agglo.cine.errors import check_size
 from monai_agglo.cine.mask_picture import MODES
 from monai_agglo.pictures.drawing import to_grey8
 
-from .study.splits import check_leakage, split
-from .study.tasks import Task, check_copies, square
+from .splits import check_leakage, split
+from .tasks import Task, check_copies, square
 
 __all__ = ["load_picture_task"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from .study.phantom_task import PHANTOM
+from monai_agglo.distill.probes.phantom_task import PHANTOM
 
 __all__ = ["student_page"]
 

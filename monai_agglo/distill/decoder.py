@@ -20,8 +20,8 @@ from monai_agglo.handlers import FeatureTerm
 from monai_agglo.losses import TargetSpace
 from monai_agglo.networks import StudentEncoder, StudentWithHeads, load_encoder
 
-from .distillation import choose_teachers, ensure_cache
-from .distillation_data import DistillationData
+from .data import DistillationData
+from .run import choose_teachers, ensure_cache
 
 __all__ = ["finished_distillation", "make_feature_term"]
 

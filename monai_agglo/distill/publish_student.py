@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from monai_agglo.apps.study.plan import seen_of
 from monai_agglo.bundle import find_bundle
+from monai_agglo.distill.probes.phantom_task import PHANTOM
+from monai_agglo.distill.probes.sources import may_ship
 from monai_agglo.files import atomic_path
 from monai_agglo.networks import read_student, write_student
 from monai_agglo.networks.teachers import teacher_class
 
-from .student_page import student_page
-from .study.phantom_task import PHANTOM
-from .study.plan import seen_of
-from .study.sources import may_ship
+from .student_card import student_page
 
 __all__ = ["ship_student"]
 

@@ -16,12 +16,11 @@ from monai.transforms import Compose, LoadImaged
 from monai_agglo.data import CineReader, FitFramesd, LoadCineMasksd, ScaleCineIntensityd, load_datalist
 from monai_agglo.data.cine_masks import UNLABELLED
 from monai_agglo.data.student_dataset import GREY
+from monai_agglo.distill.probes.probe import ProbeMemory, ProbeSettings, probe
+from monai_agglo.distill.probes.tasks import Task
 from monai_agglo.files import atomic_path
 from monai_agglo.pictures.contact_sheet import pick_frames
 from monai_agglo.swallow import TARGET_NAMES
-
-from .study.probe import ProbeMemory, ProbeSettings, probe
-from .study.tasks import Task
 
 __all__ = ["SegmentationProbe", "labelled_task"]
 
