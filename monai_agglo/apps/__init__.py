@@ -3,7 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
-    ".calibrate_view": ("calibrate_view_check",),
+    "monai_agglo.bundle.calibrate_view": ("calibrate_view_check",),
     "monai_agglo.cine.datalist": (
         "DatalistReport",
         "make_datalist",
@@ -12,7 +12,7 @@ _MODULES = {
         "DeidentifyReport",
         "deidentify",
     ),
-    ".exporting": (
+    "monai_agglo.bundle.export.run": (
         "Exported",
         "export",
     ),
@@ -42,7 +42,7 @@ _MODULES = {
     ),
     "monai_agglo.distill.publish_student": ("ship_student",),
     "monai_agglo.distill.probe_student": ("probe_student",),
-    ".weights": (
+    "monai_agglo.bundle.weights": (
         "WeightStatus",
         "fill_model",
         "get_and_fill",

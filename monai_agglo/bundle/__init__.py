@@ -1,7 +1,8 @@
+from monai_agglo.bundle.export.student import export_student
+
 from .cines import ensure_cine, readable_cines
 from .dataset import ensure_dataset
 from .doctor import Check, doctor
-from .export_student import export_student
 from .locate import bundle_folders, find_bundle
 from .pack import pack
 from .prompts import with_prompts

@@ -209,7 +209,7 @@ class Segmenter:
 
     def _calibration(self) -> list[np.ndarray]:
         """Frames of phantoms as the network sees them, to set the ranges of an int8 network."""
-        from monai_agglo.apps.calibration import phantom_frames
+        from monai_agglo.bundle.export.calibration import phantom_frames
 
         return [self.prepare([frame], self.intensity_range([frame]))[0, 0] for frame in phantom_frames()]
 

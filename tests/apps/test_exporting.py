@@ -8,8 +8,8 @@ import torch
 
 from monai_agglo import apps
 from monai_agglo.__main__ import main
-from monai_agglo.apps import exporting
-from monai_agglo.bundle import export_formats
+from monai_agglo.bundle.export import formats as export_formats
+from monai_agglo.bundle.export import run as exporting
 from monai_agglo.prediction.segmenter import Segmenter
 
 

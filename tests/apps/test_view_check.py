@@ -7,7 +7,7 @@ import pytest
 from app_samples import write_cine
 from PIL import Image
 
-from monai_agglo.apps import calibrate_view_check
+from monai_agglo.bundle.calibrate_view import calibrate_view_check
 from monai_agglo.prediction.run import predict
 from monai_agglo.prediction.view_check import FrameView, ViewCheck, fit_view_check, view_record
 from monai_agglo.prediction.view_features import FEATURES, WORDS, facing, view_features

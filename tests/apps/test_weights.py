@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from monai_agglo import __main__ as cli
-from monai_agglo.apps.download import DownloadError, download, file_digest, open_https
-from monai_agglo.apps.weights import fill_model, get_weights, weights_status, weights_table
+from monai_agglo.bundle.download import DownloadError, download, file_digest, open_https
+from monai_agglo.bundle.weights import fill_model, get_weights, weights_status, weights_table
 from monai_agglo.networks import TeacherNetwork
 from monai_agglo.networks.teachers import TEACHERS, WeightFile
 
@@ -148,7 +148,7 @@ def test_not_found_and_not_https(server, open_url, tmp_path):
 
 
 def test_redirects_to_plain_http_are_refused():
-    from monai_agglo.apps.download import _OnlyHttps
+    from monai_agglo.bundle.download import _OnlyHttps
 
     request = urllib.request.Request("https://weights.test/w.pt")
     with pytest.raises(DownloadError, match="leads to http://elsewhere"):

@@ -187,7 +187,7 @@ def test_published_weights_make_model_pt_that_label_can_use(images, tmp_path):
     real = find_weights(teacher_class("litemedsam").spec, weights_folders())
     if real is None:
         pytest.skip("no real LiteMedSAM weights (AGGLO_WEIGHTS)")
-    from monai_agglo.apps import fill_model
+    from monai_agglo.bundle.weights import fill_model
 
     model = fill_model("litemedsam", tmp_path / "model.pt", real)
     parser = ConfigParser()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from monai_agglo import __version__
-from monai_agglo.apps.other_pictures import other_pictures
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.errors import CineReadError
 from monai_agglo.cine.search import find_cases
@@ -26,6 +25,8 @@ from monai_agglo.prediction.segmenter import Segmenter
 from monai_agglo.prediction.view_check import FILE, ViewCheck, fit_view_check
 from monai_agglo.prediction.view_features import view_features
 from monai_agglo.swallow import index_of
+
+from .synthetic_negatives import other_pictures
 
 __all__ = ["calibrate_view_check"]
 
@@ -64,7 +65,7 @@ def calibrate_view_check(
 ) -> ViewCheck:
     """Fit the rule and store it in the bundle as ``configs/view_check.json``.
 
-    What is not lateral VFSS is drawn (:mod:`monai_agglo.apps.other_pictures`), with frontal views of the phantom, so
+    What is not lateral VFSS is drawn (:mod:`monai_agglo.bundle.synthetic_negatives`), with frontal views of the phantom, so
     that nobody's pictures are needed; ``other`` adds to them. Every lateral frame is used whole, cut to a random part,
     and worn: turned, scaled, and changed in tone, sharpness, noise and field as in training. At least three of C2 to C6
     stay in view each time, so that neither a partial field nor a poor picture counts against a frame. Other pictures

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_agglo.apps.calibration import HELD_OUT, labelled_frames, phantom_frames, real_frames
-from monai_agglo.bundle.export_formats import FORMATS, onnx_run, publish_files
 from monai_agglo.prediction.runtimes import quantise_graph
 from monai_agglo.prediction.segmenter import Segmenter
+
+from .calibration import HELD_OUT, labelled_frames, phantom_frames, real_frames
+from .formats import FORMATS, onnx_run, publish_files
 
 __all__ = ["Exported", "ParityError", "export"]
 

@@ -15,13 +15,7 @@ from pathlib import Path
 
 from monai_agglo.files import atomic_path
 from monai_agglo.networks import bundle_network
-from monai_agglo.networks.teachers import (
-    TEACHERS,
-    TeacherSpec,
-    WeightFile,
-    teacher_class,
-    weights_folders,
-)
+from monai_agglo.networks.teachers import TEACHERS, TeacherSpec, WeightFile, teacher_class, weights_folders
 
 from .download import DownloadError, OpenUrl, download, file_digest, open_https
 
