@@ -7,7 +7,7 @@ Real images are looked for in AGGLO_SHARED (or ../shared), teachers' weights in 
 several times to share the work between processes, on one computer or on several that share the folder.
 """
 
-from monai_agglo.apps.study.command import main
+from experiments.agglo_study.command import main
 
 if __name__ == "__main__":
     main()

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from monai_agglo.data.feature_cache.cache.view import FeatureView
 
-from monai_agglo.apps.bench.clock import device_title, now
+from experiments.benchmark.clock import device_title, now
 from monai_agglo.losses.balancers import Balancer, BalancerContext, make_balancer
 from monai_agglo.losses.feature import FeatureLoss
 from monai_agglo.networks.student import StudentEncoder

@@ -6,7 +6,7 @@ Usage: python scripts/measure_accuracy.py [--patients 10] [--predicted 2] [--out
 import argparse
 import json
 
-from monai_agglo.apps.measure_accuracy import measure_accuracy
+from experiments.measure_accuracy.run import measure_accuracy
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--patients", type=int, default=10, help="patients with true masks (default: 10)")

@@ -23,7 +23,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
-from monai_agglo.apps.bench.clock import device_title, now
+from experiments.benchmark.clock import device_title, now
 from monai_agglo.engines import AgglomerationTrainer, Learner
 from monai_agglo.outputs import write_json
 

@@ -18,7 +18,7 @@ def bench(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int
     parser.add_argument("--again", action="store_true", help="measure every suite anew")
 
     def run(args: argparse.Namespace) -> int:
-        from monai_agglo.apps.bench import bench as measure
+        from experiments.benchmark import bench as measure
 
         options = {name: getattr(args, name) for name in ("quick", "budget_minutes", "work", "again")}
         report = measure(args.suite, args.output, **options, say=lambda text: print(text, flush=True))

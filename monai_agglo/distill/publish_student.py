@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.apps.study.plan import seen_of
+from experiments.agglo_study.plan import seen_of
 from monai_agglo.bundle import find_bundle
 from monai_agglo.distill.probes.phantom_task import PHANTOM
 from monai_agglo.distill.probes.sources import may_ship

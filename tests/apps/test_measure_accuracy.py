@@ -1,6 +1,6 @@
 import json
 
-from monai_agglo.apps.measure_accuracy import measure_accuracy, study_errors, true_masks, truth_of
+from experiments.measure_accuracy.run import measure_accuracy, study_errors, true_masks, truth_of
 from monai_agglo.phantom import PhantomSpec, PhantomStudy
 from monai_agglo.phantom.spec import SwallowSpec
 from monai_agglo.swallow import measure

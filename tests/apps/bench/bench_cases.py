@@ -3,7 +3,7 @@
 import os
 import time
 
-from monai_agglo.apps.bench.worker import Case
+from experiments.benchmark.worker import Case
 
 
 def make(name, log, pause=0.0, ballast_mb=0, threads=1, once=True):

@@ -1,6 +1,6 @@
 """Results of suites as the benchmark writes them, for tests of figures, page and plots."""
 
-from monai_agglo.apps.bench.files import JPEG
+from experiments.benchmark.files import JPEG
 
 COMPUTER = {
     "processor": "TestCPU", "cores": 2, "instructions": "AVX2", "vnni": False, "bfloat16": False, "memory_gb": 8.0,
@@ -29,7 +29,7 @@ def encoder(model, size, ms, gmacs, runtime="pytorch", threads=2, ours=False):
 
 def suites():
     """A whole run in which some targets are met and some missed."""
-    from monai_agglo.apps.bench.encoders import ratios
+    from experiments.benchmark.encoders import ratios
 
     rows = [
         encoder("efficientvit_b0", 512, 20.0, 0.55, ours=True),

@@ -5,11 +5,11 @@ import json
 import pytest
 from bench_suites import COMPUTER, suites
 
-from monai_agglo.apps.bench.files import JPEG
-from monai_agglo.apps.bench.page import render_page
-from monai_agglo.apps.bench.plots import draw_plots
-from monai_agglo.apps.bench.run import write_report
-from monai_agglo.apps.bench.targets import figures, targets
+from experiments.benchmark.files import JPEG
+from experiments.benchmark.page import render_page
+from experiments.benchmark.plots import draw_plots
+from experiments.benchmark.run import write_report
+from experiments.benchmark.targets import figures, targets
 from monai_agglo.bundle.bench_table import bench_table, number
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monai_agglo.apps.bench.files import JPEG, SYNTAXES, phantom_frames, write_dicom
+from experiments.benchmark.files import JPEG, SYNTAXES, phantom_frames, write_dicom
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.dicom.result_source import ResultSource
 

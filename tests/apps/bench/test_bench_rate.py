@@ -1,8 +1,8 @@
 """From the DICOM file to masks costs little more than the network: the benchmark's ratio in small, processor time."""
 
-from monai_agglo.apps.bench.end_to_end import make_masks
-from monai_agglo.apps.bench.files import JPEG, phantom_frames, write_dicom
-from monai_agglo.apps.bench.turns import Candidate, take_turns
+from experiments.benchmark.end_to_end import make_masks
+from experiments.benchmark.files import JPEG, phantom_frames, write_dicom
+from experiments.benchmark.interleave import Candidate, take_turns
 
 FRAMES = 4
 ROOM = 2.5

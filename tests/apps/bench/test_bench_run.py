@@ -3,9 +3,9 @@ import json
 import pytest
 from bench_suites import suites as finished
 
+from experiments.benchmark import run as running
+from experiments.benchmark.run import SUITES, bench
 from monai_agglo import __main__ as cli
-from monai_agglo.apps.bench import run as running
-from monai_agglo.apps.bench.run import SUITES, bench
 from monai_agglo.phantom.truth import GENERATOR_VERSION
 
 

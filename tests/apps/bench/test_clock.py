@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from monai_agglo.apps.bench.clock import device_title, now
+from experiments.benchmark.clock import device_title, now
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from monai_agglo.apps.bench.counting import count, roof_ms
-from monai_agglo.apps.bench.encoder_zoo import OTHERS, OURS, OURS_AT, image_for, make_encoder
+from experiments.benchmark.counting import count, roof_ms
+from experiments.benchmark.encoder_zoo import OTHERS, OURS, OURS_AT, image_for, make_encoder
 
 
 def test_convolution():

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_agglo.apps.bench import turns
-from monai_agglo.apps.bench.turns import Candidate, take_turns
+from experiments.benchmark import interleave as turns
+from experiments.benchmark.interleave import Candidate, take_turns
 
 
 @pytest.fixture(autouse=True)

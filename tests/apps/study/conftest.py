@@ -37,7 +37,7 @@ def tiny_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished_study(tiny_data, tmp_path_factory):
     """A whole tiny study, and what it said."""
-    from monai_agglo.apps.study.runner import Study
+    from experiments.agglo_study.runner import Study
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

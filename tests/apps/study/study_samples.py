@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from monai_agglo.apps.study.plan import StudySettings
+from experiments.agglo_study.plan import StudySettings
 from monai_agglo.distill.probes.probe import ProbeSettings
 
 sys.path.append(str(Path(__file__).parents[2] / "data"))  # cache_teachers

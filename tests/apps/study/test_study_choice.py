@@ -3,10 +3,10 @@
 import pytest
 from study_samples import tiny_settings
 
-from monai_agglo.apps.study.cells import with_seeds
-from monai_agglo.apps.study.choice import choose
-from monai_agglo.apps.study.plan import grid
-from monai_agglo.apps.study.runner import Study
+from experiments.agglo_study.cells import with_seeds
+from experiments.agglo_study.choice import choose
+from experiments.agglo_study.plan import grid
+from experiments.agglo_study.runner import Study
 
 KEPT = {"mlp_stable": (0.10, 0.36), "tchebycheff": (0.18, 0.32), "equal": (0.16, 0.30)}
 """R2 of both teachers; 0.2 and 0.4 alone."""

@@ -1,7 +1,7 @@
 import pytest
 
-from monai_agglo.apps.study.cells import StudyCell, balancing_of, with_seeds
-from monai_agglo.apps.study.plan import COMPACT, StudySettings, cell_named, equal_of, finalists, grid, singles
+from experiments.agglo_study.cells import StudyCell, balancing_of, with_seeds
+from experiments.agglo_study.plan import COMPACT, StudySettings, cell_named, equal_of, finalists, grid, singles
 
 
 def test_grid_is_the_issue_s():

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from study_samples import tiny_settings
 
-from monai_agglo.apps.study import command
-from monai_agglo.apps.study.plan import StudySettings
-from monai_agglo.apps.study.record import RECORD, restore_record, write_record
-from monai_agglo.apps.study.report import write_report
-from monai_agglo.apps.study.runner import Study
+from experiments.agglo_study import command
+from experiments.agglo_study.plan import StudySettings
+from experiments.agglo_study.record import RECORD, restore_record, write_record
+from experiments.agglo_study.report import write_report
+from experiments.agglo_study.runner import Study
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_what_is_no_archive_is_said(tmp_path, monkeypatch):
     (tmp_path / "text.zip").write_text(json.dumps({}))
     with pytest.raises(ValueError, match="not a zip file"):
         restore_record(tmp_path / "text.zip", tmp_path / "new")
-    monkeypatch.setattr("monai_agglo.apps.study.record.MOST_BYTES", 3)
+    monkeypatch.setattr("experiments.agglo_study.record.MOST_BYTES", 3)
     with pytest.raises(ValueError, match="too large"):
         restore_record(packed(tmp_path / "big.zip", **{"settings.json": "{  }"}), tmp_path / "new")
 

@@ -6,22 +6,15 @@ import pytest
 import torch
 from study_samples import tiny_settings
 
-from monai_agglo.apps.study import command
-from monai_agglo.apps.study import distil as distilling
-from monai_agglo.apps.study.cells import with_seeds
-from monai_agglo.apps.study.claims import check_claims
-from monai_agglo.apps.study.figures import collect
-from monai_agglo.apps.study.images import (
-    CACHES,
-    StudyFrames,
-    choose_images,
-    frames_of,
-    open_cache,
-    teachers,
-)
-from monai_agglo.apps.study.plan import grid, singles
-from monai_agglo.apps.study.report import write_report
-from monai_agglo.apps.study.runner import Study
+from experiments.agglo_study import command
+from experiments.agglo_study import distil as distilling
+from experiments.agglo_study.cells import with_seeds
+from experiments.agglo_study.claims import check_claims
+from experiments.agglo_study.figures import collect
+from experiments.agglo_study.images import CACHES, StudyFrames, choose_images, frames_of, open_cache, teachers
+from experiments.agglo_study.plan import grid, singles
+from experiments.agglo_study.report import write_report
+from experiments.agglo_study.runner import Study
 from monai_agglo.networks.student_file import read_student
 
 
@@ -235,7 +228,7 @@ def test_an_empty_study_has_no_report(tiny_data, tmp_path):
 
 
 def test_estimate_covers_every_stage(finished_study):
-    from monai_agglo.apps.study.estimate import estimate
+    from experiments.agglo_study.estimate import estimate
 
     study, _ = finished_study
     found = estimate(study)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from monai_agglo.apps.study.units import Unit, UnitStore
+from experiments.agglo_study.units import Unit, UnitStore
 
 
 def write_line(path):

@@ -6,9 +6,9 @@ from typing import Any
 
 from .context import Context
 from .files import phantom_frames
+from .interleave import Candidate, Row, take_turns
 from .our_runtimes import SETTINGS, runtime_candidates
 from .segmenter_zoo import NETWORKS, WAYS, make_boxes
-from .turns import Candidate, Row, take_turns
 
 __all__ = ["WHAT", "segmenters"]
 

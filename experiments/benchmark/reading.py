@@ -7,7 +7,7 @@ from typing import Any
 
 from .context import Context
 from .files import SYNTAXES, phantom_frames, write_dicom
-from .turns import Candidate, take_turns
+from .interleave import Candidate, take_turns
 from .worker import Case
 
 __all__ = ["WHAT", "make_reading", "reading"]

@@ -7,9 +7,9 @@ from typing import Any
 from .context import Context
 from .counting import roof_ms
 from .encoder_zoo import OTHERS, OURS, OURS_AT, SIZES, STUDENTS
+from .interleave import Candidate, Row, take_turns
 from .machine import ROOF, make_roof, roof_candidate, roofs_of
 from .runtimes import RUNTIMES, make_onnx
-from .turns import Candidate, Row, take_turns
 
 __all__ = ["EXPORTED", "WHAT", "encoders"]
 

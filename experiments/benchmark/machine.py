@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .turns import Candidate
+from .interleave import Candidate
 from .worker import Case
 
 __all__ = ["ROOF", "computer", "make_roof", "roof_candidate", "roofs_of", "versions"]

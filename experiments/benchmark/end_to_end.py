@@ -11,8 +11,8 @@ from typing import Any
 
 from .context import Context
 from .files import JPEG, SYNTAXES, phantom_frames, write_dicom
+from .interleave import Candidate, Row, take_turns
 from .our_runtimes import SETTINGS, MemoryCine, open_segmenter
-from .turns import Candidate, Row, take_turns
 from .worker import Case
 
 __all__ = ["STAGES", "WHAT", "end_to_end", "make_masks", "make_stages"]

@@ -10,7 +10,7 @@ from typing import Any
 from .context import Context
 from .end_to_end import make_masks
 from .files import JPEG, phantom_frames, write_dicom
-from .turns import Candidate, take_turns
+from .interleave import Candidate, take_turns
 from .worker import Case
 
 __all__ = ["WHAT", "growth", "make_predict", "make_team"]

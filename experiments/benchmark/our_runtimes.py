@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .files import phantom_frames
-from .turns import Candidate
+from .interleave import Candidate
 from .worker import Case
 
 __all__ = ["SETTINGS", "MemoryCine", "make_product", "open_segmenter", "runtime_candidates", "title"]

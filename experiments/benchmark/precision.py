@@ -8,8 +8,8 @@ import numpy as np
 
 from .context import Context
 from .files import phantom_frames
+from .interleave import Candidate, take_turns
 from .our_runtimes import SETTINGS, MemoryCine, open_segmenter
-from .turns import Candidate, take_turns
 from .worker import Case
 
 __all__ = ["WHAT", "make_scores", "precision"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .context import Context
-from .turns import Candidate, take_turns
+from .interleave import Candidate, take_turns
 from .worker import Case
 
 __all__ = ["WHAT", "make_distillation", "make_phantom", "make_segmenter", "training"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from monai_agglo.apps.bench.clock import now
+from experiments.benchmark.clock import now
 from monai_agglo.distill.probes.probe import ProbeMemory, encode, probe
 from monai_agglo.engines.distillation_batch import DistillationBatch
 from monai_agglo.inferers.precision import autocast
