@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_agglo import __version__
-from monai_agglo.apps.bench_command import bench
-from monai_agglo.apps.node_commands import fetch, send, serve
-from monai_agglo.apps.predict_command import predict
-from monai_agglo.apps.report_command import report
-from monai_agglo.apps.student_commands import export_student, probe_student, ship_student
+from monai_agglo.cli.bench import bench
+from monai_agglo.cli.node import fetch, send, serve
+from monai_agglo.cli.predict import predict
+from monai_agglo.cli.report import report
+from monai_agglo.cli.student import export_student, probe_student, ship_student
 
 __all__ = ["COMMANDS", "main"]
 
