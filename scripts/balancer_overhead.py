@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai_agglo.data.feature_cache.cache.view import FeatureView
+from monai_agglo.data.feature_cache.view import FeatureView
 
 from experiments.benchmark.clock import device_title, now
 from monai_agglo.losses.balancers import Balancer, BalancerContext, make_balancer

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
-from monai_agglo.data.feature_cache.cache.command import source_frames
-from monai_agglo.data.feature_cache.cache.dataset import FeatureCacheDataset
-from monai_agglo.data.feature_cache.cache.frames import frame_hash
-from monai_agglo.data.feature_cache.cache.store import Block
-from monai_agglo.data.feature_cache.cache.view import FeatureView
+from monai_agglo.data.feature_cache.build import build_feature_cache
+from monai_agglo.data.feature_cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.command import source_frames
+from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
+from monai_agglo.data.feature_cache.frames import frame_hash
+from monai_agglo.data.feature_cache.store import Block
+from monai_agglo.data.feature_cache.view import FeatureView
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from monai_agglo.data.feature_cache.cache.store import Block, Record
+from monai_agglo.data.feature_cache.store import Block, Record
 
 SHAPES = {"medsam": (256, 32, 32), "medsam2": (256, 32, 32), "rad_dino": (256, 37, 37), "medclip": (768, 7, 7)}
 PER_BLOCK = 64

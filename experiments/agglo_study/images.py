@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
-from monai_agglo.data.feature_cache.cache.view import FeatureView
+from monai_agglo.data.feature_cache.build import build_feature_cache
+from monai_agglo.data.feature_cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.view import FeatureView
 
 from monai_agglo.distill.probes.tasks import Task
 from monai_agglo.files import atomic_path

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 
-from monai_agglo.data.feature_cache.cache.writer import FeatureWriter
+from monai_agglo.data.feature_cache.writer import FeatureWriter
 from monai_agglo.files import atomic_path
 
 __all__ = ["SaveFeaturesd"]

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from monai_agglo.data import EpochBatchSampler, RandFluoroscopyd, StudentFrameDataset
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
-from monai_agglo.data.feature_cache.cache.view import FeatureView
+from monai_agglo.data.feature_cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.view import FeatureView
 from monai_agglo.engines import TargetReader, make_loss
 from monai_agglo.handlers import FeatureTerm
 from monai_agglo.losses import TargetSpace

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from monai_agglo.data import StudentFrameDataset
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache, TeacherStatistics
-from monai_agglo.data.feature_cache.cache.view import FeatureView, Moments
+from monai_agglo.data.feature_cache.build import build_feature_cache
+from monai_agglo.data.feature_cache.cache import FeatureCache, TeacherStatistics
+from monai_agglo.data.feature_cache.view import FeatureView, Moments
 from monai_agglo.data.frame_window import checked_zoom
 from monai_agglo.engines import Learner, check_strides
 from monai_agglo.handlers import provenance

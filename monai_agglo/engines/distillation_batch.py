@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.losses import TargetSpace
 
 __all__ = ["DistillationBatch", "TargetReader"]

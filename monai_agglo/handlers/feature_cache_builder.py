@@ -8,9 +8,9 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
-from monai_agglo.data.feature_cache.cache.view import FeatureView
+from monai_agglo.data.feature_cache.build import build_feature_cache
+from monai_agglo.data.feature_cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.view import FeatureView
 from monai_agglo.networks import TeacherNetwork
 
 __all__ = ["FeatureCacheBuilder"]

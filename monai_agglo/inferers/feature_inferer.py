@@ -7,8 +7,8 @@ import os
 import torch
 from monai.inferers import Inferer
 
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
-from monai_agglo.data.feature_cache.cache.frames import frame_hash
+from monai_agglo.data.feature_cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.frames import frame_hash
 from monai_agglo.pictures.contact_sheet import pick_frames
 
 __all__ = ["CachedFeatureInferer"]

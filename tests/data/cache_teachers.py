@@ -83,7 +83,7 @@ class Changing:
 
 
 if __name__ == "__main__":
-    from monai_agglo.data.feature_cache.cache.build import build_feature_cache
+    from monai_agglo.data.feature_cache.build import build_feature_cache
 
     torch.set_num_threads(1)
     frames = make_frames(int(sys.argv[2]) if len(sys.argv) > 2 else 12)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from cache_teachers import CALIBRATION, Changing, Coarse, Wide, make_frames
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache as build
-from monai_agglo.data.feature_cache.cache.cache import FeatureCache
-from monai_agglo.data.feature_cache.cache.dataset import FeatureCacheDataset
-from monai_agglo.data.feature_cache.cache.errors import FeatureCacheError
-from monai_agglo.data.feature_cache.cache.frames import frame_hash
+from monai_agglo.data.feature_cache.build import build_feature_cache as build
+from monai_agglo.data.feature_cache.cache import FeatureCache
+from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
+from monai_agglo.data.feature_cache.errors import FeatureCacheError
+from monai_agglo.data.feature_cache.frames import frame_hash
 from torch.utils.data import DataLoader
 
 SCRIPT = Path(__file__).with_name("cache_teachers.py")

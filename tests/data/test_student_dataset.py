@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from cache_teachers import Coarse, Wide, make_frames
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache
-from monai_agglo.data.feature_cache.cache.errors import FeatureCacheError
+from monai_agglo.data.feature_cache.build import build_feature_cache
+from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from torch.utils.data import default_collate
 
 from monai_agglo.data import StudentFrameDataset, fit_to_square
@@ -92,7 +92,7 @@ def test_refusals(cached, tmp_path):
 
 
 def test_features_that_are_no_numbers(cached, monkeypatch):
-    from monai_agglo.data.feature_cache.cache.cache import FeatureCache
+    from monai_agglo.data.feature_cache.cache import FeatureCache
 
     frames, path = cached
     whole = FeatureCache.statistics

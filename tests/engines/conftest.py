@@ -9,7 +9,7 @@ import torch
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 
 from cache_teachers import Coarse, Wide, make_frames
-from monai_agglo.data.feature_cache.cache.build import build_feature_cache
+from monai_agglo.data.feature_cache.build import build_feature_cache
 
 from monai_agglo.data import EpochBatchSampler, RandFluoroscopyd, StudentFrameDataset
 from monai_agglo.engines import AgglomerationTrainer, Learner, TargetReader
