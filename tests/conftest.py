@@ -1,11 +1,11 @@
 """What all tests share."""
 
-import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SHARED = Path(os.environ.get("AGGLO_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,14 +16,24 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_pseudonym_key(tmp_path_factory, monkeypatch):
+    """Pseudonyms of tests come from a key of their own."""
+    monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
 @pytest.fixture(scope="session")
-def load_script():
-    """Gives a script of the ``scripts`` folder, by name, as a module of its own."""
+def random_bundle(tmp_path_factory):
+    """Folder of a bundle with random weights."""
+    from app_samples import write_bundle
 
-    def load(name):
-        place = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-        module = importlib.util.module_from_spec(place)
-        place.loader.exec_module(module)
-        return module
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "random_seg")
 
-    return load
+
+@pytest.fixture(scope="session")
+def shared_dicom():
+    """The folder of real DICOM files, outside the project."""
+    folder = SHARED / "dicom"
+    if not (folder / "MANIFEST.tsv").is_file():
+        pytest.skip(f"no {folder} here (set AGGLO_SHARED)")
+    return folder

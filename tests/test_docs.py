@@ -18,7 +18,7 @@ from monai_agglo import __main__ as cli
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bundles/*/docs/*.md")])
 HERE = "test_docs.py::test_command_runs"
-VIEW = "apps/test_view_check.py::test_calibration_writes_a_rule_with_its_origin"
+VIEW = "prediction/test_view_check.py::test_calibration_writes_a_rule_with_its_origin"
 INSTALL = "test_environment.py::test_installation_steps_are_the_script_s_and_in_its_order"
 RUN = "python -m monai.bundle run --config_file bundles/vfss_seg/configs/"
 RUN_TWO = RUN.replace("bundles/", r"\"\['bundles/vfss_seg/configs/train.json','bundles/")
@@ -37,7 +37,7 @@ LABEL_TEST = "label/test_monai_label.py::"
 COPY = "test_shipped_bundle_is_whole"
 BACK = "test_refused_and_failed_go_back_on_request"
 
-MANY = "apps/scale_out/test_scale_out.py::test_command_line_on_the_pool"
+MANY = "prediction/many/test_scale_out.py::test_command_line_on_the_pool"
 TAKEN = "test_a_killed_worker_s_cine_is_taken_over_on_ray"
 
 COVERED = (
@@ -48,9 +48,9 @@ COVERED = (
     (r"python -m monai_agglo (--help|structures|doctor)", HERE),
     (r"python -m monai_agglo doctor DIR --schema SCHEMA", "bundle/test_doctor.py::test_schema"),
     (r"python -m monai_agglo results.*", "bundle/test_results.py::test_publish_writes_metadata_and_tables"),
-    (r"python -m monai_agglo info FILE", "apps/test_info.py::test_lines_for_a_person"),
-    (r"python -m monai_agglo datalist \w+", "apps/test_datalist.py::test_command"),
-    (r"python -m monai_agglo datalist \w+ --structures .*", "apps/test_datalist.py::test_partial_labels"),
+    (r"python -m monai_agglo info FILE", "cine/test_info.py::test_lines_for_a_person"),
+    (r"python -m monai_agglo datalist \w+", "cine/test_datalist.py::test_command"),
+    (r"python -m monai_agglo datalist \w+ --structures .*", "cine/test_datalist.py::test_partial_labels"),
     (r"python -m monai_agglo phantom \w+ --patients .*", "test_cli.py::test_phantom_data_set"),
     (r"python -m monai_agglo phantom \w+ --seed .*", "test_cli.py::test_phantom_study"),
     (
@@ -68,11 +68,11 @@ COVERED = (
     (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"multi_gpu_train.json'\]\"", TWO),
     (r"torchrun .*" + RUN_TWO.removeprefix("python ") + r"evaluate.json','\S+/multi_gpu_evaluate.json'\]\"", TWO),
     (r"python -m monai_agglo (weights|doctor --teacher) resnet18.*", "bundle/test_doctor_teacher.py::" + EXAMPLE),
-    (r"(python|torchrun \S+ \S+) -m monai_agglo cache CACHE .*", "apps/test_cache_command.py::test_command"),
-    (r"python scripts/cache_benchmark.py IMAGES", "apps/test_cache_command.py::test_benchmark_in_small"),
-    (r"python scripts/balancer_overhead.py", "losses/balancers/test_overhead.py::test_benchmark_in_small"),
-    (r"python scripts/student_cost.py", "engines/test_student_cost.py::test_benchmark_in_small"),
-    (r"python scripts/agglo_study.py.*", "apps/study/test_study_runner.py::test_command"),
+    (r"(python|torchrun \S+ \S+) -m monai_agglo cache CACHE .*", "data/test_cache_command.py::test_command"),
+    (r"python -m experiments.costs.cache_benchmark IMAGES", "data/test_cache_command.py::test_benchmark_in_small"),
+    (r"python -m experiments.costs.balancer_overhead", "losses/balancers/test_overhead.py::test_benchmark_in_small"),
+    (r"python -m experiments.costs.student_cost", "engines/test_student_cost.py::test_benchmark_in_small"),
+    (r"python -m experiments.agglo_study.*", "experiments/agglo_study/test_study_runner.py::test_command"),
     (r"python -m monai.bundle ckpt_export .*", "bundles/test_metadata.py::" + EXPORT),
     (r"cp -R bundles/vfss_seg my_bundle|cp \S+/model.pt my_bundle/models/model.pt", "bundle/test_doctor.py::" + COPY),
     (TEACHER + r"inference.json .* --(box|foreground) .*", TEACHER_TEST + "test_box_gives_a_mask"),
@@ -90,10 +90,10 @@ COVERED = (
         r"python -m monai_agglo export-student \S+ \S+",
         "bundle/test_export_student.py::test_command_and_several_students",
     ),
-    (r"python -m monai_agglo probe-student DIR.*", "apps/test_student_probe.py::test_command"),
+    (r"python -m monai_agglo probe-student DIR.*", "distill/test_student_probe.py::test_command"),
     (
         r"python -m monai_agglo ship-student \S+",
-        "apps/study/test_study_shipping.py::test_a_finished_study_ships_its_student",
+        "experiments/agglo_study/test_study_shipping.py::test_a_finished_study_ships_its_student",
     ),
     (
         r"python -m monai_agglo export-student \S+ \S+ --keep litemedsam",
@@ -108,17 +108,17 @@ COVERED = (
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (
         r"python -m monai_agglo predict SOURCE --follow .*",
-        "apps/following/test_follow_video.py::test_command_line_and_a_kill_leaves_nothing_that_looks_whole",
+        "prediction/follow/test_follow_video.py::test_command_line_and_a_kill_leaves_nothing_that_looks_whole",
     ),
     (r"python -m monai_agglo predict FOLDER .* --engine pool .*", MANY),
-    (r"python -m monai_agglo predict FOLDER .* --engine ray .*", "apps/scale_out/test_scale_out_ray.py::" + TAKEN),
+    (r"python -m monai_agglo predict FOLDER .* --engine ray .*", "prediction/many/test_scale_out_ray.py::" + TAKEN),
     (r"python -m monai_agglo predict https://.* --query .*", "apps/scale_out/web_cases.py::test_query_of_a_pacs"),
-    (r"python scripts/scale_out_cost.py", "apps/scale_out/test_scale_out_cost.py::test_measuring_in_small"),
-    (r"python -m monai_agglo predict FILE --output DIR.*", "apps/test_prediction.py::test_command_line"),
-    (r"python -m monai_agglo export vfss_seg .*--int8 .*", "apps/test_exporting.py::test_int8_says_what_it_loses"),
-    (r"python -m monai_agglo export vfss_seg --format ts .*", "apps/test_exporting.py::test_every_format_agrees"),
+    (r"python -m experiments.costs.scale_out_cost", "prediction/many/test_scale_out_cost.py::test_measuring_in_small"),
+    (r"python -m monai_agglo predict FILE --output DIR.*", "prediction/test_prediction.py::test_command_line"),
+    (r"python -m monai_agglo export vfss_seg .*--int8 .*", "bundle/test_exporting.py::test_int8_says_what_it_loses"),
+    (r"python -m monai_agglo export vfss_seg --format ts .*", "bundle/test_exporting.py::test_every_format_agrees"),
     (r"python -m monai_agglo serve --config FILE", "apps/orthanc_cases.py::test_serve_round_trip"),
-    (r"python -m monai_agglo serve .* --retry-failed", "apps/serve/test_spool.py::" + BACK),
+    (r"python -m monai_agglo serve .* --retry-failed", "node/test_spool.py::" + BACK),
     (r"python -m monai_agglo (fetch|send) .*", "apps/orthanc_cases.py::test_store_fetch_query"),
     (r"python -m monai_agglo pack vfss_seg --output DIR", "bundle/test_pack.py::test_command"),
     # conftest.py of tests/label starts its server with this script
@@ -132,16 +132,16 @@ COVERED = (
     ),
     (r"curl .*train.*", LABEL_TEST + "test_an_edited_label_trains_the_bundle"),
     (r"curl (?!.*train).*", LABEL_TEST + "test_documented_calls"),
-    (r"bash scripts/orthanc.sh COMMAND", "apps/test_orthanc.py::test_round_trip"),
+    (r"bash scripts/orthanc.sh COMMAND", "pacs/test_orthanc.py::test_round_trip"),
     (
         r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
-        "apps/reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
+        "reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
     ),
-    (r"python -m monai_agglo measure DIR", "apps/test_measure_command.py::test_command"),
-    (r"python -m monai_agglo bench.*", "apps/bench/test_bench_run.py::test_command"),
+    (r"python -m monai_agglo measure DIR", "reporting/test_measure_command.py::test_command"),
+    (r"python -m experiments.benchmark.*", "experiments/benchmark/test_bench_run.py::test_command"),
     (
         r"python -m monai_agglo deidentify FOLDER --output DIR",
-        "apps/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",
+        "dicom/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",
     ),
 )
 

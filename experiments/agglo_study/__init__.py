@@ -1,1 +1,1 @@
-"""The study of the recipe: does agglomeration help, which balancing, and by how much."""
+"""Does agglomeration help, which balancing, and by how much: ``python -m experiments.agglo_study``."""

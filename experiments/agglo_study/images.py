@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+
 from monai_agglo.data.feature_cache.build import build_feature_cache
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.view import FeatureView
-
 from monai_agglo.distill.probes.tasks import Task
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import Teacher, create_teacher

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,6 @@ __all__ = [
     "equal_of",
     "finalists",
     "grid",
-    "seen_of",
     "singles",
 ]
 
@@ -219,8 +218,3 @@ def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list
     alone = max((c for c in cells if c.method.startswith("single_")), key=lambda c: score[c])
     found = [*ranked[: settings.best], equal, *without, alone, cells[1], cells[0]]
     return [cell.at(steps=settings.final_steps) for cell in found]
-
-
-def seen_of(zoom: Sequence[float]) -> str:
-    """What students see of each image, in words."""
-    return f"a random part of each, magnified {zoom[0]:g} to {zoom[1]:g} times"

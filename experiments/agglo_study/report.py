@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_agglo.data.frame_window import describe_zoom
 from monai_agglo.files import atomic_path
 
 from .claims import Claim, check_claims
 from .figures import Figures, Row, collect
 from .images import cache_facts
-from .plan import seen_of
 from .plots import draw_plots
 from .record import RECORD, write_record
 from .report_tables import (
@@ -32,7 +32,7 @@ from .scores import worst
 
 __all__ = ["as_json", "as_markdown", "write_report"]
 
-COMMAND = "python scripts/agglo_study.py"
+COMMAND = "python -m experiments.agglo_study"
 PARTS_OF = {"test": "test", "val": "validation", "screen": "validation (screening tasks)"}
 
 
@@ -91,7 +91,7 @@ def as_markdown(study: Study, figures: Figures, claims: Sequence[Claim], plots: 
     """The report in words and tables."""
     facts = cache_facts(study.folder) or {}
     settings = study.settings
-    seen = f" Of the images students see {seen_of(settings.zoom)}." if settings.zoom else ""
+    seen = f" Of the images students see {describe_zoom(settings.zoom)}." if settings.zoom else ""
     lines = ["# Does agglomeration help? The study", ""]
     if note := _note(study, figures):
         kind = "Not a result yet" if figures.stage != "test" or settings.random_teachers else "Not complete"

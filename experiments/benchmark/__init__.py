@@ -1,4 +1,4 @@
-"""The benchmark, ``python -m monai_agglo bench``. Names load on first use: a worker imports only what it runs."""
+"""The benchmark, ``python -m experiments.benchmark``. Names load on first use: a worker imports only what it runs."""
 
 from importlib import import_module
 

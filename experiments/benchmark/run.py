@@ -216,7 +216,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _command(suites: Sequence[str] | None, quick: bool, budget: float | None) -> str:
-    parts = ["python -m monai_agglo bench", *(["--suite", *suites] if suites else []), *(["--quick"] if quick else [])]
+    parts = [
+        "python -m experiments.benchmark",
+        *(["--suite", *suites] if suites else []),
+        *(["--quick"] if quick else []),
+    ]
     return " ".join([*parts, *([f"--budget-minutes {budget:g}"] if budget is not None else [])])
 
 

@@ -1,0 +1,1 @@
+"""Errors of events and measures on phantoms: ``python -m experiments.measure_accuracy``."""

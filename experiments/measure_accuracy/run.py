@@ -209,7 +209,7 @@ def measure_accuracy(
             if progress:
                 print(f"{key} {seed}: {len(study.courses)} swallows, {len(found.swallows)} found", flush=True)
         if errors:
-            content[key] = {**_table(errors), "command": f"python scripts/measure_accuracy.py --{option} {count}"}
+            content[key] = {**_table(errors), "command": f"python -m experiments.measure_accuracy --{option} {count}"}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
     return content

@@ -1,66 +1,65 @@
-"""Jobs a person runs. Names load on first use: what needs no network answers at once."""
+"""Old names: what was ``monai_agglo.apps`` lies in rooms of its own. They stay valid for one release.
 
+Configs and scripts name ``monai_agglo.apps.sources.find_cases`` and the like; each works and warns with the new name.
+"""
+
+import sys
+import warnings
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
-_MODULES = {
-    "monai_agglo.bundle.calibrate_view": ("calibrate_view_check",),
-    "monai_agglo.cine.datalist": (
-        "DatalistReport",
-        "make_datalist",
-    ),
-    "monai_agglo.dicom.deidentification": (
-        "DeidentifyReport",
-        "deidentify",
-    ),
-    "monai_agglo.bundle.export.run": (
-        "Exported",
-        "export",
-    ),
-    "monai_agglo.data.feature_cache.command": (
-        "CacheReport",
-        "build_cache",
-        "describe_cache",
-    ),
-    "monai_agglo.prediction.follow": (
-        "FollowReport",
-        "follow",
-    ),
-    "monai_agglo.cine.info": ("describe",),
-    "monai_agglo.prediction.run": (
-        "CaseResult",
-        "PredictReport",
-        "predict",
-    ),
-    "monai_agglo.reporting": (
-        "ReportCase",
-        "ReportRun",
-        "report",
-    ),
-    "monai_agglo.prediction.many": (
-        "ManyReport",
-        "predict_many",
-    ),
-    "monai_agglo.distill.publish_student": ("ship_student",),
-    "monai_agglo.distill.probe_student": ("probe_student",),
-    "monai_agglo.bundle.weights": (
-        "WeightStatus",
-        "fill_model",
-        "get_and_fill",
-        "get_weights",
-        "weights_status",
-        "weights_table",
-    ),
+_MOVED = {
+    "calibrate_view": "bundle.calibrate_view",
+    "datalist": "cine.datalist",
+    "deidentification": "dicom.deidentification",
+    "distillation": "distill.run",
+    "distillation_data": "distill.data",
+    "distillation_decoder": "distill.decoder",
+    "distillation_probe": "distill.segmentation_probe",
+    "exporting": "bundle.export",
+    "feature_cache": "data.feature_cache",
+    "following": "prediction.follow",
+    "info": "cine.info",
+    "measure": "reporting.measure_case",
+    "outputs": "outputs",
+    "pacs": "pacs",
+    "prediction": "prediction",
+    "record": "prediction.record",
+    "reporting": "reporting",
+    "scale_out": "prediction.many",
+    "segmenter": "prediction.segmenter",
+    "serve": "node",
+    "sources": "cine.search",
+    "student_probe": "distill.probe_student",
+    "view_check": "prediction.view_check",
+    "weights": "bundle.weights",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = sorted(_HOME)
 
 
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name], __name__), name)
+class _Moved(ModuleType):
+    """A module that has another name now."""
+
+    def __init__(self, name: str, home: str) -> None:
+        super().__init__(name)
+        self.__dict__.update(_home=f"monai_agglo.{home}", __path__=[])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(import_module(self._home), name)
+        warnings.warn(f"{self.__name__}.{name} is now {self._home}.{name}", FutureWarning, stacklevel=2)
+        return found
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+for _old, _home in _MOVED.items():
+    sys.modules[f"{__name__}.{_old}"] = globals()[_old] = _Moved(f"{__name__}.{_old}", _home)
+
+
+def __getattr__(name: str) -> Any:
+    for home in ("cine", "dicom", "prediction", "reporting", "distill", "bundle", "data.feature_cache"):
+        room = import_module(f"monai_agglo.{home}")
+        if name in room.__all__:
+            warnings.warn(f"{__name__}.{name} is now monai_agglo.{home}.{name}", FutureWarning, stacklevel=2)
+            return getattr(room, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,23 +1,22 @@
-from monai_agglo.bundle.export.student import export_student
+"""Bundles: found, checked, packed, exported; their weights and their published results.
 
-from .cines import ensure_cine, readable_cines
-from .dataset import ensure_dataset
-from .doctor import Check, doctor
-from .locate import bundle_folders, find_bundle
-from .pack import pack
-from .prompts import with_prompts
-from .results import publish
+Names load on first use.
+"""
 
-__all__ = [
-    "Check",
-    "bundle_folders",
-    "doctor",
-    "ensure_cine",
-    "ensure_dataset",
-    "export_student",
-    "find_bundle",
-    "pack",
-    "publish",
-    "readable_cines",
-    "with_prompts",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "calibrate_view": ["calibrate_view_check"],
+        "cines": ["ensure_cine", "readable_cines"],
+        "dataset": ["ensure_dataset"],
+        "doctor": ["Check", "doctor"],
+        "export": ["Exported", "export", "export_student"],
+        "locate": ["bundle_folders", "find_bundle"],
+        "pack": ["pack"],
+        "prompts": ["with_prompts"],
+        "results": ["publish"],
+        "weights": ["WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"],
+    },
+)

@@ -14,8 +14,9 @@ import numpy as np
 from monai_agglo import __version__
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.errors import CineReadError
+from monai_agglo.cine.masks import pack_masks, read_cine_masks, unpack_masks
 from monai_agglo.cine.search import find_cases
-from monai_agglo.data import load_datalist, pack_masks, read_cine_masks, unpack_masks
+from monai_agglo.data import load_datalist
 from monai_agglo.data.augment_fluoroscopy import RandFluoroscopyd
 from monai_agglo.data.augment_geometry import RandCineGeometryd
 from monai_agglo.outputs import write_json
@@ -65,7 +66,7 @@ def calibrate_view_check(
 ) -> ViewCheck:
     """Fit the rule and store it in the bundle as ``configs/view_check.json``.
 
-    What is not lateral VFSS is drawn (:mod:`monai_agglo.bundle.synthetic_negatives`), with frontal views of the phantom, so
+    What is not lateral VFSS is drawn (:mod:`.synthetic_negatives`), with frontal views of the phantom, so
     that nobody's pictures are needed; ``other`` adds to them. Every lateral frame is used whole, cut to a random part,
     and worn: turned, scaled, and changed in tone, sharpness, noise and field as in training. At least three of C2 to C6
     stay in view each time, so that neither a partial field nor a poor picture counts against a frame. Other pictures

@@ -1,0 +1,21 @@
+"""A cine from any file: frames, times, spacing, polarity, identity; its masks; and the search for both in folders.
+
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cine": ["Cine", "open_cine"],
+        "datalist": ["DatalistReport", "make_datalist"],
+        "errors": ["CineReadError"],
+        "exposed_field": ["blank_outside", "find_field"],
+        "identity": ["pseudonym"],
+        "info": ["describe"],
+        "intensity": ["exposed_range", "resize_plane"],
+        "masks": ["pack_masks", "read_cine_masks", "unpack_masks"],
+        "search": ["Case", "find_cases"],
+    },
+)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
+
+from . import Run
 
 __all__ = ["fetch", "send", "serve"]
 
-Run = Callable[[argparse.Namespace], "int | None"]
 _PACS = "https://... of a DICOMweb service, or dicom://AE_TITLE@ADDRESS:PORT"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
+
+from . import Run
 
 __all__ = ["predict"]
 
@@ -17,7 +18,7 @@ _LIVE = ("limits", "frames", "stall")
 _MANY = ("engine", "workers", "address", "query", "user", "ca")
 
 
-def predict(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+def predict(parser: argparse.ArgumentParser) -> Run:
     """Segment a cine, or all in a folder: masks, record, overlay video and contact sheet; exit code 1 if one fails."""
     add = parser.add_argument
     add("source", help="DICOM, AVI/MP4, NIfTI, NRRD, PNG or JPEG file, or a folder of them")
@@ -57,7 +58,7 @@ def predict(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], i
     many.add_argument("--ca", metavar="PEM", help="DICOMweb: authority of the server's certificate")
 
     def run(args: argparse.Namespace) -> int:
-        from monai_agglo import apps
+        from monai_agglo import prediction
 
         options: dict[str, Any] = {name: getattr(args, name) for name in _ALL}
         given = [name for name in (*_LIVE, *_MANY) if getattr(args, name) is not None]
@@ -70,18 +71,18 @@ def predict(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], i
                 "frames": args.frames,
                 "stall_s": 10.0 if args.stall is None else args.stall,
             }
-            report = apps.follow(**options, progress=True)
+            report = prediction.follow(**options, progress=True)
         else:
             _refuse([name for name in given if name in _LIVE], "belongs to --follow")
             options |= {name: getattr(args, name) for name in _FILES}
             if args.engine or (args.workers or 1) > 1 or args.source.startswith(("http:", "https:")):
                 options |= {name: getattr(args, name) for name in ("workers", "address", "user", "ca")}
-                report = apps.predict_many(
+                report = prediction.predict_many(
                     **options, engine=args.engine or "pool", query=_query(args.query), progress=True
                 )
             else:
                 _refuse([name for name in given if name != "workers"], "needs --engine, or a DICOMweb service")
-                report = apps.predict(**options, progress=True)
+                report = prediction.predict(**options, progress=True)
         print(report)
         return report.exit_code
 

@@ -1,14 +1,15 @@
-"""The ``report`` command of the command line."""
+"""Commands on swallows: ``report`` and ``measure``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-__all__ = ["report"]
+from . import Run
+
+__all__ = ["measure", "report"]
 
 
-def report(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+def report(parser: argparse.ArgumentParser) -> Run:
     """Write the report of a cine, or of all in a folder: an HTML page each, with tables; exit code 1 if one fails."""
     parser.add_argument("source", help="DICOM, AVI/MP4, NIfTI, NRRD, PNG or JPEG file, or a folder of them")
     parser.add_argument("--output", help="folder for the results (default: report_PSEUDONYM, for a folder reports)")
@@ -25,14 +26,33 @@ def report(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], in
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that holds other files")
 
     def run(args: argparse.Namespace) -> int:
-        from monai_agglo import apps
+        from monai_agglo import reporting
 
         names = (
             "source", "output", "bundle", "events", "masks", "view", "repeats", "device", "size", "fps", "spacing_mm",
             "any_modality", "overwrite",
         )  # fmt: skip
-        done = apps.report(**{name: getattr(args, name) for name in names}, progress=True)
+        done = reporting.report(**{name: getattr(args, name) for name in names}, progress=True)
         print(done)
         return done.exit_code
+
+    return run
+
+
+def measure(parser: argparse.ArgumentParser) -> Run:
+    """Measure the swallows in masks: writes measurements.json and measurements.csv beside them. Research use only."""
+    parser.add_argument("source", help="result folder of predict, or a NIfTI mask file with 12 or 18 structures")
+    parser.add_argument("--output", help="folder for the files (default: beside the masks)")
+    parser.add_argument("--view", choices=("lateral", "ap", "unknown"), help="where the record is wrong or missing")
+    parser.add_argument("--fps", type=float, help="frames per second, where the record is wrong or missing")
+    parser.add_argument("--repeats", type=int, default=4, help="perturbed repeats for the uncertainty (default: 4)")
+    parser.add_argument("--iddsi", type=int, nargs="+", default=(), metavar="LEVEL", help="consistency of each swallow")
+
+    def run(args: argparse.Namespace) -> None:
+        from monai_agglo.reporting.measure_case import measure_case
+
+        names = ("output", "view", "fps", "repeats", "iddsi")
+        found, paths = measure_case(args.source, **{name: getattr(args, name) for name in names})
+        print(f"{len(found.swallows)} swallows" + (f": {found.reason}" if found.reason else ""), *paths, sep="\n")
 
     return run

@@ -1,13 +1,12 @@
-"""Commands of distilled students, written like those of ``monai_agglo.__main__``."""
+"""Commands of distillation: ``cache``, ``export-student``, ``probe-student``, ``ship-student``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-__all__ = ["export_student", "probe_student", "ship_student"]
+from . import Run
 
-Run = Callable[[argparse.Namespace], "int | None"]
+__all__ = ["cache", "export_student", "probe_student", "ship_student"]
 
 
 def export_student(parser: argparse.ArgumentParser) -> Run:
@@ -36,9 +35,9 @@ def ship_student(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--method", help="how it was distilled, in words (default: what its card says)")
 
     def run(args: argparse.Namespace) -> None:
-        from monai_agglo import apps
+        from monai_agglo import distill
 
-        print(*apps.ship_student(args.source, args.bundle, args.method), sep="\n")
+        print(*distill.ship_student(args.source, args.bundle, args.method), sep="\n")
 
     return run
 
@@ -64,5 +63,31 @@ def probe_student(parser: argparse.ArgumentParser) -> Run:
         options = {"tuned": args.tuned, "size": args.size, "output": args.output}
         report = student_probe.probe_student(args.folder, args.student, args.shots, args.seeds, args.patient, **options)
         print(student_probe.probe_table(report))
+
+    return run
+
+
+def cache(parser: argparse.ArgumentParser) -> Run:
+    """Build a teacher-feature cache from images and cines, or say what is in one; exit code 1 if it is damaged."""
+    parser.add_argument("folder", help="folder of the cache; a build that was interrupted goes on where it stopped")
+    parser.add_argument("--source", help="build: a file, or a folder of DICOM cines, videos and images")
+    parser.add_argument("--teachers", nargs="+", metavar="NAME", help="build: which teachers, as 'weights' lists them")
+    parser.add_argument("--precision", choices=("int8", "fp16"), default="int8", help="build: (default: int8)")
+    parser.add_argument("--native", action="store_true", help="build: keep the teachers' own grids and channels")
+    parser.add_argument("--size", type=int, default=512, help="build: longer side of a frame in pixels (default: 512)")
+    parser.add_argument("--processes", type=int, default=1, help="build: processes (default: 1)")
+    parser.add_argument("--device", help="build: cpu, cuda, cuda:1... (default: a GPU when there is one)")
+    parser.add_argument("--random-weights", action="store_true", help="build: try the plumbing without weights")
+    parser.add_argument("--check", action="store_true", help="read every entry and compare with its checksum")
+
+    def run(args: argparse.Namespace) -> int:
+        from monai_agglo.data import feature_cache
+
+        names = ("source", "teachers", "precision", "native", "size", "processes", "device", "random_weights")
+        if args.source or args.teachers:
+            feature_cache.build_cache(args.folder, **{name: getattr(args, name) for name in names}, progress=True)
+        report = feature_cache.describe_cache(args.folder, args.check)
+        print(report)
+        return report.exit_code
 
     return run

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-__all__ = ["FrameWindow", "checked_zoom"]
+__all__ = ["FrameWindow", "checked_zoom", "describe_zoom"]
 
 BLUR = 0.35
 """Standard deviation of the blur before a picture is made smaller, per pixel of the step: few aliases."""
@@ -42,6 +42,11 @@ def checked_zoom(zoom: Sequence[float] | None) -> tuple[float, float] | None:
     if not 0 < least <= most < math.inf:
         raise ValueError(f"zoom is the least and the largest magnification, such as 0.7 and 1.6, not {zoom}")
     return least, most
+
+
+def describe_zoom(zoom: Sequence[float]) -> str:
+    """What a student sees of each image, in words."""
+    return f"a random part of each, magnified {zoom[0]:g} to {zoom[1]:g} times"
 
 
 class FrameWindow(NamedTuple):

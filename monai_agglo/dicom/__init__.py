@@ -1,0 +1,18 @@
+"""Results as DICOM (segmentation, structured report, overlay), and de-identified copies of cines.
+
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "deidentification": ["DeidentifyReport", "deidentify"],
+        "overlay": ["write_overlay_dicom"],
+        "result_source": ["ResultSource"],
+        "seg_reader": ["read_seg"],
+        "seg_writer": ["write_seg"],
+        "sr_writer": ["SrRecord", "write_sr"],
+    },
+)

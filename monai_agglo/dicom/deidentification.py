@@ -67,7 +67,7 @@ class DeidentifyReport:
 def deidentify(source: str | os.PathLike, output: str | os.PathLike) -> DeidentifyReport:
     """Write copies of DICOM cines without identity.
 
-    The header follows the basic profile of PS3.15 (see :mod:`monai_agglo.dicom.deidentify_tags`); file meta information,
+    The header follows the basic profile of PS3.15 (see :mod:`.deidentify_tags`); file meta information,
     preamble, private attributes and overlays are not copied. Pixels are decoded and written again without loss, so that
     nothing hides in a codestream or in unused bits, with one grey level outside the exposed field. Colour becomes grey.
     Text within the exposed field is not found: somebody must look.

@@ -1,0 +1,14 @@
+"""Distillation of several teachers into one light encoder, and probes of the students.
+
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "probe_student": ["probe_student"],
+        "publish_student": ["ship_student"],
+    },
+)

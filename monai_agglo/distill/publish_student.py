@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.agglo_study.plan import seen_of
 from monai_agglo.bundle import find_bundle
+from monai_agglo.data.frame_window import describe_zoom
 from monai_agglo.distill.probes.phantom_task import PHANTOM
 from monai_agglo.distill.probes.sources import may_ship
 from monai_agglo.files import atomic_path
@@ -67,7 +67,7 @@ def _student_of(source: Path) -> Path:
     if len(found) != 1:
         what = "several students" if found else "no student"
         raise FileNotFoundError(
-            f"{source} holds {what} that may be given away: run scripts/agglo_study.py to its last stage, or name a "
+            f"{source} holds {what} that may be given away: run experiments.agglo_study to its last stage, or name a "
             "student's file"
         )
     return found[0]
@@ -114,7 +114,7 @@ def _study_facts(path: Path, cell: str | None) -> dict[str, Any]:
     for file in sorted((results / "test" / cell).glob("*.json")):
         row = json.loads(file.read_text(encoding="utf-8"))["probes"]
         probes[file.stem] = {name: _score(own) for name, own in row.items()}
-    seen = f", {seen_of(zoom)}" if zoom else ""
+    seen = f", {describe_zoom(zoom)}" if zoom else ""
     return {
         "method": f"{made['name']}, {made['steps']} steps on {made['images']} images{seen}, seed {made['seed']}",
         "data_hash": made["data_hash"],

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from monai.transforms import Compose, LoadImaged
 
+from monai_agglo.cine.masks import UNLABELLED
 from monai_agglo.data import CineReader, FitFramesd, LoadCineMasksd, ScaleCineIntensityd, load_datalist
-from monai_agglo.data.cine_masks import UNLABELLED
 from monai_agglo.data.student_dataset import GREY
 from monai_agglo.distill.probes.probe import ProbeMemory, ProbeSettings, probe
 from monai_agglo.distill.probes.tasks import Task

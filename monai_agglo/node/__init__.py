@@ -1,6 +1,14 @@
-"""A DICOM node that segments what it is sent: ``python -m monai_agglo serve``."""
+"""A DICOM node that segments the cines it receives: ``python -m monai_agglo serve``.
 
-from .config import ConfigError, Limits, Peer, Retry, ServeConfig, Tls, read_config
-from .service import Service, serve
+Names load on first use.
+"""
 
-__all__ = ["ConfigError", "Limits", "Peer", "Retry", "ServeConfig", "Service", "Tls", "read_config", "serve"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["ConfigError", "Limits", "Peer", "Retry", "ServeConfig", "Tls", "read_config"],
+        "service": ["Service", "serve"],
+    },
+)

@@ -1,6 +1,14 @@
-"""A PACS as the other side: fetch cines from it, give results back, ask what it has."""
+"""Client of a PACS: query, fetch and send, over DICOMweb and DIMSE.
 
-from .commands import DimseAddress, fetch, parse_pacs, send
-from .web import DicomWeb
+Names load on first use.
+"""
 
-__all__ = ["DicomWeb", "DimseAddress", "fetch", "parse_pacs", "send"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "commands": ["DimseAddress", "fetch", "parse_pacs", "send"],
+        "web": ["DicomWeb"],
+    },
+)

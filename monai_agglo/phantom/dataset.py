@@ -16,9 +16,9 @@ import numpy as np
 
 from monai_agglo.dicom.multi_frame_writer import transfer_syntax_uid
 from monai_agglo.files import atomic_path
+from monai_agglo.processes import run_tasks
 
 from ..swallow.structures import STRUCTURES
-from .pool import run_tasks
 from .spec import PhantomSpec
 from .study import StudyPaths, write_study
 from .truth import GENERATOR_VERSION

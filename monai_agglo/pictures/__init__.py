@@ -1,0 +1,14 @@
+"""Pictures for people: overlay video, contact sheet, text and outlines on frames.
+
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "contact_sheet": ["write_contact_sheet"],
+        "overlay": ["draw_overlay", "write_overlay_video"],
+    },
+)

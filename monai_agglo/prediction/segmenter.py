@@ -19,8 +19,9 @@ from monai_agglo.bundle import find_bundle
 from monai_agglo.bundle.config_check import load_parser
 from monai_agglo.bundle.doctor import sha256
 from monai_agglo.cine.cine import Cine
+from monai_agglo.cine.intensity import exposed_range, resize_plane
 from monai_agglo.data import PseudonymizeMetad
-from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd, exposed_range, resize_plane
+from monai_agglo.data.transforms import FitFramesd, ScaleCineIntensityd
 from monai_agglo.inferers import CineInferer
 from monai_agglo.malloc import TIDY_EVERY, give_back
 from monai_agglo.swallow import TARGETS

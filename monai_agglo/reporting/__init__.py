@@ -1,15 +1,16 @@
-"""The report: one self-contained page per cine, with the tables beside it."""
+"""The report: one self-contained page per cine, with its tables.
 
-from .corrections import Corrections, SwallowCorrection, read_corrections
-from .index_page import write_index
-from .run import ReportCase, ReportRun, report
+Names load on first use.
+"""
 
-__all__ = [
-    "Corrections",
-    "ReportCase",
-    "ReportRun",
-    "SwallowCorrection",
-    "read_corrections",
-    "report",
-    "write_index",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "corrections": ["Corrections", "SwallowCorrection", "read_corrections"],
+        "index_page": ["write_index"],
+        "measure_case": ["measure_case"],
+        "run": ["ReportCase", "ReportRun", "report"],
+    },
+)

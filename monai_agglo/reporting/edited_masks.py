@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_agglo.cine.header import is_dicom
-from monai_agglo.data.cine_masks import read_cine_masks
+from monai_agglo.cine.masks import read_cine_masks
 from monai_agglo.swallow import NAMES, STRUCTURES, TARGET_NAMES, TARGETS, flatten
 
 __all__ = ["read_edited_masks", "unflatten"]

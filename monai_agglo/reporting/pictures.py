@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_agglo.cine.cine import Cine
 from monai_agglo.cine.exposed_field import blank_outside, find_field
-from monai_agglo.data.transforms import exposed_range
+from monai_agglo.cine.intensity import exposed_range
 from monai_agglo.pictures.drawing import display_window, fit_to_side, resize_frame, to_grey8
 
 __all__ = ["BUDGET", "Outlines", "Pictures", "encode_frames", "outline_masks"]

@@ -14,7 +14,6 @@ from monai_agglo.bundle.doctor_teacher import doctor_teacher
 from monai_agglo.networks.teachers import TEACHERS, teacher_class
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "networks" / "teachers"))
 from small_teacher import SmallTeacher, published  # noqa: E402
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from monai.utils import set_determinism
-
-from .tiny import write_tiny_dataset
+from tiny import write_tiny_dataset
 
 ROOT = Path(__file__).parents[2]
 

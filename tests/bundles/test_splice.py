@@ -1,7 +1,5 @@
 """A student that is distilled in SAM's space is prompted with SAM's decoder: its masks come to be the teacher's."""
 
-import sys
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -13,10 +11,9 @@ from monai_agglo.networks import SplicedStudent
 from monai_agglo.networks.sam_decoder import PromptSegmenter, SamDecoder
 from monai_agglo.networks.teachers import teacher_class
 
-from .distill import ROOT, config, run, small
+from .distill import config, run, small
 from .running import fails_because
 
-sys.path.append(str(ROOT / "tests" / "networks" / "teachers"))
 STUDENT = {"backbone": "test_efficientnet", "out_channels": 8, "stride": 4}
 NETWORK = {f"network_def#student#{key}": value for key, value in STUDENT.items()}
 

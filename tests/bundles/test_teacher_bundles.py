@@ -12,9 +12,9 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 from monai.transforms import LoadImaged, SaveImaged
-from monai_agglo.data.feature_cache.cache import FeatureCache
 from PIL import Image
 
+from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.networks import bundle_network
 from monai_agglo.networks.teachers import create_teacher, find_weights, teacher_class
 from monai_agglo.phantom import PhantomSpec, write_study

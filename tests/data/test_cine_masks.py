@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 
-from monai_agglo.data import LoadCineMasksd, pack_masks, read_cine_masks, unpack_masks
-from monai_agglo.data.cine_masks import labelled_channels
+from monai_agglo.cine.masks import labelled_channels, pack_masks, read_cine_masks, unpack_masks
+from monai_agglo.data import LoadCineMasksd
 from monai_agglo.prediction.mask_store import MaskStore
 
 H, W, T = 20, 30, 4

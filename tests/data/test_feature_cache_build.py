@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from cache_teachers import CALIBRATION, Changing, Coarse, Wide, make_frames
+from torch.utils.data import DataLoader
+
 from monai_agglo.data.feature_cache.build import build_feature_cache as build
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
 from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from monai_agglo.data.feature_cache.frames import frame_hash
-from torch.utils.data import DataLoader
 
 SCRIPT = Path(__file__).with_name("cache_teachers.py")
 FRAMES = make_frames(12)

@@ -6,9 +6,9 @@ import torch
 from cache_teachers import Wide, make_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai_agglo.data.feature_cache.build import build_feature_cache
 
 from monai_agglo.data import StudentFrameDataset
+from monai_agglo.data.feature_cache.build import build_feature_cache
 from monai_agglo.data.frame_window import FrameWindow
 
 SIZE = 64

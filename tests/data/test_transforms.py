@@ -9,8 +9,8 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, Invertd
 from scipy.ndimage import binary_erosion
 
+from monai_agglo.cine.intensity import exposed_range
 from monai_agglo.data import FitFramesd, PackCined, ScaleCineIntensityd, UnpackCined
-from monai_agglo.data.transforms import exposed_range
 
 SIZES = st.integers(16, 90)
 

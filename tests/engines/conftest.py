@@ -1,17 +1,11 @@
 """A tiny distillation: two random teachers, a few frames, a student of one convolution stack."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parents[1] / "data"))
-
 from cache_teachers import Coarse, Wide, make_frames
-from monai_agglo.data.feature_cache.build import build_feature_cache
 
 from monai_agglo.data import EpochBatchSampler, RandFluoroscopyd, StudentFrameDataset
+from monai_agglo.data.feature_cache.build import build_feature_cache
 from monai_agglo.engines import AgglomerationTrainer, Learner, TargetReader
 from monai_agglo.losses import TargetSpace
 from monai_agglo.networks import StudentEncoder

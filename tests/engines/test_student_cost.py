@@ -10,8 +10,9 @@ from monai_agglo.networks.teachers.small import RANDOM_TEACHERS
 ROOT = Path(__file__).parents[2]
 
 
-def test_benchmark_in_small(tmp_path, monkeypatch, load_script):
-    benchmark = load_script("student_cost")
+def test_benchmark_in_small(tmp_path, monkeypatch):
+    from experiments.costs import student_cost as benchmark
+
     output = tmp_path / "students.json"
     options = ["--teachers", *RANDOM_TEACHERS, "--size", "128", "--batch", "4", "--patients", "2", "--rounds", "1"]
     monkeypatch.setattr("sys.argv", ["student_cost.py", *options, "--threads", "1", "--output", str(output)])
@@ -29,7 +30,7 @@ def test_benchmark_in_small(tmp_path, monkeypatch, load_script):
 def test_published_figure_meets_its_target():
     path = ROOT / "docs" / "results" / "students.json"
     if not path.is_file():
-        pytest.skip("the benchmark has not been run: python scripts/student_cost.py")
+        pytest.skip("the benchmark has not been run: python -m experiments.costs.student_cost")
     report = json.loads(path.read_text(encoding="utf-8"))
     assert report["iterations"] >= 10 and "256 px, batch 16" in report["students_are"]
     assert report["further_student_over_itself"] <= report["target"] == 1.1

@@ -14,12 +14,6 @@ WEIGHTS = Path(os.environ.get("AGGLO_SHARED") or ROOT.parent / "shared") / "weig
 SIZE = 192
 
 
-@pytest.fixture(autouse=True)
-def own_pseudonym_key(tmp_path_factory, monkeypatch):
-    """Pseudonyms of tests come from a key of their own."""
-    monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
-
-
 def edit(path, **changes):
     """Change values of a packed config, to make it cheap."""
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,19 @@
+"""Features of teachers, computed once and kept on disk.
+
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "build": ["build_feature_cache"],
+        "cache": ["FeatureCache", "TeacherStatistics"],
+        "command": ["CacheReport", "build_cache", "describe_cache"],
+        "dataset": ["FeatureCacheDataset"],
+        "errors": ["FeatureCacheError"],
+        "frames": ["frame_hash"],
+        "view": ["FeatureView"],
+    },
+)

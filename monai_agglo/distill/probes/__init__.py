@@ -1,0 +1,1 @@
+"""Probes of students: few-shot segmentation tasks, their data, training and statistics."""

@@ -1,5 +1,13 @@
-"""Segmentation of frames as they arrive: from a growing file, a pipe, a folder that fills, a video device."""
+"""Segmentation of frames as they arrive: a growing file, a pipe, a folder that fills, a video device.
 
-from .run import FollowReport, follow
+Names load on first use.
+"""
 
-__all__ = ["FollowReport", "follow"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "run": ["FollowReport", "follow"],
+    },
+)

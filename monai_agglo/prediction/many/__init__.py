@@ -1,5 +1,13 @@
-"""Thousands of cines on many processes or computers: a local pool, or Ray."""
+"""Thousands of cines on many processes or computers: a local pool, or Ray.
 
-from .run import ManyReport, predict_many
+Names load on first use.
+"""
 
-__all__ = ["ManyReport", "predict_many"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "run": ["ManyReport", "predict_many"],
+    },
+)

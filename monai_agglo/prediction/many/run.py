@@ -128,7 +128,7 @@ def predict_many(
     """
     from filelock import FileLock, Timeout
 
-    from monai_agglo.phantom.pool import usable_processors
+    from monai_agglo.processes import usable_processors
 
     if engine not in ENGINES:
         raise ValueError(f"engine is one of {', '.join(ENGINES)}, not {engine!r}")

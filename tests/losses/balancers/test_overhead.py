@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def test_benchmark_in_small(tmp_path, monkeypatch, load_script):
-    benchmark = load_script("balancer_overhead")
+def test_benchmark_in_small(tmp_path, monkeypatch):
+    from experiments.costs import balancer_overhead as benchmark
+
     monkeypatch.setattr(benchmark, "WARM_UP", 0)
     output = tmp_path / "balancers.json"
     options = ["--teachers", "mobilenet_v3", "dinov2_small", "--size", "32", "--batch", "2", "--repeats", "1"]
@@ -27,7 +28,7 @@ def test_benchmark_in_small(tmp_path, monkeypatch, load_script):
 def test_published_figures_meet_their_target():
     path = ROOT / "docs" / "results" / "balancers.json"
     if not path.is_file():
-        pytest.skip("the benchmark has not been run: python scripts/balancer_overhead.py")
+        pytest.skip("the benchmark has not been run: python -m experiments.costs.balancer_overhead")
     report = json.loads(path.read_text(encoding="utf-8"))
     assert report["repeats"] >= 5 and "256 px, batch 16" in report["step_is"]
     assert report["largest_of_those_that_use_losses_only"] <= report["target"] == 0.02

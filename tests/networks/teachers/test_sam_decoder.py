@@ -135,7 +135,7 @@ def test_the_published_figures():
 
     path = ROOT / "docs" / "results" / "litemedsam_boxes.json"
     if not path.is_file():
-        pytest.skip("the study has not been run: python scripts/litemedsam_boxes.py DATA")
+        pytest.skip("the study has not been run: python -m experiments.litemedsam_boxes DATA")
     report = json.loads(path.read_text(encoding="utf-8"))
-    assert len(report["sets"]) == 12 and report["command"].startswith("python scripts/litemedsam_boxes.py DATA")
+    assert len(report["sets"]) == 12 and report["command"].startswith("python -m experiments.litemedsam_boxes DATA")
     assert sum(row["dice"] >= 0.85 for row in report["sets"].values()) == report["sets_at_least_0.85"] >= 4

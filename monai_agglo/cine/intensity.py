@@ -1,0 +1,61 @@
+"""Size and intensity of frames: resized planes, and the robust range of grey levels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+__all__ = ["exposed_range", "resize_plane"]
+
+
+def resize_plane(plane: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray:
+    """Resize one plane; binary masks keep smooth edges: linear, then one half decides.
+
+    Args:
+        plane: (H, W).
+        rows: of the result.
+        cols: of the result.
+        binary: a mask of 0 and 1 (a plane of one value throughout keeps it); an image otherwise.
+
+    Returns:
+        (rows, cols): of the mask's dtype, or float32.
+    """
+    method = cv2.INTER_AREA if rows < plane.shape[0] or cols < plane.shape[1] else cv2.INTER_LINEAR
+    if not binary:
+        return cv2.resize(plane.astype(np.float32, copy=False), (cols, rows), interpolation=method)
+    low, high = plane.min(), plane.max()
+    if low == high:
+        return np.full((rows, cols), low, plane.dtype)
+    scaled = cv2.resize((plane == 1).astype(np.float32), (cols, rows), interpolation=method)
+    return (scaled > 0.5).astype(plane.dtype)
+
+
+def exposed_range(values: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
+    """Robust intensity range of the exposed field.
+
+    A shutter or saturated exposure is a large area at one end of the range; such an area (more than 2 % of the pixels
+    within 1 % of the end) does not count. A few defective pixels (less than 0.02 %) do not move the ends.
+
+    Args:
+        values: intensities of any shape.
+        low: lower percentile.
+        high: upper percentile.
+
+    Returns:
+        The two intensities. They are equal for a constant image.
+    """
+    values = np.asarray(values).ravel()
+    values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if values.size == 0:
+        return 0.0, 0.0
+    least, most = (float(x) for x in np.percentile(values, [0.02, 99.98]))
+    if most <= least:
+        least, most = float(values.min()), float(values.max())
+    margin = 0.01 * (most - least)
+    keep = np.ones(values.shape, bool)
+    for end in (values <= least + margin, values >= most - margin):
+        if end.mean() > 0.02:
+            keep &= ~end
+    inside = values[keep] if keep.mean() > 0.05 else values
+    a, b = np.percentile(inside, [low, high])
+    return (float(a), float(b)) if b > a else (least, most)
