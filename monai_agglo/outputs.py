@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from .files import atomic_path
-
-__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder", "write_json"]
+__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder"]
 
 RECORD, SUMMARY = "predict.json", "summary.json"
 PICTURES = ("overlay.mp4", "contact_sheet.png", "seg.dcm", "overlay.dcm", "sr.dcm")
@@ -109,17 +105,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write strict JSON (no NaN), whole or not at all.
-
-    Args:
-        path: the file.
-        content: what to write; a NaN or an infinity is an error, since other readers refuse it.
-    """
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    # A line per number helps nobody: lists without structure go on one line (no JSON string holds a line break).
-    text = re.sub(r'\[\n[^\[\]{}"]*\]', lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
-    with atomic_path(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")

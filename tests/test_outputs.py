@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from monai_agglo.outputs import check_output, is_ours, result_folder, write_json
+from monai_agglo.files import write_json
+from monai_agglo.outputs import check_output, is_ours, result_folder
 
 RECORD = {"kind": "monai_agglo.predict"}
 

@@ -23,12 +23,12 @@ import torch
 
 from experiments.benchmark.clock import device_title, now
 from monai_agglo.data.feature_cache.view import FeatureView
+from monai_agglo.files import write_json
 from monai_agglo.losses.balancers import Balancer, BalancerContext, make_balancer
 from monai_agglo.losses.feature import FeatureLoss
 from monai_agglo.networks.student import StudentEncoder
 from monai_agglo.networks.student_heads import StudentWithHeads
 from monai_agglo.networks.teachers import teacher_class
-from monai_agglo.outputs import write_json
 
 TEACHERS = ("litemedsam", "mobilesam", "dinov2_small", "mobilenet_v3")
 TARGET = 0.02

@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table-only", action="store_true", help="measure nothing")
     args = parser.parse_args(argv)
     if not args.table_only:
-        from monai_agglo.outputs import write_json
+        from monai_agglo.files import write_json
 
         write_json(args.root / RESULT, measure(args.studies, args.frames, args.size, args.seed, args.bundle))
     publish(args.root)

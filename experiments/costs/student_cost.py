@@ -25,7 +25,7 @@ from monai.bundle import ConfigParser
 
 from experiments.benchmark.clock import device_title, now
 from monai_agglo.engines import AgglomerationTrainer, Learner
-from monai_agglo.outputs import write_json
+from monai_agglo.files import write_json
 
 TEACHERS = ("litemedsam", "mobilesam", "dinov2_small", "mobilenet_v3")
 TARGET = 1.1

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.outputs import write_json
+from monai_agglo.files import write_json
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 from monai_agglo.phantom.airway import polygon_area
 from monai_agglo.reporting.measure_case import load_masks, measure_masks

@@ -3,9 +3,9 @@
 Names load on first use.
 """
 
-import lazy_loader
+from monai_agglo import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "calibrate_view": ["calibrate_view_check"],
@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": ["ensure_dataset"],
         "doctor": ["Check", "doctor"],
         "export": ["Exported", "export", "export_student"],
-        "locate": ["bundle_folders", "find_bundle"],
+        "monai_agglo.locate": ["bundle_folders", "find_bundle"],
         "pack": ["pack"],
         "prompts": ["with_prompts"],
         "results": ["publish"],

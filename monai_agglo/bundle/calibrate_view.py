@@ -19,7 +19,7 @@ from monai_agglo.cine.search import find_cases
 from monai_agglo.data import load_datalist
 from monai_agglo.data.augment_fluoroscopy import RandFluoroscopyd
 from monai_agglo.data.augment_geometry import RandCineGeometryd
-from monai_agglo.outputs import write_json
+from monai_agglo.files import write_json
 from monai_agglo.phantom import PhantomSpec, PhantomStudy
 from monai_agglo.pictures.drawing import to_grey8
 from monai_agglo.prediction.segmenter import Segmenter

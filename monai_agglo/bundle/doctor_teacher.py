@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from monai_agglo.files import sha256
 from monai_agglo.networks.teachers import (
     CheckpointError,
     FrameError,
@@ -25,7 +26,7 @@ from monai_agglo.networks.teachers import (
     teacher_class,
 )
 
-from .doctor import Check, sha256
+from .doctor import Check
 
 __all__ = ["doctor_teacher"]
 

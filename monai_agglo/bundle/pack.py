@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo import __version__
-
-from .doctor import sha256
-from .locate import find_bundle
+from monai_agglo.files import sha256
+from monai_agglo.locate import find_bundle
 
 __all__ = ["label_name", "pack", "source_hash"]
 

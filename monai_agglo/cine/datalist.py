@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from monai_agglo.cine.masks import read_cine_masks
-from monai_agglo.outputs import write_json
+from monai_agglo.files import write_json
 from monai_agglo.swallow import STRUCTURES, index_of
 
 from .cine import open_cine

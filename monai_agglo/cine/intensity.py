@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["exposed_range", "resize_plane"]
+__all__ = ["exposed_range", "fitted_shape", "resize_plane", "sample_slices", "scale_intensity"]
 
 
 def resize_plane(plane: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray:
@@ -59,3 +59,53 @@ def exposed_range(values: np.ndarray, low: float = 0.5, high: float = 99.5) -> t
     inside = values[keep] if keep.mean() > 0.05 else values
     a, b = np.percentile(inside, [low, high])
     return (float(a), float(b)) if b > a else (least, most)
+
+
+def fitted_shape(rows: int, columns: int, size: int | None) -> tuple[int, int]:
+    """Shape of a frame scaled so that its longer side has a given length; the aspect is kept.
+
+    Args:
+        rows: of the frame.
+        columns: of the frame.
+        size: longer side in pixels; None keeps the shape.
+
+    Returns:
+        Rows and columns, at least 16 each.
+    """
+    if size is None:
+        return rows, columns
+    scale = size / max(rows, columns)
+    return max(16, round(rows * scale)), max(16, round(columns * scale))
+
+
+def sample_slices(shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    """Rows, columns and frames that give the percentiles of a cine to a hundredth of a percent.
+
+    Args:
+        shape: (..., H, W, T).
+
+    Returns:
+        Three slices that select about a million pixels; a reader of streams decodes only those frames.
+    """
+    height, width, frames = shape[-3:]
+    step = max(1, int(np.sqrt(height * width * min(frames, 16) / 1e6)))
+    return slice(None, None, step), slice(None, None, step), slice(None, None, max(1, frames // 16))
+
+
+def scale_intensity(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scale to 0..1: float32, ``low`` becomes 0 and ``high`` 1, the rest is clipped, NaN becomes 0.
+
+    Args:
+        image: intensities of any shape.
+        low: intensity that becomes 0.
+        high: intensity that becomes 1; the result is 0 throughout unless it is above ``low``.
+
+    Returns:
+        A new array of the same shape.
+    """
+    image = np.asarray(image, np.float32)
+    if not high > low:
+        return np.zeros_like(image)
+    scaled = (image - np.float32(low)) / np.float32(high - low)
+    np.clip(scaled, 0, 1, out=scaled)
+    return np.nan_to_num(scaled, copy=False, nan=0.0)

@@ -53,7 +53,9 @@ def pack(parser: argparse.ArgumentParser) -> Run:
 def export(parser: argparse.ArgumentParser) -> Run:
     """Write a bundle's network as TorchScript, ONNX, torch.export or OpenVINO, each checked against PyTorch."""
     parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
-    parser.add_argument("--format", nargs="+", default=("ts", "onnx"), help="of: ts onnx pt2 openvino")
+    parser.add_argument(
+        "--format", nargs="+", default=("ts", "onnx"), help="of: ts onnx onnx_cine pt2 openvino (default: ts onnx)"
+    )
     parser.add_argument("--int8", action="store_true", help="also write model_int8.onnx, with its loss of Dice")
     parser.add_argument("--output", help="folder for the files (default: the bundle's models)")
 

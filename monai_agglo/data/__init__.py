@@ -6,9 +6,9 @@ Names load on first use.
 from importlib import import_module
 from typing import Any
 
-import lazy_loader
+from monai_agglo import lazy
 
-_own, __dir__, __all__ = lazy_loader.attach(
+_own, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "augment_fluoroscopy": ["RandFluoroscopyd"],

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import convert_to_tensor
 
-from monai_agglo.cine.intensity import exposed_range, resize_plane
+from monai_agglo.cine.intensity import exposed_range, fitted_shape, resize_plane, sample_slices
 from monai_agglo.cine.masks import UNLABELLED, pack_masks, unpack_masks
 
 __all__ = ["FitFramesd", "PackCined", "ScaleCineIntensityd", "UnpackCined"]
@@ -51,10 +51,7 @@ class FitFramesd(MapTransform, InvertibleTransform):
 
     def fitted(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns that frames of a given height and width get."""
-        if self.size is None:
-            return height, width
-        scale = self.size / max(height, width)
-        return max(16, round(height * scale)), max(16, round(width * scale))
+        return fitted_shape(height, width, self.size)
 
     def _to(self, tensor: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
         if tuple(tensor.shape[1:3]) == (rows, cols):
@@ -140,9 +137,7 @@ class ScaleCineIntensityd(MapTransform):
         Returns:
             Three slices; a reader of streams decodes only those frames.
         """
-        height, width, frames = shape[-3:]
-        step = max(1, int(np.sqrt(height * width * min(frames, 16) / 1e6)))
-        return slice(None, None, step), slice(None, None, step), slice(None, None, max(1, frames // 16))
+        return sample_slices(shape)
 
     def scale(self, image: torch.Tensor, low: float, high: float) -> torch.Tensor:
         """Scale with a known range: float32, ``low`` becomes 0 and ``high`` 1, the rest is clipped."""

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_agglo.bundle import find_bundle
 from monai_agglo.distill.probes.bootstrap import TaskScores, difference, mean_dice
 from monai_agglo.distill.probes.image_task import load_picture_task
 from monai_agglo.distill.probes.probe import ProbeMemory, ProbeSettings, probe
 from monai_agglo.distill.probes.tasks import Task
+from monai_agglo.files import write_json
+from monai_agglo.locate import find_bundle
 from monai_agglo.networks import StudentEncoder, read_student
-from monai_agglo.outputs import write_json
 
 __all__ = ["UNTAUGHT", "probe_student", "probe_table"]
 

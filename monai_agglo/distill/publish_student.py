@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.bundle import find_bundle
 from monai_agglo.data.frame_window import describe_zoom
 from monai_agglo.distill.probes.phantom_task import PHANTOM
 from monai_agglo.distill.probes.sources import may_ship
 from monai_agglo.files import atomic_path
+from monai_agglo.locate import find_bundle
 from monai_agglo.networks import read_student, write_student
 from monai_agglo.networks.teachers import teacher_class
 

@@ -9,16 +9,13 @@ import numpy as np
 import torch
 from monai.inferers import Inferer
 
+from monai_agglo.prediction.coarse_masks import threshold_masks
 from monai_agglo.swallow import TARGETS, keep_main_parts
 
 from .precision import autocast, precision_dtype
+from .torch_runtime import coarse_logits, has_coarse
 
 __all__ = ["AutocastInferer", "CineInferer"]
-
-
-def has_coarse(network: object) -> bool:
-    """Whether a network gives its logits before they are scaled up; one that training steps may not."""
-    return hasattr(network, "coarse") and not getattr(network, "training", False)
 
 
 def free_memory() -> int | None:
@@ -186,14 +183,14 @@ class CineInferer(Inferer):
 
     def _cut(self, part: torch.Tensor, network: torch.nn.Module, cut: float, wanted: slice) -> torch.Tensor:
         """Masks (B, S, H, W, t) uint8 of a window, scaled up only where something is."""
-        from monai_agglo.prediction.coarse_masks import cut_masks
-        from monai_agglo.prediction.runtimes.torch_runtime import coarse_logits
 
         found = coarse_logits(network, part, self.dtype)
         batch, _, height, width, frames = part.shape
         values = found.values.reshape(batch, frames, *found.values.shape[1:])[:, wanted]
         masks = [
-            np.stack([cut_masks(v, found.fold, found.scale, (height, width), cut, self.main_parts) for v in case], -1)
+            np.stack(
+                [threshold_masks(v, found.fold, found.scale, (height, width), cut, self.main_parts) for v in case], -1
+            )
             for case in values
         ]
         return torch.from_numpy(np.stack(masks))

@@ -3,15 +3,15 @@
 Names load on first use.
 """
 
-import lazy_loader
+from monai_agglo import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "follow": ["FollowReport", "follow"],
         "many": ["ManyReport", "predict_many"],
         "mask_store": ["MaskStore"],
         "run": ["CaseResult", "PredictReport", "predict"],
-        "segmenter": ["BundleError", "Segmenter"],
+        "segmenter": ["BundleError", "SegmentedFrame", "Segmenter"],
     },
 )

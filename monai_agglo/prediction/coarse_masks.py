@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 
-from monai_agglo.prediction.runtimes.frame_network import CoarseLogits
+from monai_agglo.prediction.runtimes.frame_runtime import CoarseLogits
 from monai_agglo.swallow import TARGETS, Structure
 from monai_agglo.swallow.parts import keep_main_part
 
-__all__ = ["cut_masks", "glimpses"]
+__all__ = ["lowres_probabilities", "threshold_masks"]
 
 
-def cut_masks(
+def threshold_masks(
     logits: np.ndarray,
     fold: int,
     scale: int,
@@ -64,41 +63,65 @@ def cut_masks(
     return masks
 
 
-def glimpses(coarse: CoarseLogits, count: int, shape: tuple[int, int], side: int) -> np.ndarray:
+def lowres_probabilities(coarse: CoarseLogits, count: int, shape: tuple[int, int], side: int) -> np.ndarray:
     """Probabilities averaged down to small maps.
 
     Args:
         coarse: logits of N frames.
-        count: structures.
+        count: number of structures.
         shape: rows and columns of the frames.
         side: largest side of the maps, in pixels.
 
     Returns:
         (N, count, h, w) float32 in 0..1.
     """
-    number, fold = len(coarse.values), coarse.fold
+    fold = coarse.fold
     pool = max(1, -(-max(shape) // side))  # pixels of the frame per pixel of the map
     step, odd = divmod(pool, coarse.scale)
     if step == 0 or odd:  # the maps are finer than the logits, or do not lie on their grid
-        full = torch.nn.functional.pixel_shuffle(torch.from_numpy(coarse.values), fold)
+        full = _unfold(coarse.values, fold)
         if coarse.scale > 1:
-            full = torch.nn.functional.interpolate(full, scale_factor=coarse.scale, mode="bilinear")
-        full = full[..., : shape[0], : shape[1]].sigmoid()
-        return torch.nn.functional.avg_pool2d(full, pool, ceil_mode=True).numpy()
+            full = np.stack([[_upsample(plane, coarse.scale) for plane in frame] for frame in full])
+        return _mean_pool(_sigmoid(full[..., : shape[0], : shape[1]]), pool)
     whole = step % fold != 0
-    parts = np.empty(coarse.values.shape if whole else (number, count, *coarse.values.shape[-2:]), np.float32)
-    for part, values in zip(parts, coarse.values):  # a frame at a time stays in the processor's cache
-        maps = np.negative(values)  # NumPy: no threads of its own, this runs in several threads already
-        np.exp(np.minimum(maps, 80, out=maps), out=maps)
-        maps += 1
-        np.reciprocal(maps, out=maps)
+    number, channels = len(coarse.values), coarse.values.shape[1] if whole else count
+    maps = np.empty((number, channels, *coarse.values.shape[-2:]), np.float32)
+    for part, values in zip(maps, coarse.values):  # a frame at a time stays in the processor's cache
+        found = _sigmoid(values)
         # the mean of a block needs no pixel to be moved
-        part[:] = maps if whole else maps.reshape(count, fold * fold, *maps.shape[-2:]).mean(axis=1)
-    maps = parts
+        part[:] = found if whole else found.reshape(count, fold * fold, *found.shape[-2:]).mean(axis=1)
     if whole:
-        maps = torch.nn.functional.pixel_shuffle(torch.from_numpy(maps), fold).numpy()
+        maps = _unfold(maps, fold)
     else:
         step //= fold
     if step > 1:
-        maps = torch.nn.functional.avg_pool2d(torch.from_numpy(maps), step, ceil_mode=True).numpy()
+        maps = _mean_pool(maps, step)
     return np.ascontiguousarray(maps[..., : -(-shape[0] // pool), : -(-shape[1] // pool)])
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    """NumPy: no threads of its own, since this runs in several threads already."""
+    maps = np.negative(values)
+    np.exp(np.minimum(maps, 80, out=maps), out=maps)
+    maps += 1
+    return np.reciprocal(maps, out=maps)
+
+
+def _unfold(values: np.ndarray, fold: int) -> np.ndarray:
+    """Sub-pixel rearrangement: (N, S * fold * fold, h, w) to (N, S, h * fold, w * fold)."""
+    number, channels, rows, columns = values.shape
+    blocks = values.reshape(number, channels // fold**2, fold, fold, rows, columns).transpose(0, 1, 4, 2, 5, 3)
+    return np.ascontiguousarray(blocks).reshape(number, channels // fold**2, rows * fold, columns * fold)
+
+
+def _upsample(plane: np.ndarray, scale: int) -> np.ndarray:
+    return cv2.resize(plane, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+
+
+def _mean_pool(maps: np.ndarray, step: int) -> np.ndarray:
+    """Means of blocks of ``step`` x ``step`` pixels; blocks at the far borders may be smaller."""
+    for axis in (-2, -1):
+        starts = np.arange(0, maps.shape[axis], step)
+        sizes = np.diff(np.append(starts, maps.shape[axis])).astype(np.float32)
+        maps = np.add.reduceat(maps, starts, axis=axis) / (sizes[:, None] if axis == -2 else sizes)
+    return maps

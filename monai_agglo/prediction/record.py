@@ -116,13 +116,13 @@ def cine_record(
         "model": {
             **segmenter.identity(),
             "threshold": segmenter.threshold,
-            "device": segmenter.device.type,
+            "device": segmenter.device.partition(":")[0],
             "runtime": segmenter.runtime.name,
             "precision": segmenter.runtime.precision,
         },
         "software": {
             "monai_agglo": __version__,
-            **{name: distributions.version(name) for name in ("monai", "torch", "numpy")},
+            **_versions(segmenter.runtime.name),
             "python": platform.python_version(),
         },
     }
@@ -173,6 +173,12 @@ def cine_warnings(record: dict[str, Any], check: ViewCheck | None) -> list[str]:
     if source["lossy"]:
         found.append("The pixels were compressed with loss.")
     return found
+
+
+def _versions(runtime: str) -> dict[str, str]:
+    """Versions of the packages that made the masks."""
+    names = ("numpy", "torch", "monai") if runtime == "torch" else ("numpy", runtime)
+    return {name: distributions.version(name) for name in names}
 
 
 def cine_lines(record: dict[str, Any]) -> list[str]:

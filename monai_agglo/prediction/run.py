@@ -20,7 +20,8 @@ from monai_agglo.cine.exposed_field import blank_outside, find_field
 from monai_agglo.cine.identity import pseudonym
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.cine.timing import RepeatFinder, effective_fps
-from monai_agglo.outputs import SUMMARY, check_output, result_folder, write_json
+from monai_agglo.files import write_json
+from monai_agglo.outputs import SUMMARY, check_output, result_folder
 from monai_agglo.pictures.contact_sheet import pick_frames, write_contact_sheet
 from monai_agglo.pictures.overlay import OverlayVideo
 
@@ -182,8 +183,8 @@ def predict(
     if keep_identity and not (dicom_seg or dicom_overlay):
         raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
     dicom = DicomResults(dicom_seg, dicom_overlay, keep_identity)
-    say = partial(print, file=sys.stderr, flush=True) if progress else None
-    load = partial(Segmenter, bundle, device, size, batch, runtime, precision, say)
+    log = partial(print, file=sys.stderr, flush=True) if progress else None
+    load = partial(Segmenter, bundle, device, size, batch, runtime, precision, log)
     job = PredictJob(load, fps, spacing_pair(spacing_mm), {"any_modality": any_modality}, progress, dicom, overlay)
     if len(cases) == 1:
         record = segment_case(cases[0], lambda _: target, job, "segmenting")

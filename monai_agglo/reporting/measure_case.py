@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_agglo.files import atomic_path
-from monai_agglo.outputs import RECORD, write_json
+from monai_agglo.files import atomic_path, write_json
+from monai_agglo.outputs import RECORD
 from monai_agglo.swallow import COLUMNS, NAMES, TARGET_NAMES, CineMeasures, measure, perturbed, table_rows, with_spread
 
 __all__ = ["MaskedCine", "load_masks", "measure_case", "measure_masks", "view_of", "write_measures"]

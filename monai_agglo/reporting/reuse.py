@@ -6,10 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from monai_agglo.bundle import find_bundle
-from monai_agglo.bundle.doctor import sha256
 from monai_agglo.cine.cine import Cine
 from monai_agglo.cine.search import Case
+from monai_agglo.files import sha256
+from monai_agglo.locate import find_bundle
 from monai_agglo.outputs import RECORD
 
 __all__ = ["fits"]

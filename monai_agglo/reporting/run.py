@@ -13,8 +13,8 @@ from typing import Any
 
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.search import Case, find_cases
-from monai_agglo.files import atomic_path
-from monai_agglo.outputs import check_output, write_json
+from monai_agglo.files import atomic_path, write_json
+from monai_agglo.outputs import check_output
 from monai_agglo.prediction.run import predict
 from monai_agglo.swallow import CineMeasures
 

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_agglo.prediction.runtimes.graphs import OPSET, quiet
+from monai_agglo.prediction.runtimes.graphs import INFO
+
+from .graph import OPSET, quiet, set_properties, write_graph
 
 __all__ = ["FORMATS", "ExportFormat"]
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""From a cine (B, 1, H, W, T) float32 to logits (B, S, H, W, T)."""
+"""From a cine (B, 1, H, W, T) float32 to logits (B, S, H, W, T), or to the coarse logits of its B * T frames."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ExportFormat:
         write: writes the network into a folder.
         load: opens what was written.
         free_size: whether height and width are free (multiples of 32), as batch and frames are.
+        coarse: whether it gives the coarse logits of frames, see :class:`~.graph.FrameNetwork`.
     """
 
     files: tuple[str, ...]
@@ -40,6 +43,7 @@ class ExportFormat:
     write: Callable[[nn.Module, Path, dict[str, Any]], None]
     load: Callable[[Path], Run]
     free_size: bool = True
+    coarse: bool = False
 
 
 @contextmanager
@@ -76,28 +80,41 @@ def _torch_run(module: Any) -> Run:
 
 
 def _write_onnx(network: nn.Module, folder: Path, metadata: dict[str, Any]) -> None:
-    import onnx
+    metadata = dict(metadata)
+    info = metadata.pop(INFO, {})
+    write_graph(network, folder / "model.onnx", {INFO: info, "metadata": metadata})
 
+
+def _load_onnx(folder: Path) -> Run:
+    run = _onnx_session(folder / "model.onnx")
+
+    def frames_of(cine: np.ndarray) -> np.ndarray:
+        frames = cine.transpose(0, 4, 1, 2, 3).reshape(-1, 1, *cine.shape[2:4])
+        return run(np.ascontiguousarray(frames))
+
+    return frames_of
+
+
+def _write_onnx_cine(network: nn.Module, folder: Path, metadata: dict[str, Any]) -> None:
     axes = {0: "batch", 2: "height", 3: "width", 4: "frames"}
-    path = folder / "model.onnx"
+    path = folder / "model_cine.onnx"
     with silence(), torch.no_grad():
         torch.onnx.export(
             network, (_example(network),), str(path), dynamo=False, opset_version=OPSET,
             input_names=["image"], output_names=["pred"], dynamic_axes={"image": axes, "pred": axes},
         )  # fmt: skip
-    model = onnx.load(str(path))
-    onnx.helper.set_model_props(model, {"metadata": json.dumps(metadata)})
-    onnx.save(model, str(path))
+    set_properties(path, {"metadata": metadata})
 
 
-def onnx_run(path: Path) -> Run:
-    """Open an ONNX file of cines."""
+def _onnx_session(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The only output of an ONNX file as a function of its only input."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda cine: session.run(None, {"image": cine})[0]
+    entry = session.get_inputs()[0].name
+    return lambda array: session.run(None, {entry: array})[0]
 
 
 def _write_pt2(network: nn.Module, folder: Path, metadata: dict[str, Any]) -> None:
@@ -118,9 +135,9 @@ def _load_pt2(folder: Path) -> Run:
 def _write_openvino(network: nn.Module, folder: Path, metadata: dict[str, Any]) -> None:
     import openvino
 
-    if not (folder / "model.onnx").is_file():
-        _write_onnx(network, folder, metadata)
-    openvino.save_model(openvino.convert_model(str(folder / "model.onnx")), str(folder / "model.xml"), False)
+    if not (folder / "model_cine.onnx").is_file():
+        _write_onnx_cine(network, folder, metadata)
+    openvino.save_model(openvino.convert_model(str(folder / "model_cine.onnx")), str(folder / "model.xml"), False)
 
 
 def _load_openvino(folder: Path) -> Run:
@@ -133,8 +150,12 @@ def _load_openvino(folder: Path) -> Run:
 
 FORMATS: dict[str, ExportFormat] = {
     "ts": ExportFormat(("model.ts",), (), _write_ts, _load_ts),
-    "onnx": ExportFormat(
-        ("model.onnx",), ("onnx", "onnxruntime"), _write_onnx, lambda folder: onnx_run(folder / "model.onnx")
+    "onnx": ExportFormat(("model.onnx",), ("onnx", "onnxruntime"), _write_onnx, _load_onnx, coarse=True),
+    "onnx_cine": ExportFormat(
+        ("model_cine.onnx",),
+        ("onnx", "onnxruntime"),
+        _write_onnx_cine,
+        lambda folder: _onnx_session(folder / "model_cine.onnx"),
     ),
     "pt2": ExportFormat(("model.pt2",), (), _write_pt2, _load_pt2, free_size=False),
     "openvino": ExportFormat(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from monai_agglo.prediction.runtimes import quantise_graph
+from monai_agglo.files import atomic_path, sha256
+from monai_agglo.prediction.runtimes.graphs import GRAPHS, INFO
+from monai_agglo.prediction.runtimes.onnx_runtime import OnnxRuntime
 from monai_agglo.prediction.segmenter import Segmenter
 
 from .calibration import HELD_OUT, labelled_frames, phantom_frames, real_frames
-from .formats import FORMATS, onnx_run, publish_files
+from .formats import FORMATS, publish_files
+from .graph import graph_info, set_properties
+from .quantise import quantise_graph
 
 __all__ = ["Exported", "ParityError", "export"]
 
@@ -26,7 +32,6 @@ SAME_MASKS = 1e-3
 """Largest fraction of the pixels of a mask channel's frame that may differ, over all frames of the check."""
 DICE_LOSS = 0.003
 """Largest loss of mean Dice of the int8 network on held-out phantoms, as a fraction."""
-INT8 = "model_int8.onnx"
 
 
 class ParityError(ValueError):
@@ -63,14 +68,15 @@ def export(
 ) -> list[Exported]:
     """Write the network of a bundle as TorchScript, ONNX, torch.export program or OpenVINO model.
 
-    Input ``image`` (B, 1, H, W, T), output ``pred``, logits (B, 12, H, W, T), as in PyTorch. Batch and frames are free
-    in every form, height and width as well (multiples of 32) except in ``pt2``, which has the bundle's own size. Every
-    file is written beside its place, opened again and compared with PyTorch on frames of phantoms; it takes its place
-    only if it agrees.
+    ``onnx`` is the graph that ``predict`` runs: ``frames`` (N, 1, H, W) to ``logits`` (N, 4 * 12, H / 4, W / 4), see
+    :class:`~.graph.FrameNetwork`. Its SHA-256 goes into ``configs/metadata.json``; ``predict`` refuses another file.
+    The other forms take ``image`` (B, 1, H, W, T) and give ``pred``, logits (B, 12, H, W, T), as in PyTorch. Batch and
+    frames are free in every form, height and width too (multiples of 32) except in ``pt2``, which has the bundle's own
+    size. Every file is compared with PyTorch on frames of phantoms before it takes its place.
 
     Args:
         bundle: bundle folder or name; ``vfss_seg`` when None.
-        formats: of ``ts``, ``onnx``, ``pt2``, ``openvino``.
+        formats: of ``ts``, ``onnx``, ``onnx_cine``, ``pt2``, ``openvino``.
         int8: also quantise the ONNX form (``model_int8.onnx``), calibrated with phantoms and, where the folder that
             ``AGGLO_SHARED`` names holds some, real stills; compared by Dice on phantoms of other patients.
         output: folder to write to; the bundle's ``models`` when None.
@@ -97,7 +103,8 @@ def export(
     target = Path(output) if output is not None else segmenter.folder / "models"
     target.mkdir(parents=True, exist_ok=True)
     metadata = {**segmenter.metadata, "weights_sha256": segmenter.identity()["weights_sha256"]}
-    metadata["image_size"] = segmenter.size
+    metadata.pop("graph_sha256", None)
+    metadata |= {"image_size": segmenter.size, INFO: graph_info(segmenter.network, segmenter.source)}
     cines = list(_cines(segmenter))
     done = []
     # beside the target: the last step is a rename within one file system
@@ -112,13 +119,27 @@ def export(
                 shutil.copy2(folder / file, kept / file)
             done.append(Exported(name, publish_files(kept, FORMATS[name].files, target), facts))
         if int8:
-            _tell(say, f"quantising {INT8}")
+            _tell(say, f"quantising {GRAPHS['int8']}")
             if not (folder / "model.onnx").is_file():
                 FORMATS["onnx"].write(segmenter.network, folder, metadata)
-            done.append(_int8(segmenter, folder, target, patients))
+            done.append(_int8(segmenter, folder, target, patients, metadata))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if target.resolve() == (segmenter.folder / "models").resolve():
+        _publish_hashes(segmenter.folder)
     return done
+
+
+def _publish_hashes(bundle: Path) -> None:
+    """Write the SHA-256 of the bundle's graphs into its metadata: ``predict`` compares them on loading."""
+    path = bundle / "configs" / "metadata.json"
+    files = [bundle / "models" / name for name in GRAPHS.values()]
+    hashes = {file.name: sha256(file) for file in files if file.is_file()}
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    if hashes and metadata.get("graph_sha256") != hashes:
+        with atomic_path(path) as partial:
+            new = json.dumps({**metadata, "graph_sha256": hashes}, indent=4, ensure_ascii=False)
+            partial.write_text(new + "\n", encoding="utf-8")
 
 
 def _tell(say: Callable[[str], None] | None, text: str) -> None:
@@ -144,6 +165,7 @@ def _agree(name: str, segmenter: Segmenter, folder: Path, cines: Sequence[np.nda
 
     try:
         run = FORMATS[name].load(folder)
+        forward = segmenter.network.coarse if FORMATS[name].coarse else segmenter.network
         worst, differ, pixels = 0.0, 0, 0
         for cine in cines:
             pictures = [cine]
@@ -152,7 +174,7 @@ def _agree(name: str, segmenter: Segmenter, folder: Path, cines: Sequence[np.nda
                 pictures.append(np.concatenate([part, part[..., ::-1]]))
             for picture in map(np.ascontiguousarray, pictures):
                 with torch.inference_mode():
-                    expected = segmenter.network(torch.from_numpy(picture)).numpy()
+                    expected = forward(torch.from_numpy(picture)).numpy()
                 found = run(picture)
                 if found.shape != expected.shape:
                     raise ParityError(f"it gives {found.shape} where {expected.shape} is right")
@@ -172,35 +194,36 @@ def _agree(name: str, segmenter: Segmenter, folder: Path, cines: Sequence[np.nda
     return {"logit_difference": worst, "mask_difference": differ / pixels}
 
 
-def _int8(segmenter: Segmenter, folder: Path, target: Path, patients: int) -> Exported:
+def _int8(segmenter: Segmenter, folder: Path, target: Path, patients: int, metadata: dict[str, Any]) -> Exported:
     """Quantise ``folder/model.onnx`` and compare it by Dice with itself in floats."""
     frames = [_prepared(segmenter, frame)[0, 0, ..., 0] for frame in (*phantom_frames(), *real_frames())]
-    quantise_graph(folder / "model.onnx", folder / INT8, frames)
-    whole, packed = onnx_run(folder / "model.onnx"), onnx_run(folder / INT8)
-    dice: dict[str, list[np.ndarray]] = {"fp32": [], "int8": []}
+    name = GRAPHS["int8"]
+    quantise_graph(folder / GRAPHS["fp32"], folder / name, frames)
+    set_properties(folder / name, {INFO: metadata[INFO]})
+    facts = segmenter.runtime.facts
+    engines = {key: OnnxRuntime(folder / file, facts, key) for key, file in GRAPHS.items()}
+    dice: dict[str, list[np.ndarray]] = {key: [] for key in engines}
+    held_out = 0
     for frame, truth in labelled_frames(patients):
-        cine = _prepared(segmenter, frame)
-        for name, run in (("fp32", whole), ("int8", packed)):
-            dice[name].append(_dice(run(cine)[0, ..., 0] > segmenter.cut, truth))
-    mean = {name: float(np.nanmean(np.nanmean(rows, axis=0))) for name, rows in dice.items()}
-    facts = {
+        held_out += 1
+        for key, engine in engines.items():
+            segmenter.runtime = engine
+            (found,) = segmenter.segment_window([frame], segmenter.intensity_range([frame]))
+            dice[key].append(_dice(found.masks, truth))
+    mean = {key: float(np.nanmean(np.nanmean(rows, axis=0))) for key, rows in dice.items()}
+    checked = {
         "dice_fp32": mean["fp32"], "dice_int8": mean["int8"], "dice_loss": mean["fp32"] - mean["int8"],
-        "calibration_frames": len(frames), "held_out_frames": len(dice["fp32"]),
+        "calibration_frames": len(frames), "held_out_frames": held_out,
     }  # fmt: skip
-    if facts["dice_loss"] > DICE_LOSS:
+    if checked["dice_loss"] > DICE_LOSS:
         raise ParityError(
-            f"{INT8} loses {facts['dice_loss']:.4f} of mean Dice on {patients} held-out phantoms "
+            f"{name} loses {checked['dice_loss']:.4f} of mean Dice on {patients} held-out phantoms "
             f"({mean['fp32']:.4f} to {mean['int8']:.4f}, at most {DICE_LOSS} is allowed); it was not kept"
         )
-    return Exported("int8", publish_files(folder, (INT8,), target), facts)
+    return Exported("int8", publish_files(folder, (name,), target), checked)
 
 
 def _dice(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Dice of each structure of a frame, NaN where it is absent from the truth."""
-    import cv2
-
-    if found.shape != truth.shape:  # the network's size is not the phantom's
-        size = (found.shape[2], found.shape[1])
-        truth = np.stack([cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in truth])
     both, sizes = (found & truth).sum((1, 2)), found.sum((1, 2)) + truth.sum((1, 2))
     return np.where(truth.any((1, 2)), 2 * both / np.maximum(sizes, 1), np.nan)

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import nn
 
-from monai_agglo.networks import CineSegmenter
-from monai_agglo.prediction.segmenter import BundleError, SegmentedFrame, Segmenter
+from monai_agglo.prediction import bridge
+from monai_agglo.prediction.errors import BundleError
+from monai_agglo.prediction.segmenter import SegmentedFrame, Segmenter
 
 from .limits import LiveLimits
 
@@ -34,8 +33,7 @@ class LiveNetwork:
 
     def __init__(self, segmenter: Segmenter, limits: LiveLimits) -> None:
         self._segmenter, self._limits = segmenter, limits
-        shift = getattr(segmenter.network, "shift", None)
-        mixes = bool(getattr(shift, "fraction", 0))
+        mixes, causal = segmenter.runtime.facts.mixes, segmenter.runtime.facts.causal
         if mixes and not segmenter.context:
             raise BundleError(
                 f"{segmenter.folder.name}: its network looks at other frames, but the inferer of its inference.json "
@@ -44,10 +42,10 @@ class LiveNetwork:
         self.lookahead = segmenter.lookahead
         self._back = segmenter.context
         self.memory = "none"
-        if mixes and getattr(shift, "causal", False):
+        if causal:
             self.memory = f"the {self._back} frames before"
-            if segmenter.runtime.name == "torch" and isinstance(segmenter.network, CineSegmenter):
-                segmenter.network = _Carrying(segmenter.network)
+            if segmenter.runtime.name == "torch" and segmenter.source.title == "CineSegmenter":
+                segmenter.runtime = bridge.carrying_runtime(segmenter.network, segmenter.settings.dtype)
                 self._back, self.memory = 0, "features of the frame before"
         elif mixes:
             self.memory = f"{self._back} frames before and after"
@@ -75,17 +73,3 @@ class LiveNetwork:
         (found,) = self._segmenter.segment_window(frames, self._limits.final, lead, self._given, 1)
         self._given += 1
         return found
-
-
-class _Carrying(nn.Module):
-    """A causal network that is called for one frame after the other."""
-
-    def __init__(self, network: CineSegmenter) -> None:
-        super().__init__()
-        self.network, self.multiple = network, network.multiple
-        self._past: torch.Tensor | None = None
-        self.eval()
-
-    def coarse(self, image: torch.Tensor) -> torch.Tensor:
-        logits, self._past = self.network.coarse_part(image, self._past)
-        return logits

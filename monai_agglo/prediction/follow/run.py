@@ -15,7 +15,8 @@ from typing import Any
 
 from monai_agglo.cine.dicom import CineOptions
 from monai_agglo.cine.errors import MAX_FRAMES
-from monai_agglo.outputs import check_output, result_folder, write_json
+from monai_agglo.files import write_json
+from monai_agglo.outputs import check_output, result_folder
 from monai_agglo.prediction.record import spacing_pair
 from monai_agglo.prediction.segmenter import SegmentedFrame, Segmenter
 
@@ -117,8 +118,8 @@ def follow(
         check_limits(limits)
     target = check_output(output, overwrite)
     spacing_pair(spacing_mm)
-    say = partial(print, file=sys.stderr, flush=True) if progress else None
-    segmenter = Segmenter(bundle, device, size, None, runtime, precision, say)
+    log = partial(print, file=sys.stderr, flush=True) if progress else None
+    segmenter = Segmenter(bundle, device, size, None, runtime, precision, log)
     live = _open(source, CineOptions(any_modality=any_modality), stall_s, first_s or max(60.0, stall_s))
     known = {"fps": fps, "spacing_mm": spacing_mm}
     with result_folder(target) as work:

@@ -15,7 +15,8 @@ from typing import Any
 
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.cine.search import Case, find_cases
-from monai_agglo.outputs import check_output, write_json
+from monai_agglo.files import write_json
+from monai_agglo.outputs import check_output
 from monai_agglo.pacs import DicomWeb, parse_pacs
 from monai_agglo.prediction.record import spacing_pair
 from monai_agglo.prediction.run import CaseResult, failure_sentence, write_summary
@@ -148,7 +149,7 @@ def predict_many(
     workers = workers or usable_processors()
     pair = spacing_pair(spacing_mm)
     setup = {
-        "bundle": str(segmenter.folder), "device": segmenter.device.type if device is None else device, "size": size,
+        "bundle": str(segmenter.folder), "device": segmenter.device, "size": size,
         "batch": batch, "fps": fps, "spacing_mm": pair, "any_modality": any_modality, "dicom_seg": dicom_seg,
         "dicom_overlay": dicom_overlay, "keep_identity": keep_identity, "overlay": overlay, "runtime": runtime,
         "precision": precision,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from functools import lru_cache, partial
@@ -80,10 +81,11 @@ def _job(setup_text: str) -> PredictJob:
     setup = json.loads(setup_text)
     if setup["threads"]:
         import cv2
-        import torch
 
-        torch.set_num_threads(setup["threads"])
+        os.environ["OMP_NUM_THREADS"] = str(setup["threads"])
         cv2.setNumThreads(setup["threads"])
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(setup["threads"])
     names = ("bundle", "device", "size", "batch", "runtime", "precision")
     load = partial(Segmenter, *(setup[name] for name in names))
     dicom = DicomResults(setup["dicom_seg"], setup["dicom_overlay"], setup["keep_identity"])

@@ -1,22 +1,17 @@
-"""One network, several engines: PyTorch, ONNX Runtime, OpenVINO, all giving the same coarse logits of frames."""
+"""One network, several engines: PyTorch, ONNX Runtime, OpenVINO. All give the same coarse logits of frames."""
 
-from .choice import PRECISIONS, RUNTIMES, make_runtime
-from .frame_network import CoarseLogits, FrameNetwork, FrameRuntime
-from .graphs import GraphError, cache_folder, graph_file, write_graph
-from .quantise import quantise_graph
-from .torch_runtime import TorchRuntime
+from .choice import PRECISIONS, RUNTIMES, check_choice, make_runtime
+from .frame_runtime import CoarseLogits, FrameRuntime, NetworkFacts
+from .graphs import BundleNetwork, cache_folder
 
 __all__ = [
     "PRECISIONS",
     "RUNTIMES",
+    "BundleNetwork",
     "CoarseLogits",
-    "FrameNetwork",
     "FrameRuntime",
-    "GraphError",
-    "TorchRuntime",
+    "NetworkFacts",
     "cache_folder",
-    "graph_file",
+    "check_choice",
     "make_runtime",
-    "quantise_graph",
-    "write_graph",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .frame_network import CoarseLogits, padded, processors
+from .frame_runtime import CoarseLogits, NetworkFacts, padded, processors
 
 __all__ = ["OnnxRuntime"]
 
@@ -17,24 +17,21 @@ WINDOW = 2
 
 
 class OnnxRuntime:
-    """Runs a graph in ONNX Runtime. See :class:`~.frame_network.FrameRuntime`.
+    """Runs a graph in ONNX Runtime. See :class:`~.frame_runtime.FrameRuntime`.
 
     One call uses one thread; throughput comes from several calls at a time, which waste no time on waiting for each
     other as the threads within one call do.
 
     Args:
-        path: the graph, see :func:`~.graphs.write_graph`.
-        multiple: what height and width must be a multiple of.
-        mixes: whether frames look at their neighbours, so that a call must see all of them.
+        path: the graph, see :mod:`monai_agglo.bundle.export.graph`.
+        facts: of the network; a call must see all frames of a window where they depend on each other.
         precision: of the graph.
         threads: per call.
     """
 
     name = "onnxruntime"
 
-    def __init__(
-        self, path: Path, multiple: int = 32, mixes: bool = False, precision: str = "fp32", threads: int = 1
-    ) -> None:
+    def __init__(self, path: Path, facts: NetworkFacts, precision: str = "fp32", threads: int = 1) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -44,15 +41,15 @@ class OnnxRuntime:
         options.enable_cpu_mem_arena = True
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self._multiple, self._mixes = multiple, mixes
+        self.facts = facts
         self.precision = precision
         self.workers = max(1, processors() // threads)
-        self.window = None if mixes else WINDOW
+        self.window = None if facts.mixes else WINDOW
 
     def run(self, frames: np.ndarray) -> CoarseLogits:
         """Segment successive frames (N, 1, H, W) float32 of one cine."""
-        frames = padded(np.ascontiguousarray(frames, np.float32), self._multiple)
-        step = len(frames) if self._mixes else AT_ONCE
+        frames = padded(np.ascontiguousarray(frames, np.float32), self.facts.multiple)
+        step = len(frames) if self.facts.mixes else AT_ONCE
         parts = [self._session.run(None, {self._input: frames[i : i + step]})[0] for i in range(0, len(frames), step)]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return CoarseLogits(values, 2, frames.shape[2] // (2 * values.shape[2]))

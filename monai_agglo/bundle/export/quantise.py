@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from monai_agglo.files import atomic_path
+from monai_agglo.prediction.errors import GraphError
+from monai_agglo.prediction.runtimes.frame_runtime import padded
+from monai_agglo.prediction.runtimes.graphs import BundleNetwork
 
-from .frame_network import padded
-from .graphs import GraphError, quiet
+from .graph import quiet, set_properties
 
-__all__ = ["KIND", "quantise_graph"]
+__all__ = ["quantise_bundle", "quantise_graph"]
 
-KIND = "int8v2"
-"""Of graph, for the cache: counted up when another graph comes out of the same weights."""
 KEPT = 4
 """The first and the last convolutions stay in float: errors of theirs reach every pixel."""
 
@@ -91,6 +91,28 @@ def quantise_graph(source: str | os.PathLike, target: str | os.PathLike, frames:
         missing = "there is no frame to calibrate with" if not reader.count else f"{type(error).__name__}: {error}"
         raise GraphError(f"the graph cannot be quantised ({missing})") from error
     return target
+
+
+def quantise_bundle(source: BundleNetwork, target: Path, properties: dict[str, Any]) -> None:
+    """Quantise the network of a bundle, calibrated with frames of phantoms.
+
+    Args:
+        source: the bundle's network.
+        target: the ONNX file to write.
+        properties: of the file, JSON-able.
+
+    Raises:
+        GraphError: the graph cannot be made or quantised.
+    """
+    from monai_agglo.prediction.segmenter import Segmenter
+
+    from .calibration import phantom_frames
+
+    segmenter = Segmenter(source.folder, "cpu", runtime="onnxruntime")
+    frames = [segmenter.prepare([frame], segmenter.intensity_range([frame]))[0, 0] for frame in phantom_frames()]
+    with atomic_path(target) as partial:
+        quantise_graph(source.graph()[0], partial, frames)
+        set_properties(partial, properties)
 
 
 def _beside_products(nodes: Iterable[Any]) -> list[str]:

@@ -6,20 +6,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_agglo.inferers.cine_inferer import has_coarse
-from monai_agglo.inferers.precision import autocast
+from monai_agglo.prediction.runtimes.frame_runtime import CoarseLogits, NetworkFacts
 
-from .frame_network import CoarseLogits
+from .precision import autocast, precision_dtype
 
-__all__ = ["TorchRuntime", "coarse_logits"]
+__all__ = ["Carrying", "TorchRuntime", "coarse_logits", "has_coarse"]
+
+
+def has_coarse(network: object) -> bool:
+    """Whether a network gives its logits before they are scaled up; one that training steps may not."""
+    return hasattr(network, "coarse") and not getattr(network, "training", False)
 
 
 class TorchRuntime:
-    """Runs a network in PyTorch. See :class:`~.frame_network.FrameRuntime`.
+    """Runs a network in PyTorch. See :class:`~monai_agglo.prediction.runtimes.frame_runtime.FrameRuntime`.
 
     Args:
         network: from (B, 1, H, W, T) to logits (B, S, H, W, T). Its ``coarse`` is used where it has one.
-        dtype: autocast type, see :func:`~monai_agglo.inferers.cine_inferer.autocast`.
+        dtype: autocast type, see :func:`~.precision.precision_dtype`.
     """
 
     name = "torch"
@@ -28,7 +32,12 @@ class TorchRuntime:
 
     def __init__(self, network: nn.Module, dtype: torch.dtype | str | None = None) -> None:
         self.network = network
+        dtype = precision_dtype(dtype) if isinstance(dtype, str) else dtype
         self._dtype = dtype
+        shift = getattr(network, "shift", None)
+        mixes = bool(getattr(shift, "fraction", 0.0))
+        causal = mixes and bool(getattr(shift, "causal", False))
+        self.facts = NetworkFacts(int(getattr(network, "multiple", 32)), mixes, causal)
         self.precision = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, str(dtype))
 
     @torch.inference_mode()
@@ -61,3 +70,22 @@ def coarse_logits(network: nn.Module, image: torch.Tensor, dtype: torch.dtype | 
     multiple = int(getattr(network, "multiple", 32))
     rows = -(-image.shape[2] // multiple) * multiple
     return CoarseLogits(values, 2, rows // (2 * values.shape[2]))
+
+
+class Carrying(nn.Module):
+    """A causal network that is called for one frame after the other.
+
+    Args:
+        network: a :class:`~monai_agglo.networks.CineSegmenter` with a causal temporal shift.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.multiple = network, network.multiple
+        self._past: torch.Tensor | None = None
+        self.eval()
+
+    def coarse(self, image: torch.Tensor) -> torch.Tensor:
+        """Coarse logits of the next frames (B, 1, H, W, T)."""
+        logits, self._past = self.network.coarse_part(image, self._past)  # type: ignore[operator]
+        return logits

@@ -12,7 +12,7 @@ METADATA = Path("configs", "metadata.json")
 
 def bundle_folders() -> list[Path]:
     """Folders whose sub-folders are bundles: the clone's first (an editable install), then the installed package's."""
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parent
     return [package.parent / "bundles", package / "bundles"]
 
 

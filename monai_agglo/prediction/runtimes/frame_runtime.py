@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
-__all__ = ["CoarseLogits", "FrameNetwork", "FrameRuntime", "padded", "processors"]
+__all__ = ["CoarseLogits", "FrameRuntime", "NetworkFacts", "padded", "processors"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,21 @@ class CoarseLogits:
     scale: int
 
 
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a runtime must know of its network; written into the graph.
+
+    Args:
+        multiple: height and width of its input are multiples of this, in pixels.
+        mixes: frames depend on their neighbours (temporal shift).
+        causal: they depend on earlier ones only.
+    """
+
+    multiple: int = 32
+    mixes: bool = False
+    causal: bool = False
+
+
 class FrameRuntime(Protocol):
     """An engine with a network in it.
 
@@ -37,12 +50,14 @@ class FrameRuntime(Protocol):
         precision: ``fp32``, ``int8``, ``bf16`` or ``fp16``.
         workers: calls of :meth:`run` that are worth making at the same time, each from a thread of its own.
         window: frames that one call is worth making for; more only take memory. None where more are faster or needed.
+        facts: what the network is, see :class:`NetworkFacts`.
     """
 
     name: str
     precision: str
     workers: int
     window: int | None
+    facts: NetworkFacts
 
     def run(self, frames: np.ndarray) -> CoarseLogits:
         """Segment successive frames of one cine.
@@ -56,29 +71,6 @@ class FrameRuntime(Protocol):
         ...
 
 
-class FrameNetwork(nn.Module):
-    """A :class:`~monai_agglo.networks.CineSegmenter` as the engines see it: frames in, coarse logits out.
-
-    Args:
-        network: has a method ``coarse``.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Run.
-
-        Args:
-            frames: (N, 1, H, W), successive frames of one cine; H and W are multiples of the network's ``multiple``.
-
-        Returns:
-            (N, 4 * S, h, w).
-        """
-        return self.network.coarse(frames.permute(1, 2, 3, 0)[None])  # type: ignore[operator]
-
-
 def padded(frames: np.ndarray, multiple: int) -> np.ndarray:
     """Frames (N, 1, H, W) padded below and right to a multiple, by repeating the border as the network does it."""
     below, right = -frames.shape[2] % multiple, -frames.shape[3] % multiple
@@ -86,6 +78,7 @@ def padded(frames: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def processors() -> int:
-    """Processors that this process may use, and no more than PyTorch would (OMP_NUM_THREADS)."""
+    """Processors that this process may use, at most ``OMP_NUM_THREADS``."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, torch.get_num_threads()))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, min(allowed, int(wanted))) if wanted.isdigit() else allowed

@@ -1,0 +1,35 @@
+"""Faces of packages whose names load on first use.
+
+Like ``lazy_loader.attach``, without the dependency: a packed bundle carries this package into any environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+__all__ = ["attach"]
+
+
+def attach(
+    package: str, submod_attrs: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Module-level ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+
+    Args:
+        package: ``__name__`` of the package.
+        submod_attrs: public names by sub-module, relative to the package, or by full dotted name of another module.
+
+    Returns:
+        The three, to be assigned in the package's ``__init__``.
+    """
+    homes = {name: module for module, names in submod_attrs.items() for name in names}
+
+    def __getattr__(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = homes[name]
+        return getattr(import_module(home if home.startswith("monai_agglo.") else f"{package}.{home}"), name)
+
+    return __getattr__, lambda: sorted({"__name__", *homes}), sorted(homes)
