@@ -24,6 +24,9 @@ def attach(
     Returns:
         The three, to be assigned in the package's ``__init__``.
     """
+    both = sorted({name for names in submod_attrs.values() for name in names} & set(submod_attrs))
+    if both:  # importing the module would put it in the place of the name
+        raise ValueError(f"{package}: {both[0]} is a module and a name in it; rename one")
     homes = {name: module for module, names in submod_attrs.items() for name in names}
 
     def __getattr__(name: str) -> Any:

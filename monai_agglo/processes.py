@@ -92,7 +92,7 @@ class _Worker:
     """One interpreter that runs tasks; what it prints goes to stderr, its stdout carries the answers."""
 
     def __init__(self, target: str):
-        root = str(Path(__file__).resolve().parents[2])
+        root = str(Path(__file__).resolve().parents[1])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
             [sys.executable, "-c", START.format(module=__name__), target],

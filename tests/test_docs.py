@@ -108,7 +108,7 @@ COVERED = (
     (RUN + r"train.json --encoder \S+", "bundle/test_export_student.py::test_a_segmenter_starts_from_it"),
     (
         r"python -m monai_agglo predict SOURCE --follow .*",
-        "prediction/follow/test_follow_video.py::test_command_line_and_a_kill_leaves_nothing_that_looks_whole",
+        "prediction/live/test_follow_video.py::test_command_line_and_a_kill_leaves_nothing_that_looks_whole",
     ),
     (r"python -m monai_agglo predict FOLDER .* --engine pool .*", MANY),
     (r"python -m monai_agglo predict FOLDER .* --engine ray .*", "prediction/many/test_scale_out_ray.py::" + TAKEN),

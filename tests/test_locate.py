@@ -10,7 +10,7 @@ import pytest
 
 from monai_agglo.bundle import find_bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_by_name_in_the_clone():

@@ -26,7 +26,7 @@ def note(task):
 @pytest.fixture(autouse=True)
 def found_by_workers(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(note, "__module__", "test_pool")
+    monkeypatch.setattr(note, "__module__", "test_processes")
 
 
 def tasks(folder, count, **more):
@@ -68,7 +68,7 @@ def test_nothing_to_do(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="finds processes in /proc, which is not here")
 def test_workers_end_with_a_killed_caller(tmp_path):
     code = (
-        "from test_pool import note; from monai_agglo.processes import run_tasks;"
+        "from test_processes import note; from monai_agglo.processes import run_tasks;"
         f"todo = [{{'path': {str(tmp_path)!r} + '/' + str(k), 'sleep': 1}} for k in range(50)];"
         "run_tasks(note, todo, 2, progress=False)"
     )

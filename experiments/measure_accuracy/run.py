@@ -14,7 +14,7 @@ import numpy as np
 from monai_agglo.files import write_json
 from monai_agglo.phantom import PhantomSpec, PhantomStudy, write_study
 from monai_agglo.phantom.airway import polygon_area
-from monai_agglo.reporting.measure_case import load_masks, measure_masks
+from monai_agglo.reporting.case_measures import load_masks, measure_masks
 from monai_agglo.swallow import NAMES, CineMeasures, measure
 
 __all__ = ["measure_accuracy", "study_errors", "true_masks", "truth_of"]

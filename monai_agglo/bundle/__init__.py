@@ -5,18 +5,20 @@ Names load on first use.
 
 from monai_agglo import lazy
 
+from .doctor import Check, doctor
+from .pack import pack
+
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "calibrate_view": ["calibrate_view_check"],
         "cines": ["ensure_cine", "readable_cines"],
         "dataset": ["ensure_dataset"],
-        "doctor": ["Check", "doctor"],
-        "export": ["Exported", "export", "export_student"],
+        "exports": ["Exported", "export", "export_student"],
         "monai_agglo.locate": ["bundle_folders", "find_bundle"],
-        "pack": ["pack"],
         "prompts": ["with_prompts"],
         "results": ["publish"],
         "weights": ["WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"],
     },
 )
+__all__ += ["Check", "doctor", "pack"]

@@ -49,7 +49,7 @@ def measure(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--iddsi", type=int, nargs="+", default=(), metavar="LEVEL", help="consistency of each swallow")
 
     def run(args: argparse.Namespace) -> None:
-        from monai_agglo.reporting.measure_case import measure_case
+        from monai_agglo.reporting.case_measures import measure_case
 
         names = ("output", "view", "fps", "repeats", "iddsi")
         found, paths = measure_case(args.source, **{name: getattr(args, name) for name in names})

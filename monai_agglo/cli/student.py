@@ -58,7 +58,7 @@ def probe_student(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--output", help="JSON file for the figures")
 
     def run(args: argparse.Namespace) -> None:
-        from monai_agglo.distill import probe_student as student_probe
+        from monai_agglo.distill import student_probe
 
         options = {"tuned": args.tuned, "size": args.size, "output": args.output}
         report = student_probe.probe_student(args.folder, args.student, args.shots, args.seeds, args.patient, **options)

@@ -8,7 +8,7 @@ from monai_agglo import lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "probe_student": ["probe_student"],
+        "student_probe": ["probe_student"],
         "publish_student": ["ship_student"],
     },
 )

@@ -25,7 +25,7 @@ def write_measurements(folder: Path, source: ResultSource) -> Path:
     Returns:
         The file.
     """
-    from monai_agglo.reporting.measure_case import load_masks, measure_masks
+    from monai_agglo.reporting.case_measures import load_masks, measure_masks
 
     case = load_masks(folder)
     records = sr_records(measure_masks(case, REPEATS))

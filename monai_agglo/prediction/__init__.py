@@ -8,7 +8,7 @@ from monai_agglo import lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "follow": ["FollowReport", "follow"],
+        "live": ["FollowReport", "follow"],
         "many": ["ManyReport", "predict_many"],
         "mask_store": ["MaskStore"],
         "run": ["CaseResult", "PredictReport", "predict"],

@@ -99,13 +99,13 @@ def make_graph(folder: Path, target: Path, precision: str) -> None:
     """
     need_torch(f"{folder.name}, which has no graph of its network yet,")
     if "torch" in sys.modules:
-        from monai_agglo.bundle.export.graph import make_bundle_graph
+        from monai_agglo.bundle.exports.graph import make_bundle_graph
 
         make_bundle_graph(folder, target, precision)
         return
     from .errors import BundleError, GraphError
 
-    command = [sys.executable, "-W", "ignore", "-m", "monai_agglo.bundle.export.graph"]
+    command = [sys.executable, "-W", "ignore", "-m", "monai_agglo.bundle.exports.graph"]
     run = subprocess.run([*command, str(folder), str(target), precision], capture_output=True, text=True)
     if run.returncode == 0:
         return

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "corrections": ["Corrections", "SwallowCorrection", "read_corrections"],
         "index_page": ["write_index"],
-        "measure_case": ["measure_case"],
+        "case_measures": ["measure_case"],
         "run": ["ReportCase", "ReportRun", "report"],
     },
 )

@@ -18,11 +18,11 @@ from monai_agglo.outputs import check_output
 from monai_agglo.prediction.run import predict
 from monai_agglo.swallow import CineMeasures
 
+from .case_measures import MaskedCine, load_masks, measure_masks
 from .content import measures_content, page_content
 from .corrections import Corrections, check_order, read_corrections
 from .edited_masks import read_edited_masks
 from .index_page import MEASURES, PAGE, write_index
-from .measure_case import MaskedCine, load_masks, measure_masks
 from .page import render_page
 from .pictures import encode_frames
 from .reuse import fits

@@ -15,7 +15,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 from PIL import Image
 
 from monai_agglo.bundle.doctor import SCHEMA_MD5
-from monai_agglo.bundle.export import student as export_student
+from monai_agglo.bundle.exports.student import export_student
 from monai_agglo.networks import read_student
 
 from .distill import BUNDLE, NETWORK, ROOT, config, run, small

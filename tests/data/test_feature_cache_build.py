@@ -20,7 +20,7 @@ from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
 from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from monai_agglo.data.feature_cache.frames import frame_hash
 
-SCRIPT = Path(__file__).with_name("cache_teachers.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "cache_teachers.py"
 FRAMES = make_frames(12)
 OPTIONS = {"frames_per_block": 4, "calibration_frames": CALIBRATION, "progress": False}
 

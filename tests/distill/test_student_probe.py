@@ -7,8 +7,8 @@ import pytest
 from test_picture_task import write_pair
 
 from monai_agglo.__main__ import main
-from monai_agglo.distill.probe_student import UNTAUGHT, probe_student, probe_table
 from monai_agglo.distill.probes.probe import ProbeSettings
+from monai_agglo.distill.student_probe import UNTAUGHT, probe_student, probe_table
 from monai_agglo.networks import StudentEncoder, write_student
 
 SHORT = ProbeSettings(steps=40, tuned_steps=2, batch=4, lr=2e-2, channels=8)

@@ -43,14 +43,14 @@ def test_memory_does_not_grow_with_the_cine(random_bundle, tmp_path):
 
 KILL = """
 import os, sys
-from monai_agglo.apps import exporting, predict
-from monai_agglo.prediction.runtimes import graphs
+from monai_agglo.bundle.exports import graph, run
+from monai_agglo.prediction import predict
 dead = lambda *a, **k: os._exit(9)
 if sys.argv[1] == "export":
-    exporting.publish_files = dead
-    exporting.export(sys.argv[2], ["onnx"], output=sys.argv[3])
+    run.publish_files = dead
+    run.export(sys.argv[2], ["onnx"], output=sys.argv[3])
 else:
-    graphs._compare = dead
+    graph._compare = dead
     predict(sys.argv[4], sys.argv[3], sys.argv[2], device="cpu", runtime="onnxruntime")
 """
 

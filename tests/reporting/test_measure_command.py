@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cartoon import FRAMES, draw
 
-from monai_agglo.reporting.measure_case import load_masks, measure_case, view_of
+from monai_agglo.reporting.case_measures import load_masks, measure_case, view_of
 from monai_agglo.swallow import NAMES
 
 

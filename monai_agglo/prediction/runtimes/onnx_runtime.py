@@ -23,7 +23,7 @@ class OnnxRuntime:
     other as the threads within one call do.
 
     Args:
-        path: the graph, see :mod:`monai_agglo.bundle.export.graph`.
+        path: the graph, see :mod:`monai_agglo.bundle.exports.graph`.
         facts: of the network; a call must see all frames of a window where they depend on each other.
         precision: of the graph.
         threads: per call.

@@ -17,7 +17,7 @@ class OpenVinoRuntime:
     """Runs a graph in OpenVINO. See :class:`~.frame_runtime.FrameRuntime`.
 
     Args:
-        path: the graph, see :mod:`monai_agglo.bundle.export.graph`.
+        path: the graph, see :mod:`monai_agglo.bundle.exports.graph`.
         facts: of the network; a call must see all frames of a window where they depend on each other.
         precision: of the graph.
         threads: per call.

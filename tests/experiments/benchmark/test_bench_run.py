@@ -4,8 +4,8 @@ import pytest
 from bench_suites import suites as finished
 
 from experiments.benchmark import run as running
+from experiments.benchmark.__main__ import main
 from experiments.benchmark.run import SUITES, bench
-from monai_agglo import __main__ as cli
 from monai_agglo.phantom.truth import GENERATOR_VERSION
 
 
@@ -105,7 +105,7 @@ def test_fingerprint_changes_with_the_kind_of_run():
 def test_command(tmp_path, capsys):
     """The real thing, one suite of it, in small."""
     options = ["--quick", "--suite", "reading", "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
-    assert cli.main(["bench", *options]) == 0
+    assert main(options) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         str(tmp_path / "out" / f"bench.{kind}") for kind in ("json", "md")
     ]

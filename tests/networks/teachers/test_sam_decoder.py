@@ -121,7 +121,7 @@ def test_refused(checkpoints, tmp_path):
 
 def test_litemedsam_on_real_images(real_weights, shared):
     """A small version of docs/results/litemedsam_boxes.json: real weights, real images, boxes from the masks."""
-    source = importlib.util.spec_from_file_location("litemedsam_boxes", ROOT / "scripts" / "litemedsam_boxes.py")
+    source = importlib.util.spec_from_file_location("litemedsam_boxes", ROOT / "experiments" / "litemedsam_boxes.py")
     script = importlib.util.module_from_spec(source)
     source.loader.exec_module(script)
     names = ["ct_spleen", "cxr_lung_shenzhen_montgomery", "mr_brain_tumour_figshare", "us_breast_busbra"]
@@ -137,5 +137,5 @@ def test_the_published_figures():
     if not path.is_file():
         pytest.skip("the study has not been run: python -m experiments.litemedsam_boxes DATA")
     report = json.loads(path.read_text(encoding="utf-8"))
-    assert len(report["sets"]) == 12 and report["command"].startswith("python -m experiments.litemedsam_boxes DATA")
+    assert len(report["sets"]) == 12 and "litemedsam_boxes" in report["command"]
     assert sum(row["dice"] >= 0.85 for row in report["sets"].values()) == report["sets_at_least_0.85"] >= 4

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = ROOT / "scripts" / "scale_out_cost.py"
 PAGE, RESULT = Path("docs", "scale_out.md"), Path("docs", "results", "scale_out.json")
 
 
 def run(root, *options):
-    command = [sys.executable, str(SCRIPT), "--root", str(root), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "experiments.costs.scale_out_cost", "--root", str(root), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def copy_of_the_page(tmp_path):

@@ -9,21 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from monai_agglo.bundle.exports import graph
+from monai_agglo.bundle.exports.graph import ModuleSource
+from monai_agglo.inferers.torch_runtime import TorchRuntime
 from monai_agglo.networks import CineSegmenter
-from monai_agglo.prediction.coarse_masks import cut_masks, glimpses
-from monai_agglo.prediction.runtimes import (
-    CoarseLogits,
-    GraphError,
-    TorchRuntime,
-    cache_folder,
-    choice,
-    graph_file,
-    graphs,
-    make_runtime,
-)
+from monai_agglo.prediction.coarse_masks import lowres_probabilities, threshold_masks
+from monai_agglo.prediction.errors import GraphError
+from monai_agglo.prediction.runtimes import CoarseLogits, cache_folder, choice, make_runtime
 from monai_agglo.swallow import TARGETS, keep_main_parts
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 def network(seed=0, **options):
@@ -33,6 +28,10 @@ def network(seed=0, **options):
     made.decoder.head.weight.data *= 60  # an untrained network finds nothing; this one finds something everywhere
     made.decoder.head.bias.data += 3.5
     return made
+
+
+def place(net):
+    return ModuleSource(net).cached("fp32")
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def test_engines_agree_with_pytorch(name, shift, own_folder):
     """Any number of frames, any size (padded inside), with frames that look at each other or not."""
     pytest.importorskip(name)
     net = network(**shift)
-    engine, reference = make_runtime(net, CPU, name), TorchRuntime(net)
+    engine, reference = make_runtime(ModuleSource(net), CPU, name), TorchRuntime(net)
     assert (engine.name, engine.precision) == (name, "fp32") and engine.workers >= 1
     for count, rows, columns in ((1, 64, 96), (5, 50, 70)):
         frames = np.random.default_rng(count).random((count, 1, rows, columns), np.float32)
@@ -67,10 +66,12 @@ def test_coarse_masks_are_the_network_s_own():
         whole = (logits > cut).to(torch.uint8).numpy()
         assert 0.001 < whole.mean() < 0.999
         for parts in (0.0, 0.2):
-            found = np.stack([cut_masks(v, coarse.fold, coarse.scale, (70, 90), cut, parts) for v in coarse.values], -1)
+            found = np.stack(
+                [threshold_masks(v, coarse.fold, coarse.scale, (70, 90), cut, parts) for v in coarse.values], -1
+            )
             expected = keep_main_parts(whole.copy(), parts) if parts else whole
             assert (found != expected).mean() < 1e-4
-    assert not cut_masks(coarse.values[0] * 0 - 9, 2, 2, (70, 90), 0.0).any()
+    assert not threshold_masks(coarse.values[0] * 0 - 9, 2, 2, (70, 90), 0.0).any()
 
 
 @pytest.mark.parametrize("place", [np.s_[:, 20:, :], np.s_[:, :, 23:], np.s_[:, 19:, 22:]])
@@ -78,14 +79,14 @@ def test_a_structure_that_is_seen_in_the_padding_only(place):
     """Frames of 70 x 90 are padded to 96 x 96, 24 x 24 positions: what lies there only leaves no mask, and no crash."""
     values = np.full((12 * 4, 24, 24), -9.0, np.float32)
     values[place] = 9.0
-    assert not cut_masks(values, 2, 2, (70, 90), 0.0, 0.2)[:, :68, :86].any()
+    assert not threshold_masks(values, 2, 2, (70, 90), 0.0, 0.2)[:, :68, :86].any()
 
 
 @pytest.mark.parametrize(("side", "shape"), [(128, (512, 480)), (64, (70, 90)), (32, (128, 128)), (10, (70, 90))])
 def test_glimpses_are_mean_probabilities(side, shape):
     rows, columns = (-(-x // 32) * 8 for x in shape)
     values = np.random.default_rng(0).normal(0, 3, (2, 12 * 4, rows, columns)).astype(np.float32)
-    found = glimpses(CoarseLogits(values, 2, 2), 12, shape, side)
+    found = lowres_probabilities(CoarseLogits(values, 2, 2), 12, shape, side)
     pool = max(1, -(-max(shape) // side))
     full = torch.nn.functional.pixel_shuffle(torch.from_numpy(values), 2)
     full = torch.nn.functional.interpolate(full, scale_factor=2, mode="nearest").sigmoid()[..., : shape[0], : shape[1]]
@@ -96,31 +97,31 @@ def test_glimpses_are_mean_probabilities(side, shape):
 
 
 def test_graph_is_made_once_and_anew_for_other_weights(own_folder):
-    told = []
     net = network()
-    make_runtime(net, CPU, "onnxruntime", say=told.append)
-    make_runtime(net, CPU, "onnxruntime", say=told.append)
-    assert len(told) == 1 and "once" in told[0]
+    make_runtime(ModuleSource(net), CPU, "onnxruntime")
+    made = place(net).stat().st_mtime_ns
+    make_runtime(ModuleSource(net), CPU, "onnxruntime")
+    assert place(net).stat().st_mtime_ns == made
     assert [p.suffix for p in cache_folder().iterdir()] == [".onnx"] and cache_folder().is_relative_to(own_folder)
-    assert graph_file(network(seed=1)) != graph_file(net) == graph_file(network())
-    assert graph_file(network(temporal_shift=0.5)) != graph_file(net)
+    assert place(network(seed=1)) != place(net) == place(network())
+    assert place(network(temporal_shift=0.5)) != place(net)
 
 
 def test_damaged_graph_is_made_anew(own_folder):
     net = network()
-    make_runtime(net, CPU, "onnxruntime")
-    graph_file(net).write_bytes(b"cut off")
+    make_runtime(ModuleSource(net), CPU, "onnxruntime")
+    place(net).write_bytes(b"cut off")
     frames = np.zeros((1, 1, 64, 64), np.float32)
-    values = make_runtime(net, CPU, "onnxruntime").run(frames).values
+    values = make_runtime(ModuleSource(net), CPU, "onnxruntime").run(frames).values
     np.testing.assert_allclose(values, TorchRuntime(net).run(frames).values, atol=1e-3)
 
 
 def test_graph_that_differs_is_not_kept(own_folder, monkeypatch):
     """Asked for, it is an error; chosen automatically, PyTorch takes its place. No file is left."""
-    monkeypatch.setattr(graphs, "CLOSE", 0.0)
+    monkeypatch.setattr(graph, "CLOSE", 0.0)
     with pytest.raises(GraphError, match="differs from the network"):
-        make_runtime(network(), CPU, "onnxruntime")
-    assert make_runtime(network(), CPU).name == "torch"
+        make_runtime(ModuleSource(network()), CPU, "onnxruntime")
+    assert make_runtime(ModuleSource(network()), CPU).name == "torch"
     assert not list(cache_folder().glob("*"))
 
 
@@ -128,9 +129,9 @@ def test_missing_engine(monkeypatch, own_folder):
     here = importlib.util.find_spec
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None if name == "openvino" else here(name))
     with pytest.raises(ImportError, match="pip install openvino"):
-        make_runtime(network(), CPU, "openvino")
+        make_runtime(ModuleSource(network()), CPU, "openvino")
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
-    assert make_runtime(network(), CPU).name == "torch"
+    assert make_runtime(ModuleSource(network()), CPU).name == "torch"
 
 
 def test_what_does_not_go_together():
@@ -142,31 +143,31 @@ def test_what_does_not_go_together():
         ("onnxruntime", "fp32", "cuda", "--device cpu"),
     ):
         with pytest.raises(ValueError, match=word):
-            make_runtime(net, torch.device(device), runtime, precision)
+            make_runtime(ModuleSource(net), device, runtime, precision)
     with pytest.raises(ValueError, match="Conv3d runs in PyTorch only"):
-        make_runtime(torch.nn.Conv3d(1, 12, 1), CPU, "onnxruntime")
+        make_runtime(ModuleSource(torch.nn.Conv3d(1, 12, 1)), CPU, "onnxruntime")
 
 
 def test_any_network_runs_in_pytorch():
     net = torch.nn.Conv3d(1, 12, 1).eval()
-    runtime = make_runtime(net, CPU)
+    runtime = make_runtime(ModuleSource(net), CPU)
     frames = np.random.default_rng(0).random((3, 1, 20, 30), np.float32)
     found = runtime.run(frames)
     assert runtime.name == "torch" and (found.fold, found.scale) == (1, 1)
     assert found.values.shape == (3, 12, 20, 30)
-    masks = cut_masks(found.values[0], 1, 1, (20, 30), 0.0, 0.0, TARGETS)
+    masks = threshold_masks(found.values[0], 1, 1, (20, 30), 0.0, 0.0, TARGETS)
     np.testing.assert_array_equal(masks != 0, found.values[0] > 0)
 
 
 def test_int8_is_close(own_folder):
     net = network()
     frames = np.random.default_rng(0).random((4, 1, 64, 64), np.float32)
-    engine = make_runtime(net, CPU, "onnxruntime", "int8", calibration=lambda: list(frames[:, 0]))
+    engine = make_runtime(ModuleSource(net, lambda: list(frames[:, 0])), CPU, "onnxruntime", "int8")
     assert engine.precision == "int8"
     exact, found = TorchRuntime(net).run(frames).values, engine.run(frames).values
     assert np.abs(found - exact).max() > 0 and np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.98
     with pytest.raises(GraphError, match="no frame to calibrate"):
-        make_runtime(network(seed=2), CPU, "onnxruntime", "int8", calibration=list)
+        make_runtime(ModuleSource(network(seed=2), list), CPU, "onnxruntime", "int8")
     assert not list(cache_folder().glob("*.part"))
 
 
@@ -176,7 +177,7 @@ def test_int8_leaves_attention_and_outer_convolutions_in_float(own_folder):
     torch.manual_seed(0)
     net = CineSegmenter().eval()
     frames = np.random.default_rng(0).random((4, 1, 128, 128), np.float32)
-    both = [make_runtime(net, CPU, name, "int8", calibration=lambda: list(frames[:, 0])) for name in choice.ENGINES]
+    both = [make_runtime(ModuleSource(net, lambda: list(frames[:, 0])), CPU, name, "int8") for name in choice.ENGINES]
     exact, one, other = (engine.run(frames).values.ravel() for engine in (TorchRuntime(net), *both))
     assert np.abs(one - exact).max() > 0 and np.corrcoef(one, exact)[0, 1] > 0.99
     assert np.abs(one - other).mean() < 0.1 * np.abs(one - exact).mean() + 1e-4
@@ -191,9 +192,11 @@ def test_int8_leaves_attention_and_outer_convolutions_in_float(own_folder):
 CODE = """
 import numpy as np, torch
 from test_runtimes import network
-from monai_agglo.prediction.runtimes import TorchRuntime, make_runtime
+from monai_agglo.bundle.exports.graph import ModuleSource
+from monai_agglo.inferers.torch_runtime import TorchRuntime
+from monai_agglo.prediction.runtimes import make_runtime
 net, frames = network(), np.random.default_rng(0).random((2, 1, 64, 64), np.float32)
-a, b = TorchRuntime(net).run(frames).values, make_runtime(net, torch.device("cpu"), "onnxruntime").run(frames).values
+a, b = TorchRuntime(net).run(frames).values, make_runtime(ModuleSource(net), "cpu", "onnxruntime").run(frames).values
 print(torch.backends.cpu.get_cpu_capability(), float(abs(a - b).max()))
 """
 

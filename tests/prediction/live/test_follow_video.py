@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,8 +14,8 @@ import pytest
 from live_samples import encode, feed, moving_frames, shifted_bundle
 
 from monai_agglo.cine.cine import open_cine
-from monai_agglo.prediction.follow import follow
-from monai_agglo.prediction.follow.frame_source import QUEUE, Arrival, Ending, Reader, StreamError
+from monai_agglo.prediction.live import follow
+from monai_agglo.prediction.live.frame_source import QUEUE, Arrival, Ending, Reader, StreamError
 from monai_agglo.prediction.run import predict
 from monai_agglo.prediction.segmenter import BundleError, Segmenter
 
@@ -32,6 +33,9 @@ def record_in(folder):
 
 def limits_of(bundle, path):
     return Segmenter(bundle).intensity_range(open_cine(path))
+
+
+HELPERS = str(Path(__file__).parents[2] / "helpers")
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_a_growing_file_ends_when_its_writer_finished_it(tmp_path, random_bundle
         f"encode(sys.argv[1], {form!r}, slow())\n"
     )
     target, here = tmp_path / "growing", os.path.dirname(__file__)
-    writer = subprocess.Popen([sys.executable, "-c", script, str(target), here, os.path.dirname(here)])
+    writer = subprocess.Popen([sys.executable, "-c", script, str(target), here, HELPERS])
     while not target.exists():
         assert writer.poll() in (None, 0)
         time.sleep(0.01)
@@ -121,7 +125,7 @@ def test_a_growing_file_ends_when_its_writer_finished_it(tmp_path, random_bundle
 
 
 def test_limits_freeze_after_the_first_frames(random_bundle):
-    from monai_agglo.prediction.follow.limits import LiveLimits
+    from monai_agglo.prediction.live.limits import LiveLimits
 
     segmenter, frames = Segmenter(random_bundle), list(moving_frames(20))
     limits = LiveLimits(segmenter, freeze_after=10)
@@ -155,7 +159,7 @@ def test_a_stream_that_stalls_is_kept_and_said_to_be_incomplete(tmp_path, pipe, 
 @pytest.mark.parametrize("form", ["mpegts", "matroska", "avi", "mpeg2video"])
 def test_a_stream_that_ends_within_a_frame_keeps_the_whole_ones(tmp_path, form):
     """Every frame that is given is one of the whole file, and a cut is never taken for an end."""
-    from monai_agglo.prediction.follow.live_video import open_live_video
+    from monai_agglo.prediction.live.live_video import open_live_video
 
     encode(str(tmp_path / "whole"), form, moving_frames(8))
     data = (tmp_path / "whole").read_bytes()

@@ -15,9 +15,9 @@ from PIL import Image
 
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.cine.dicom import CineOptions
-from monai_agglo.prediction.follow import follow
-from monai_agglo.prediction.follow.frame_source import StreamError
-from monai_agglo.prediction.follow.live_folder import END_MARK, LiveFolder
+from monai_agglo.prediction.live import follow
+from monai_agglo.prediction.live.frame_source import StreamError
+from monai_agglo.prediction.live.live_folder import END_MARK, LiveFolder
 from monai_agglo.prediction.run import predict
 from monai_agglo.prediction.segmenter import Segmenter
 
@@ -67,8 +67,8 @@ def test_pictures_in_the_order_of_their_numbers(tmp_path, pictures, random_bundl
     begun = threading.Event()  # the two have been seen
 
     tidied = []
-    monkeypatch.setattr("monai_agglo.prediction.follow.session.TIDY_EVERY", 5)
-    monkeypatch.setattr("monai_agglo.prediction.follow.session.give_back", lambda: tidied.append(True))
+    monkeypatch.setattr("monai_agglo.prediction.live.session.TIDY_EVERY", 5)
+    monkeypatch.setattr("monai_agglo.prediction.live.session.give_back", lambda: tidied.append(True))
 
     def write():
         begun.wait(600)

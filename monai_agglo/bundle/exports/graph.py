@@ -1,6 +1,6 @@
 """The segmenter's graph: frames in, coarse logits out, compared with PyTorch before it is kept.
 
-``python -m monai_agglo.bundle.export.graph BUNDLE FILE fp32|int8`` is what ``predict`` starts for a bundle without one.
+``python -m monai_agglo.bundle.exports.graph BUNDLE FILE PRECISION`` makes one; ``predict`` starts it where none is.
 """
 
 from __future__ import annotations
