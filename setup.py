@@ -10,7 +10,15 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 SHIPPED = "vfss_seg"
-PATTERNS = ("LICENSE", "large_files.yml", "configs/*", "docs/*", "models/model.pt", "models/model.onnx", "models/student.*")
+PATTERNS = (
+    "LICENSE",
+    "large_files.yml",
+    "configs/*",
+    "docs/*",
+    "models/model.pt",
+    "models/model.onnx",
+    "models/student.*",
+)
 """What of a bundle is shipped: never its data, its runs or other checkpoints."""
 
 

@@ -90,9 +90,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "monai", "ignite", "mlflow", "timm", "safetensors", "onnx"), "train"),
+    **dict.fromkeys(("sam2", "segment_anything"), "teachers"),
+    **dict.fromkeys(("pynetdicom", "dicomweb_client"), "pacs"),
+    "itk": "itk",
+    "openvino": "fast",
+    "ray": "ray",
+}
+"""Extra of a package that the base installation lacks."""
+
+
 def sentence(error: Exception) -> str:
     """One line for a person: our own errors as they are; a surprise names its type and the way to its traceback."""
     text = " ".join(str(error).split())
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in EXTRAS:
+        return f"{missing} is not installed: pip install 'monai-agglo[{EXTRAS[missing]}]'"
     if isinstance(error, (ValueError, OSError, ImportError)) and text:
         return text
     return f"unexpected {type(error).__name__}: {text} (run again with --debug for the traceback)"

@@ -19,7 +19,7 @@ fingerprint() {
 
 STAMP="$VENV_DIR/.installed"
 WANT="$(fingerprint)"
-if [ -n "${WITH_TESTS:-}" ]; then EXTRAS="[test]"; else EXTRAS=""; fi
+if [ -n "${WITH_TESTS:-}" ]; then EXTRAS="[test]"; else EXTRAS="[train,teachers,itk]"; fi
 HAVE="$(cat "$STAMP" 2>/dev/null || true)"
 if [ "$HAVE" = "$WANT [test]" ] || [ "$HAVE" = "$WANT $EXTRAS" ]; then
   step "$VENV_DIR is up to date"

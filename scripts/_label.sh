@@ -22,7 +22,7 @@ install_label() {
   SAM2_BUILD_CUDA=0 install "sam2 for MONAI Label" --no-build-isolation sam2==1.1.0
   install "MONAI Label and what the bundles need" --no-compile monailabel==0.8.5 "monai>=1.6.1,<1.7" "numpy<2" \
     "pydicom>=2.4.5,<3" "pynetdicom<3" "dicomweb-client<0.60" "av>=14" "filelock>=3.12" "imagecodecs>=2024.9.22" \
-    "opencv-python-headless>=4.9" "pyjpegls>=1.4" "pylibjpeg>=2.0" "pylibjpeg-openjpeg>=2.3" "pylibjpeg-rle>=2.0" \
+    "opencv-python-headless>=4.9" "pyjpegls>=1.4" "pylibjpeg-rle>=2.0" \
     "safetensors>=0.4.3" "segment-anything==1.0" "timm>=1.0.20" "tqdm>=4.66"
   # The web store looks for dcmqi's programs and would download them; dcmqi has wheels for some computers only.
   "$PY" -m pip install --disable-pip-version-check -q dcmqi >/dev/null 2>&1 || true

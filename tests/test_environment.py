@@ -35,8 +35,17 @@ def pip_section(conda):
     return next(item["pip"] for item in conda["dependencies"] if isinstance(item, dict))
 
 
+def packages(project, extra):
+    """Requirements of an extra, those of the extras that it names among them."""
+    found = set()
+    for item in project["optional-dependencies"][extra]:
+        named = re.fullmatch(r"monai-agglo\[([\w,]+)\]", item)
+        found |= set().union(*(packages(project, name) for name in named[1].split(","))) if named else {item}
+    return found
+
+
 def test_environment_yml_has_the_same_packages(project, conda):
-    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
+    wanted = set(project["dependencies"]) | packages(project, "test")
     assert sorted(pip_section(conda)) == sorted(wanted)
 
 
@@ -44,11 +53,17 @@ def test_python_version_is_the_same(project, conda):
     assert f"python{project['requires-python']}" in conda["dependencies"]
 
 
+def names_of(requirements):
+    return {re.split(r"[<>=!~\[; ]", item)[0].lower() for item in requirements}
+
+
 def test_core_packages_are_declared(project):
-    names = {re.split(r"[<>=!~\[; ]", item)[0].lower() for item in project["dependencies"]}
-    named = {"monai", "torch", "nibabel", "pydicom", "transformers", "sam2", "pytorch-ignite", "mlflow", "itk", "timm"}
-    assert named <= names
-    assert "sam2==1.1.0" in project["dependencies"]
+    base = names_of(project["dependencies"])
+    assert {"nibabel", "pydicom", "onnxruntime", "av"} <= base
+    assert not base & {"monai", "torch", "torchvision", "transformers", "mlflow", "timm", "pytorch-ignite", "itk"}
+    named = {"monai", "torch", "transformers", "sam2", "pytorch-ignite", "mlflow", "itk", "timm", "openvino", "ray"}
+    assert named <= names_of(packages(project, "all"))
+    assert "sam2==1.1.0" in project["optional-dependencies"]["teachers"]
 
 
 @pytest.mark.parametrize("name", ["environment.yml", "README.md", "docs/install.md"])

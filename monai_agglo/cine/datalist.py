@@ -237,6 +237,8 @@ def _mask_shape(path: Path) -> tuple[int, ...]:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         return tuple(int(reader.GetDimensions(axis)) for axis in range(reader.GetNumberOfDimensions()))
+    except ModuleNotFoundError:  # itk: the command line names its extra
+        raise
     except Exception as error:  # each library has its own kinds
         raise ValueError(f"{path.name} cannot be read ({type(error).__name__})") from error
 

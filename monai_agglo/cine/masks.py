@@ -136,6 +136,8 @@ def read_cine_masks(
     path = Path(path)
     try:
         array, matrix = _read_array(path, only)
+    except ModuleNotFoundError:  # itk: the command line names its extra
+        raise
     except Exception as error:  # each library has its own kinds
         text = " ".join(str(error).split())
         raise ValueError(text if str(path) in text else f"{path}: cannot be read as masks: {text}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from . import Run
 
@@ -18,8 +17,8 @@ def serve(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--retry-failed", action="store_true", help="first try again what failed or was refused")
 
     def run(args: argparse.Namespace) -> None:
-        with _needs():
-            from monai_agglo.node import serve as be_node
+        from monai_agglo.node import serve as be_node
+
         be_node(args.config, retry_failed=args.retry_failed)
 
     return run
@@ -37,8 +36,8 @@ def fetch(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--port", type=int, default=11113, help="C-MOVE: and on which port (default: 11113)")
 
     def run(args: argparse.Namespace) -> None:
-        with _needs():
-            from monai_agglo import pacs
+        from monai_agglo import pacs
+
         names = ("series", "instance", "user", "ca", "ae_title", "address", "port")
         options = {name: getattr(args, name) for name in names}
         print(*pacs.fetch(args.pacs, args.output, args.study, **options), sep="\n")
@@ -53,8 +52,8 @@ def send(parser: argparse.ArgumentParser) -> Run:
     _login(parser)
 
     def run(args: argparse.Namespace) -> int:
-        with _needs():
-            from monai_agglo import pacs
+        from monai_agglo import pacs
+
         refused = pacs.send(args.pacs, args.files, user=args.user, ca=args.ca, ae_title=args.ae_title)
         print(*(f"refused: {line}" for line in refused), sep="\n", end="\n" if refused else "")
         return int(bool(refused))
@@ -66,15 +65,3 @@ def _login(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", help="DICOMweb user; the password is read from AGGLO_PACS_PASSWORD")
     parser.add_argument("--ca", metavar="PEM", help="DICOMweb: authority of the server's certificate")
     parser.add_argument("--ae-title", default="AGGLO", help="DIMSE: our AE title (default: AGGLO)")
-
-
-class _needs:
-    """Says how to get the packages of the extra."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
-        package = (getattr(error, "name", None) or "").split(".")[0]
-        if isinstance(error, ModuleNotFoundError) and package in ("pynetdicom", "dicomweb_client"):
-            raise ImportError(f"{package} is not installed; install the extra: pip install 'monai-agglo[pacs]'")

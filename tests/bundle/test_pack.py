@@ -42,7 +42,8 @@ def test_carries_the_bundle_and_the_same_sources(packed):
 def test_holds_nothing_else(packed):
     assert {p.name for p in packed.iterdir()} == {"LICENSE", "configs", "docs", "models", "monai_agglo", "packed.json"}
     assert not [p for p in packed.rglob("*") if p.name in ("scripts", "__pycache__", "eval")]
-    assert {p.name for p in (packed / "models").iterdir()} == {"model.onnx", "model.pt", "student.json", "student.safetensors"}
+    models = {"model.onnx", "model.pt", "student.json", "student.safetensors"}
+    assert {p.name for p in (packed / "models").iterdir()} == models
     assert [p.name for p in packed.parent.iterdir()] == ["vfss_seg"]
 
 
