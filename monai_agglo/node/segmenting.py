@@ -14,6 +14,10 @@ import threading
 import time
 from typing import Any
 
+from monai_agglo.locate import find_bundle
+from monai_agglo.prediction.runtimes.graphs import BundleNetwork
+from monai_agglo.prediction.settings import read_settings
+
 from .audit import Audit
 from .config import ConfigError, ServeConfig
 from .spool import Job, Spool
@@ -157,10 +161,19 @@ class Worker(threading.Thread):
         self._child = SegmentingChild(config)
         self._stopping = threading.Event()
         self._full = False
+        self.failure: ConfigError | None = None
 
-    def prepare(self) -> None:
-        """Load the bundle, so that a wrong one is found before the node listens."""
-        self._child.start()
+    def check(self) -> None:
+        """Refuse a bundle that is absent or has a wrong configuration; reads its small files only.
+
+        Raises:
+            ConfigError: with the reason.
+        """
+        try:
+            folder = find_bundle(self._config.bundle or "vfss_seg")
+            BundleNetwork(folder, read_settings(folder))
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"the bundle cannot be used: {error}") from None
 
     def stop(self) -> None:
         """End; a cine in work stays in the queue."""
@@ -168,7 +181,14 @@ class Worker(threading.Thread):
         self._child.stop()
 
     def run(self) -> None:
-        """Work until :meth:`stop`."""
+        """Load the bundle, then work until :meth:`stop`."""
+        try:
+            self._child.start()
+        except ConfigError as error:
+            self.failure = error
+            return
+        except ChildDiedError as error:  # the first cine starts another
+            logger.error("the bundle could not be loaded: %s", error)
         while not self._stopping.is_set():
             try:
                 wait = self._next()

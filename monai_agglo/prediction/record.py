@@ -16,24 +16,10 @@ from monai_agglo.pictures.contact_sheet import DISCLAIMER
 from .segmenter import Segmenter
 from .view_check import FrameView, ViewCheck, view_record
 
-__all__ = ["cine_lines", "cine_record", "cine_warnings", "known_facts", "spacing_pair"]
+__all__ = ["cine_lines", "cine_record", "cine_warnings", "known_facts"]
 
 KIND, VERSION = "monai_agglo.predict", 1
 SOURCE_KEYS = ("source_format", "modality", "photometric", "bits_stored", "lossy", "mask_subtraction", "view")
-
-
-def spacing_pair(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
-    """One or two millimetres as (row, column).
-
-    Raises:
-        ValueError: when they are not positive numbers.
-    """
-    if spacing is None:
-        return None
-    values = np.atleast_1d(np.asarray(spacing, float))
-    if values.size not in (1, 2) or not np.all(np.isfinite(values)) or values.min() <= 0:
-        raise ValueError(f"spacing must be one or two positive numbers of millimetres, not {spacing}")
-    return float(values[0]), float(values[-1])
 
 
 def known_facts(cine: Cine, fps: float | None, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from monai_agglo.cine.dicom import CineOptions
 from monai_agglo.cine.errors import MAX_FRAMES
 from monai_agglo.files import write_json
 from monai_agglo.outputs import check_output, result_folder
-from monai_agglo.prediction.record import spacing_pair
-from monai_agglo.prediction.segmenter import SegmentedFrame, Segmenter
+from monai_agglo.prediction.options import PredictOptions
+from monai_agglo.prediction.segmenter import SegmentedFrame
 
 from .frame_source import Arrival, Ending, LiveSource, Reader, StreamError
 from .limits import LiveLimits, check_limits
@@ -64,20 +64,13 @@ def follow(
     output: str | os.PathLike,
     bundle: str | os.PathLike | None = None,
     *,
-    device: str | None = None,
-    size: int | None = None,
     limits: Sequence[float] | None = None,
     frames: int | None = None,
     stall_s: float = 10.0,
     first_s: float | None = None,
-    fps: float | None = None,
-    spacing_mm: float | Sequence[float] | None = None,
-    any_modality: bool = False,
-    overwrite: bool = False,
-    runtime: str = "auto",
-    precision: str = "fp32",
     progress: bool = False,
     on_frame: OnFrame | None = None,
+    **options: Any,
 ) -> FollowReport:
     """Segment frames as they arrive, until the stream ends, stalls, or Ctrl-C.
 
@@ -92,16 +85,14 @@ def follow(
             ``avfoundation:`` and a device's name.
         output: folder for the results; made when missing.
         bundle: bundle folder or name; ``vfss_seg`` when None.
-        device: ``cpu``, ``cuda``...; the first GPU when there is one when None.
-        size: longer side of the frames as the network sees them; the bundle's own when None.
         limits: intensities that become 0 and 1; estimated from the first frames when None, see :class:`.LiveLimits`.
         frames: end after so many.
         stall_s: silence after which the stream counts as stalled, seconds.
         first_s: the same before the first frame; a minute, or ``stall_s`` when that is longer, when None.
-        fps, spacing_mm, any_modality, overwrite, runtime, precision: as for ``predict``.
         progress: show frames, rate and latency while it runs.
         on_frame: called with each segmented frame and its latency in milliseconds (None for frames that lay there
             before the start), as soon as its masks are there.
+        options: fields of :class:`~monai_agglo.prediction.options.PredictOptions`, none of those for DICOM results.
 
     Returns:
         What was done; see its ``exit_code``.
@@ -111,17 +102,18 @@ def follow(
         ValueError: when an argument, the output folder or the bundle cannot be used.
         FileNotFoundError: when there is no such bundle.
     """
-    for value, name in ((stall_s, "stall"), (frames, "frames"), (fps, "fps")):
+    chosen = PredictOptions(bundle, **options)
+    if chosen.dicom:
+        raise ValueError("a stream gives no DICOM results: convert the masks afterwards")
+    for value, name in ((stall_s, "stall"), (frames, "frames")):
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name} must be a number above 0, not {value}")
     if limits is not None:
         check_limits(limits)
-    target = check_output(output, overwrite)
-    spacing_pair(spacing_mm)
-    log = partial(print, file=sys.stderr, flush=True) if progress else None
-    segmenter = Segmenter(bundle, device, size, None, runtime, precision, log)
-    live = _open(source, CineOptions(any_modality=any_modality), stall_s, first_s or max(60.0, stall_s))
-    known = {"fps": fps, "spacing_mm": spacing_mm}
+    target = check_output(output, chosen.overwrite)
+    segmenter = chosen.segmenter(partial(print, file=sys.stderr, flush=True) if progress else None)
+    live = _open(source, CineOptions(any_modality=chosen.any_modality), stall_s, first_s or max(60.0, stall_s))
+    known = {"fps": chosen.fps, "spacing_mm": chosen.pair_mm}
     with result_folder(target) as work:
         session = Session(segmenter, LiveLimits(segmenter, limits), work, on_frame)
         with closing(session):

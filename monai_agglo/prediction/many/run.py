@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.files import write_json
 from monai_agglo.outputs import check_output
 from monai_agglo.pacs import DicomWeb, parse_pacs
-from monai_agglo.prediction.record import spacing_pair
+from monai_agglo.prediction.options import PredictOptions
 from monai_agglo.prediction.run import CaseResult, failure_sentence, write_summary
-from monai_agglo.prediction.segmenter import Segmenter
 
 from .engines import ENGINES, PoolEngine, RayEngine, TaskEngine, load_ray
 from .tasks import Task, is_done, name_tasks, web_tasks
@@ -82,20 +81,8 @@ def predict_many(
     user: str | None = None,
     ca: str | None = None,
     attempts: int = ATTEMPTS,
-    device: str | None = None,
-    size: int | None = None,
-    batch: int | None = None,
-    fps: float | None = None,
-    spacing_mm: float | Sequence[float] | None = None,
-    any_modality: bool = False,
-    overwrite: bool = False,
-    dicom_seg: bool = False,
-    dicom_overlay: bool = False,
-    keep_identity: bool = False,
-    overlay: bool = True,
-    runtime: str = "auto",
-    precision: str = "fp32",
     progress: bool = False,
+    **options: Any,
 ) -> ManyReport:
     """Segment many cines at a time.
 
@@ -114,9 +101,8 @@ def predict_many(
         query: which studies of the DICOMweb service, by keyword.
         user, ca: for DICOMweb; the password comes from ``AGGLO_PACS_PASSWORD``, on every computer.
         attempts: how often a cine is tried whose worker dies, or that cannot be read or written for a while.
-        device, size, batch, fps, spacing_mm, any_modality, overwrite: as for ``predict``.
-        dicom_seg, dicom_overlay, keep_identity, overlay, runtime, precision: as for ``predict``.
         progress: print a line per cine.
+        options: fields of :class:`~monai_agglo.prediction.options.PredictOptions`.
 
     Returns:
         What was done; see its ``exit_code``.
@@ -138,22 +124,14 @@ def predict_many(
     for value, name in ((workers, "workers"), (attempts, "attempts")):
         if value is not None and value < 1:
             raise ValueError(f"{name} is a number from 1, not {value}")
-    if fps is not None and not 0 < fps <= 1000:
-        raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
-    if keep_identity and not (dicom_seg or dicom_overlay):
-        raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
+    chosen = PredictOptions(bundle, **options)
     if engine == "ray":
         load_ray(address)
-    target = check_output(output, overwrite)
-    segmenter = Segmenter(bundle, device, size, batch, runtime, precision)  # a bad bundle is no fault of the cines
+    target = check_output(output, chosen.overwrite)
+    segmenter = chosen.segmenter()  # a bad bundle is no fault of the cines
     workers = workers or usable_processors()
-    pair = spacing_pair(spacing_mm)
-    setup = {
-        "bundle": str(segmenter.folder), "device": segmenter.device, "size": size,
-        "batch": batch, "fps": fps, "spacing_mm": pair, "any_modality": any_modality, "dicom_seg": dicom_seg,
-        "dicom_overlay": dicom_overlay, "keep_identity": keep_identity, "overlay": overlay, "runtime": runtime,
-        "precision": precision,
-    }  # fmt: skip
+    setup = chosen.to_json() | {"bundle": str(segmenter.folder), "device": segmenter.device}
+    overwrite = setup.pop("overwrite")
     web = _web(source, user, ca)
     target.mkdir(parents=True, exist_ok=True)
     try:
@@ -164,7 +142,7 @@ def predict_many(
             if web is not None:
                 tasks = web_tasks(web, dict(query or {}), progress)
             else:
-                tasks, failed = _folder_tasks(source, target, any_modality, progress)
+                tasks, failed = _folder_tasks(source, target, chosen.any_modality, progress)
             run = _Run(target, segmenter.identity(), _files(setup), attempts, progress, len(tasks) + len(failed))
             run.refuse(failed)
             todo = run.remaining(tasks)
@@ -174,15 +152,15 @@ def predict_many(
             if todo:
                 gpus = float(str(setup["device"]).startswith("cuda"))
                 text = json.dumps(setup)
-                chosen: TaskEngine = (
+                pool: TaskEngine = (
                     PoolEngine(text, min(workers, len(todo)), threads)
                     if engine == "pool"
                     else RayEngine(text, address, workers, gpus)
                 )
                 try:
-                    run.work(chosen, todo)
+                    run.work(pool, todo)
                 finally:
-                    chosen.close()
+                    pool.close()
             return run.finish(engine, time.monotonic() - started)
     except Timeout:
         raise ValueError(f"{output}: another run writes there; wait for it, or give another folder") from None

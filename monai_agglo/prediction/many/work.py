@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
-from functools import lru_cache, partial
+from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +74,8 @@ def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
 @lru_cache(maxsize=1)
 def _job(setup_text: str) -> PredictJob:
     """The bundle, loaded once per process."""
-    from monai_agglo.prediction.dicom_results import DicomResults
-    from monai_agglo.prediction.record import spacing_pair
+    from monai_agglo.prediction.options import PredictOptions
     from monai_agglo.prediction.run import PredictJob
-    from monai_agglo.prediction.segmenter import Segmenter
 
     setup = json.loads(setup_text)
     if setup["threads"]:
@@ -86,11 +85,8 @@ def _job(setup_text: str) -> PredictJob:
         cv2.setNumThreads(setup["threads"])
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(setup["threads"])
-    names = ("bundle", "device", "size", "batch", "runtime", "precision")
-    load = partial(Segmenter, *(setup[name] for name in names))
-    dicom = DicomResults(setup["dicom_seg"], setup["dicom_overlay"], setup["keep_identity"])
-    options = {"any_modality": setup["any_modality"]}
-    return PredictJob(load, setup["fps"], spacing_pair(setup["spacing_mm"]), options, False, dicom, setup["overlay"])
+    options = {field.name: setup[field.name] for field in fields(PredictOptions) if field.name in setup}
+    return PredictJob(PredictOptions(**options))
 
 
 def quiet_worker(threads: int, environment: dict[str, str]) -> None:
