@@ -20,6 +20,7 @@ class Context:
         seconds: time the suite may take, about.
         say: told what goes on, in one line.
         started: when the suite began, of ``time.monotonic``.
+        before: an older checkout to measure in turns with this one; None for this one alone.
     """
 
     work: Path
@@ -27,6 +28,7 @@ class Context:
     seconds: float
     say: Callable[[str], None]
     started: float
+    before: Path | None = None
 
     @property
     def left(self) -> float:

@@ -34,6 +34,13 @@ def test_figures_are_those_of_the_suites(report):
     assert report["train_loader_ratio"] == 0.9 and report["int8_dice_loss"] == 0.5
 
 
+def test_start_up_is_compared_with_the_older_checkout(report):
+    assert report["cold_start_cpu_s"] == 3.0 and report["cold_start_ratio"] == pytest.approx(0.15)
+    assert report["before"]["cold_start_cpu_s"] == 20.0 and report["before"]["peak_mb"] == {"3000": 1200.0}
+    rows = {row["name"]: row["met"] for row in report["targets"]}
+    assert rows["fresh process, 30 frames to masks"] is True and rows["wrong path answered"] is False
+
+
 def test_targets_say_by_how_much_and_why(report):
     rows = {row["name"]: row for row in report["targets"]}
     assert rows["encoder beside LiteMedSAM's"]["met"] is True
