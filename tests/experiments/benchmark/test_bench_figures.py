@@ -74,7 +74,7 @@ def test_page_has_every_table_and_reason(report):
     assert "| **efficientvit_b0** | onnxruntime | 2 | 512 |" in text and "100 (90.0 to 110, n=5)" not in text
     assert "10.0 (9.00 to 11.0, n=5)" in text
     assert "OpenVINO is not installed" in text and "einops is missing" in text
-    assert "![Encoders](bench_encoders.png)" in text and text.count("\n## ") == 8
+    assert "![Encoders](bench_encoders.png)" in text and text.count("\n## ") == 9
     assert "Quick run" not in text and "Not complete" not in text
     assert "Quick run" in render_page(report | {"quick": True})
 
