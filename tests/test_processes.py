@@ -57,7 +57,7 @@ def test_first_error_comes_back_and_the_rest_is_dropped(tmp_path):
 
 
 def test_dead_worker_is_noticed(tmp_path):
-    with pytest.raises(RuntimeError, match="ended with code 9"):
+    with pytest.raises(RuntimeError, match="exit code 9"):
         pool.run_tasks(note, tasks(tmp_path, 2, die=True), 2, progress=False)
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_agglo.processes import ChildDiedError, JsonProcess
+
 __all__ = ["Candidate", "Row", "take_turns"]
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LONGEST_S = 1800
 LEAST_REPEATS = 2
 """Made of every case even when the time is over, unless there is not even time for a second one."""
@@ -90,44 +86,20 @@ class _Process:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        threads = dict.fromkeys(THREAD_VARIABLES, str(candidate.threads))
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", f"{__package__}.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, encoding="utf-8",
-            env={**os.environ, **threads},
-        )  # fmt: skip
-        self.send(make=candidate.make, options=candidate.options)
-
-    def send(self, **message: Any) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer will say so
+        arguments = ["-W", "ignore", "-m", f"{__package__}.worker"]
+        self.process = JsonProcess(arguments, candidate.threads, self.log)
+        self.process.send({"make": candidate.make, "options": candidate.options})
 
     def answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        watch = threading.Timer(LONGEST_S, self.process.kill)
-        watch.start()
-        line = self.process.stdout.readline()
-        watch.cancel()
-        if line:
-            return json.loads(line)
-        code = self.process.wait()
-        self.log.seek(0)
-        last = (self.log.read().strip().splitlines() or [""])[-1]
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return {"error": f"the process ended with {how}" + (f": {last[:200]}" if last else "")}
+        try:
+            return self.process.answer(LONGEST_S)
+        except ChildDiedError as error:
+            self.log.seek(0)
+            last = (self.log.read().strip().splitlines() or [""])[-1]
+            return {"error": f"{error}" + (f": {last[:200]}" if last else "")}
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
-            self.process.wait(10)
-        except (OSError, subprocess.TimeoutExpired):
-            self.process.kill()
-            self.process.wait()
+        self.process.close(10)
         self.log.close()
 
 
@@ -193,7 +165,7 @@ def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Calla
 
 def _ask(row: Row, owner: _Process, say: Callable[[str], None]) -> dict[str, Any] | None:
     """Have a case warmed up or repeated; None and the reason in the row when that fails."""
-    owner.send(case=row.case)
+    owner.process.send({"case": row.case})
     answer = owner.answer()
     if "error" not in answer:
         return answer

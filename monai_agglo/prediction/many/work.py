@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from monai_agglo.prediction.run import PredictJob
 
-__all__ = ["segment_task"]
+__all__ = ["segment_lines", "segment_task"]
 
 
 def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
@@ -62,6 +62,14 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
             shutil.rmtree(fetched, ignore_errors=True)
 
 
+def segment_lines(job: dict[str, str]) -> dict[str, Any]:
+    """:func:`segment_task` for a worker of the pool: ``setup`` and ``task`` as JSON texts."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    return segment_task(job["setup"], job["task"])
+
+
 def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
     """The instances of a cine; the password comes from the environment and never travels with a task."""
     from monai_agglo.pacs import DicomWeb, parse_pacs
@@ -87,33 +95,3 @@ def _job(setup_text: str) -> PredictJob:
             sys.modules["torch"].set_num_threads(setup["threads"])
     options = {field.name: setup[field.name] for field in fields(PredictOptions) if field.name in setup}
     return PredictJob(PredictOptions(**options))
-
-
-def quiet_worker(threads: int, environment: dict[str, str]) -> None:
-    """Prepare a process of the pool: few threads, no Ctrl-C of its own, and an end with its parent.
-
-    Args:
-        threads: for numerical libraries.
-        environment: of the parent, which may have changed since the server that starts workers was started.
-    """
-    import logging
-    import multiprocessing
-    import signal
-    import threading
-    import warnings
-
-    os.environ.clear()
-    os.environ.update(environment)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow_parent() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow_parent, daemon=True).start()
