@@ -99,7 +99,7 @@ def report(
 ) -> ReportRun:
     """Write the report of a cine, or of every cine in a folder.
 
-    ``output`` holds what :func:`~monai_agglo.apps.predict` writes, and ``report.html`` (one page that needs nothing
+    ``output`` holds what ``predict`` writes, and ``report.html`` (one page that needs nothing
     else), ``measurements.json``, ``measurements.csv``, ``events.csv`` and ``frames.csv``; for several cines each has a
     sub-folder, beside ``index.html``. Masks that are already there, from the same cine and weights, are used again: a
     report with corrected events takes seconds.

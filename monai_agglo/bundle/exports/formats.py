@@ -17,7 +17,7 @@ from torch import nn
 
 from monai_agglo.prediction.runtimes.graphs import INFO
 
-from .graph import OPSET, quiet, set_properties, write_graph
+from .onnx_file import OPSET, quiet, set_properties, write_graph
 
 __all__ = ["FORMATS", "ExportFormat"]
 
@@ -35,7 +35,7 @@ class ExportFormat:
         write: writes the network into a folder.
         load: opens what was written.
         free_size: whether height and width are free (multiples of 32), as batch and frames are.
-        coarse: whether it gives the coarse logits of frames, see :class:`~.graph.FrameNetwork`.
+        coarse: whether it gives the coarse logits of frames, see :class:`~.onnx_file.FrameNetwork`.
     """
 
     files: tuple[str, ...]

@@ -16,7 +16,7 @@ from monai_agglo.prediction.errors import GraphError
 from monai_agglo.prediction.runtimes.frame_runtime import padded
 from monai_agglo.prediction.runtimes.graphs import BundleNetwork
 
-from .graph import quiet, set_properties
+from .onnx_file import quiet, set_properties
 
 __all__ = ["quantise_bundle", "quantise_graph"]
 

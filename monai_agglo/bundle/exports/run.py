@@ -21,7 +21,7 @@ from monai_agglo.prediction.segmenter import Segmenter
 
 from .calibration import HELD_OUT, labelled_frames, phantom_frames, real_frames
 from .formats import FORMATS, publish_files
-from .graph import graph_info, set_properties
+from .onnx_file import graph_info, set_properties
 from .quantise import quantise_graph
 
 __all__ = ["Exported", "ParityError", "export"]
@@ -69,7 +69,7 @@ def export(
     """Write the network of a bundle as TorchScript, ONNX, torch.export program or OpenVINO model.
 
     ``onnx`` is the graph that ``predict`` runs: ``frames`` (N, 1, H, W) to ``logits`` (N, 4 * 12, H / 4, W / 4), see
-    :class:`~.graph.FrameNetwork`. Its SHA-256 goes into ``configs/metadata.json``; ``predict`` refuses another file.
+    :mod:`.onnx_file`. Its SHA-256 goes into ``configs/metadata.json``; ``predict`` refuses another file.
     The other forms take ``image`` (B, 1, H, W, T) and give ``pred``, logits (B, 12, H, W, T), as in PyTorch. Batch and
     frames are free in every form, height and width too (multiples of 32) except in ``pt2``, which has the bundle's own
     size. Every file is compared with PyTorch on frames of phantoms before it takes its place.

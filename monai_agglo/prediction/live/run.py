@@ -74,7 +74,7 @@ def follow(
 ) -> FollowReport:
     """Segment frames as they arrive, until the stream ends, stalls, or Ctrl-C.
 
-    ``output`` then holds what :func:`~monai_agglo.apps.predict` writes for a file; the record has the part ``live`` in
+    ``output`` then holds what ``predict`` writes for a file; the record has the part ``live`` in
     addition: how the stream ended, whether it is complete, the limits, and the latency of every frame. Nothing appears
     there before. Memory does not grow with the frames, but for some hundred bytes of record each; the frames lie in a
     temporary file beside the output until the pictures are made.

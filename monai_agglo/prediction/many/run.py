@@ -86,7 +86,7 @@ def predict_many(
 ) -> ManyReport:
     """Segment many cines at a time.
 
-    ``output`` holds a folder per cine, ``summary.json`` and ``index.html``, as :func:`~monai_agglo.apps.predict` writes
+    ``output`` holds a folder per cine, ``summary.json`` and ``index.html``, as ``predict`` writes
     them for a folder. A cine whose result is whole and was made with the same weights is not segmented again: a run
     that was interrupted is started again with the same command. A cine whose worker is killed goes to another one; a
     cine that fails stops nothing.
