@@ -1,9 +1,8 @@
-"""Independent tasks on several processes, with a progress bar.
+"""Process pool for independent tasks, with a progress bar.
 
-Each worker is a fresh interpreter. multiprocessing's spawn would import the caller's main module in every worker: under
-``python -m monai.bundle`` that is all of MONAI, which takes longer than the work, and a script without
-``if __name__ == "__main__"`` would start itself again. Tasks are lines of JSON. A worker ends when its input
-does, also when the caller is killed.
+Each worker is a fresh interpreter that reads tasks as lines of JSON and ends with its input, also when the caller is
+killed. ``multiprocessing`` with ``spawn`` would import the caller's main module in every worker: all of MONAI under
+``python -m monai.bundle``, and a recursive start for a script without ``if __name__ == "__main__"``.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from tqdm import tqdm
 __all__ = ["run_tasks", "usable_processors"]
 
 START = "import sys; sys.path[:] = filter(None, sys.path); from {module} import work; work(sys.argv[1])"
-"""What a worker runs; the working directory is not searched for modules."""
+"""Code of a worker; the working directory is not searched for modules."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def usable_processors() -> int:
-    """Number of processors that this process may use."""
+    """Number of processors available to this process."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # Windows, macOS
@@ -49,21 +48,23 @@ def run_tasks(
     """Call a function for each task.
 
     Args:
-        function: defined at the top level of a module of this package.
-        tasks: its arguments, JSON-able.
-        processes: how many; None for one per processor. One, or one task, runs here without another process.
-        desc, unit: texts of the progress bar.
-        progress: show the bar.
+        function: top-level function of a module of this package.
+        tasks: one JSON-serialisable argument per call.
+        processes: number of worker processes, None for one per processor. With 1, or a single task, the tasks run in
+            the calling process.
+        desc: label of the progress bar.
+        unit: unit of the progress bar.
+        progress: show the progress bar.
 
     Raises:
-        ValueError: when ``processes`` is not positive.
-        RuntimeError: the message of the first error in a worker; tasks that have not started are dropped.
-        Exception: the first error itself, when the tasks run here.
+        ValueError: ``processes`` is not positive.
+        RuntimeError: a task failed in a worker; carries the first message, pending tasks are dropped.
+        Exception: a task failed in the calling process.
     """
     if processes is not None and processes < 1:
-        raise ValueError(f"processes is a number from 1, not {processes}")
+        raise ValueError(f"processes must be at least 1, not {processes}")
     processes = min(processes or usable_processors(), len(tasks))
-    pace = 0.1 if sys.stderr.isatty() else 30.0  # in a log, a line now and then
+    pace = 0.1 if sys.stderr.isatty() else 30.0  # seconds between updates; few lines in a log
     with tqdm(total=len(tasks), desc=desc, unit=unit, mininterval=pace, disable=not progress or not tasks) as bar:
         if processes <= 1:
             for task in tasks:
@@ -89,10 +90,10 @@ def run_tasks(
 
 
 class _Worker:
-    """One interpreter that runs tasks; what it prints goes to stderr, its stdout carries the answers."""
+    """An interpreter that runs tasks; its stdout is reserved for the answers, output of the tasks goes to stderr."""
 
     def __init__(self, target: str):
-        root = str(Path(__file__).resolve().parents[2])
+        root = str(Path(__file__).resolve().parents[1])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
             [sys.executable, "-c", START.format(module=__name__), target],
@@ -106,7 +107,7 @@ class _Worker:
         self.tasks, self.answers = self.process.stdin, self.process.stdout
 
     def serve(self, waiting: queue.SimpleQueue, finished: queue.SimpleQueue) -> None:
-        """Run tasks until none waits; runs in a thread of the caller."""
+        """Run tasks until the queue is empty; called in a thread of the caller."""
         while True:
             try:
                 task = waiting.get_nowait()
@@ -120,12 +121,12 @@ class _Worker:
                 answer = ""
             if not answer:
                 code = self.process.wait()
-                finished.put(f"a worker process ended with code {code}; if memory is short, use fewer processes")
+                finished.put(f"a worker process ended with exit code {code}; if memory is short, use fewer processes")
                 return
             finished.put(json.loads(answer)["error"])
 
     def stop(self) -> None:
-        """End the process; a task that is still running is cut off, which its own clean-up must bear."""
+        """End the process and interrupt its running task."""
         self.tasks.close()
         try:
             self.process.wait(0.5)
@@ -142,8 +143,8 @@ def work(target: str) -> None:
         target: ``module:function``.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # a stray print must not look like an answer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's business; it closes our input
+    os.dup2(2, 1)  # keep prints of the task out of the answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller handles Ctrl-C and closes our input
     import cv2
 
     cv2.setNumThreads(1)

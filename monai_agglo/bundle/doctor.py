@@ -6,7 +6,6 @@ resolved, and the network alone is built, to compare its keys with the shipped w
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import platform
@@ -17,6 +16,8 @@ from functools import partial
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
+
+from monai_agglo.files import sha256
 
 from .config_check import config_problems, load_parser
 from .locate import find_bundle
@@ -93,15 +94,6 @@ def doctor(bundle: str | os.PathLike[str] = "vfss_seg", schema: str | os.PathLik
         if all(path.is_file() for path in paths):
             checks += _guarded("config ids", partial(_config, name, paths, folder))
     return [*checks, *_guarded("weights", partial(_weights, folder))]
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _guarded(name: str, look: Callable[[], Iterator[Check]]) -> list[Check]:
