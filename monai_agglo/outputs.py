@@ -1,4 +1,4 @@
-"""Result folders: refused before the work when they belong to somebody else, filled only when the work is done."""
+"""Result folders: checked before the run, filled atomically at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY_S = 86_400
 
 
 def is_result(folder: Path) -> bool:
-    """Whether a folder carries the record of a finished ``predict`` run."""
+    """Whether a folder contains the record of a finished ``predict`` run."""
     for name in (RECORD, SUMMARY):
         try:
             record = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def is_result(folder: Path) -> bool:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder carries the record of ``predict``, or holds nothing but what ``predict`` writes."""
+    """Whether a folder contains the record of ``predict``, or only files that ``predict`` writes."""
     if is_result(folder):
         return True
     return all(
@@ -46,41 +46,40 @@ def is_ours(folder: Path) -> bool:
 
 
 def check_output(output: str | os.PathLike, overwrite: bool = False) -> Path:
-    """Refuse an output folder that belongs to somebody else.
+    """Refuse an output folder that contains foreign files.
 
     Args:
-        output: the folder to write to; it may not exist yet.
-        overwrite: write into a folder with other files too; only files of the same names are replaced.
+        output: output folder; it may not exist yet.
+        overwrite: accept a folder with foreign files; only files of the same name are replaced.
 
     Returns:
-        The folder, absolute.
+        The absolute path of the folder.
 
     Raises:
-        ValueError: when it is a file, or holds other files and ``overwrite`` is False.
+        ValueError: ``output`` is a file, or contains foreign files and ``overwrite`` is False.
     """
     folder = Path(output).expanduser().absolute()
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{output}: the output must be a folder, and this is a file")
+        raise ValueError(f"{output}: the output must be a folder, not a file")
     if folder.is_dir() and not overwrite and not is_ours(folder):
-        raise ValueError(f"{output}: holds files that are not results; give another folder, or --overwrite")
+        raise ValueError(f"{output}: contains files that are not results; choose another folder or add --overwrite")
     return folder
 
 
 @contextmanager
 def result_folder(output: Path) -> Iterator[Path]:
-    """A temporary folder beside ``output`` whose files move there when the block ends without an error.
+    """Yield a temporary folder beside ``output``; its files move there when the block succeeds.
 
-    The record (``predict.json``) leaves first and arrives last: a folder without it was interrupted, and a folder with
-    it is whole.
+    The old record (``predict.json``) is removed first and the new one moves last: a folder with a record is complete.
 
     Args:
-        output: the final folder, checked by :func:`check_output`.
+        output: final folder, checked by :func:`check_output`.
 
     Yields:
         The folder to write to.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    for left in output.parent.glob(f".{output.name}.*.part"):  # of a run that was killed
+    for left in output.parent.glob(f".{output.name}.*.part"):  # left behind by a killed run
         if left.is_dir() and time.time() - left.stat().st_mtime > DAY_S:
             shutil.rmtree(left, ignore_errors=True)
     work = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")

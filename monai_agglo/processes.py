@@ -24,7 +24,7 @@ from typing import IO, Any
 __all__ = ["ChildDiedError", "JsonProcess", "function_process", "run_tasks", "serve_lines", "usable_processors"]
 
 START = "import sys; sys.path[:] = filter(None, sys.path); from {module} import work; work(sys.argv[1])"
-"""What a worker runs; the working directory is not searched for modules."""
+"""Code of a worker; the working directory is not searched for modules."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,7 +33,7 @@ class ChildDiedError(RuntimeError):
 
 
 def usable_processors() -> int:
-    """Number of processors that this process may use."""
+    """Number of processors available to this process."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # Windows, macOS
@@ -221,23 +221,25 @@ def run_tasks(
     """Call a function for each task, with a progress bar.
 
     Args:
-        function: defined at the top level of a module of this package.
-        tasks: its arguments, JSON-able.
-        processes: how many; None for one per processor. One, or one task, runs here without another process.
-        desc, unit: texts of the progress bar.
-        progress: show the bar.
+        function: top-level function of a module of this package.
+        tasks: one JSON-serialisable argument per call.
+        processes: number of worker processes, None for one per processor. With 1, or a single task, the tasks run in
+            the calling process.
+        desc: label of the progress bar.
+        unit: unit of the progress bar.
+        progress: show the progress bar.
 
     Raises:
-        ValueError: when ``processes`` is not positive.
-        RuntimeError: the message of the first error in a worker; tasks that have not started are dropped.
-        Exception: the first error itself, when the tasks run here.
+        ValueError: ``processes`` is not positive.
+        RuntimeError: a task failed in a worker; carries the first message, pending tasks are dropped.
+        Exception: a task failed in the calling process.
     """
     from tqdm import tqdm
 
     if processes is not None and processes < 1:
-        raise ValueError(f"processes is a number from 1, not {processes}")
+        raise ValueError(f"processes must be at least 1, not {processes}")
     processes = min(processes or usable_processors(), len(tasks))
-    pace = 0.1 if sys.stderr.isatty() else 30.0  # in a log, a line now and then
+    pace = 0.1 if sys.stderr.isatty() else 30.0  # seconds between updates; few lines in a log
     with tqdm(total=len(tasks), desc=desc, unit=unit, mininterval=pace, disable=not progress or not tasks) as bar:
         if processes <= 1:
             for task in tasks:

@@ -48,7 +48,7 @@ COVERED = (
     (r"python -m monai_agglo (--help|structures|doctor)", HERE),
     (r"python -m monai_agglo doctor DIR --schema SCHEMA", "bundle/test_doctor.py::test_schema"),
     (r"python -m monai_agglo results.*", "bundle/test_results.py::test_publish_writes_metadata_and_tables"),
-    (r"python -m monai_agglo info FILE", "cine/test_info.py::test_lines_for_a_person"),
+    (r"python -m monai_agglo info FILE", "cine/test_info.py::test_table"),
     (r"python -m monai_agglo datalist \w+", "cine/test_datalist.py::test_command"),
     (r"python -m monai_agglo datalist \w+ --structures .*", "cine/test_datalist.py::test_partial_labels"),
     (r"python -m monai_agglo phantom \w+ --patients .*", "test_cli.py::test_phantom_data_set"),

@@ -12,7 +12,7 @@ import numpy as np
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.cine.datalist import MASK_FOLDER, WORDS
 from monai_agglo.cine.errors import check_size
-from monai_agglo.cine.mask_picture import MODES
+from monai_agglo.cine.png_masks import MODES
 from monai_agglo.pictures.drawing import to_grey8
 
 from .splits import check_leakage, split
