@@ -15,7 +15,7 @@ from typing import Any
 
 from .files import atomic_path
 
-__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder", "write_json"]
+__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "keep_settings", "result_folder", "write_json"]
 
 RECORD, SUMMARY = "predict.json", "summary.json"
 PICTURES = ("overlay.mp4", "contact_sheet.png", "seg.dcm", "overlay.dcm", "sr.dcm")
@@ -123,3 +123,29 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     text = re.sub(r'\[\n[^\[\]{}"]*\]', lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
     with atomic_path(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
+
+
+def keep_settings(path: Path, settings: dict[str, Any], kind: str) -> None:
+    """Write the settings of a long computation beside its results, and refuse other ones later.
+
+    Args:
+        path: JSON file in the folder of the results; processes that begin together take turns.
+        settings: what the results depend on.
+        kind: what the folder holds, for the message.
+
+    Raises:
+        ValueError: naming the settings that differ.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    now = json.loads(json.dumps(settings))
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            with atomic_path(path) as partial:
+                partial.write_text(json.dumps(now, indent=1), encoding="utf-8")
+            return
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+    if other:
+        raise ValueError(f"{path.parent} holds a {kind} with other {', '.join(other)}: choose another folder")
