@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_agglo.__main__ import main
-from monai_agglo.bundle.export import student as export_student
+from monai_agglo.bundle.export.student import export_student
 from monai_agglo.engines import Learner
 from monai_agglo.handlers import EncoderLoader
 from monai_agglo.networks import CineSegmenter, StudentEncoder, read_student

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from monai_agglo.bundle.export import student as export_student
+from monai_agglo.bundle.export.student import export_student
 from monai_agglo.engines import Learner
 from monai_agglo.losses import BALANCERS
 from monai_agglo.networks import PROJECTORS, CineSegmenter, StudentEncoder, read_student

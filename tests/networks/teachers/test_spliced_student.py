@@ -7,7 +7,7 @@ import pytest
 import torch
 from teacher_states import enliven, of_shapes, relative, tiny_vit_shapes, with_counters
 
-from monai_agglo.bundle.export import student as export_student
+from monai_agglo.bundle.export.student import export_student
 from monai_agglo.data.student_dataset import fit_to_square
 from monai_agglo.engines import Learner
 from monai_agglo.handlers import PromptStudentLoader
