@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "monai_agglo.distill.agglomerate": ["agglomerate"],
+        "monai_agglo.networks.student_file": ["load_student"],
         "monai_agglo.prediction.run": ["predict"],
         "monai_agglo.reporting.run": ["report"],
     },

@@ -10,8 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder"]
+from monai_agglo.files import atomic_path
+
+__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "keep_settings", "result_folder"]
 
 RECORD, SUMMARY = "predict.json", "summary.json"
 PICTURES = ("overlay.mp4", "contact_sheet.png", "seg.dcm", "overlay.dcm", "sr.dcm")
@@ -104,3 +107,29 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def keep_settings(path: Path, settings: dict[str, Any], kind: str) -> None:
+    """Write the settings of a long computation beside its results, and refuse other ones later.
+
+    Args:
+        path: JSON file in the folder of the results; processes that begin together take turns.
+        settings: what the results depend on.
+        kind: what the folder holds, for the message.
+
+    Raises:
+        ValueError: naming the settings that differ.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    now = json.loads(json.dumps(settings))
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            with atomic_path(path) as partial:
+                partial.write_text(json.dumps(now, indent=1), encoding="utf-8")
+            return
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+    if other:
+        raise ValueError(f"{path.parent} holds a {kind} with other {', '.join(other)}: choose another folder")

@@ -87,6 +87,10 @@ COVERED = (
         DISTIL_TEST + "test_two_processes",
     ),
     (
+        r"python -m monai_agglo distill IMAGES --teachers .* --output DIR",
+        "distill/test_agglomerate.py::test_command_writes_the_same_files",
+    ),
+    (
         r"python -m monai_agglo export-student \S+ \S+",
         "bundle/test_export_student.py::test_command_and_several_students",
     ),

@@ -26,7 +26,7 @@ def write_pid(task):
 @pytest.fixture(autouse=True)
 def importable_by_workers(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(note, "__module__", "test_processes")
+    monkeypatch.setattr(write_pid, "__module__", "test_processes")
 
 
 def tasks(folder, count, **more):
@@ -58,7 +58,7 @@ def test_first_error_is_raised_and_pending_tasks_are_dropped(tmp_path):
 
 def test_dead_worker_is_noticed(tmp_path):
     with pytest.raises(RuntimeError, match="exit code 9"):
-        pool.run_tasks(note, tasks(tmp_path, 2, die=True), 2, progress=False)
+        pool.run_tasks(write_pid, tasks(tmp_path, 2, die=True), 2, progress=False)
 
 
 def test_no_tasks():
@@ -68,7 +68,7 @@ def test_no_tasks():
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc")
 def test_workers_end_with_a_killed_caller(tmp_path):
     code = (
-        "from test_processes import note; from monai_agglo.processes import run_tasks;"
+        "from test_processes import write_pid; from monai_agglo.processes import run_tasks;"
         f"todo = [{{'path': {str(tmp_path)!r} + '/' + str(k), 'sleep': 1}} for k in range(50)];"
         "run_tasks(write_pid, todo, 2, progress=False)"
     )

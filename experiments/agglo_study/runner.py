@@ -15,6 +15,7 @@ from monai_agglo.distill.probes.phantom_task import PHANTOM
 from monai_agglo.distill.probes.probe import ProbeMemory, probe
 from monai_agglo.distill.probes.tasks import PictureSize, Task, load_tasks
 from monai_agglo.files import atomic_path
+from monai_agglo.outputs import keep_settings
 
 from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, with_seeds
 from .choice import choose
@@ -48,7 +49,7 @@ class Study:
         say: Callable[[str], None] = print,
     ) -> None:
         self.settings, self.folder, self.device, self.say = settings, Path(folder), device, say
-        _keep_settings(settings, self.folder)
+        keep_settings(self.folder / "settings.json", settings.as_json(), "study")
         self.store = UnitStore(self.folder)
         self._choice = self.folder / "choice.json"
         self._memory = ("", ProbeMemory())  # of the last student and task: its test follows its validation
@@ -282,23 +283,3 @@ class Study:
                 for n in self.settings_of(task, shots)
             },
         }
-
-
-def _keep_settings(settings: StudySettings, folder: Path) -> None:
-    """Write the settings into a new folder, and refuse other ones in an old one.
-
-    Raises:
-        ValueError: naming what differs.
-    """
-    path = folder / "settings.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "settings.lock"):
-        if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            now = settings.as_json()
-            other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
-            if other:
-                raise ValueError(f"{folder} holds a study with other {', '.join(other)}: choose another folder")
-            return
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(settings.as_json(), indent=1), encoding="utf-8")

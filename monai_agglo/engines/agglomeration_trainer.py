@@ -74,7 +74,7 @@ class AgglomerationTrainer(SupervisedTrainer):
             device=device,
             max_epochs=max_epochs,
             train_data_loader=train_data_loader,
-            network=nn.ModuleDict({learner.name: learner.network for learner in learners}),
+            network=nn.ModuleDict({learner.name.replace(".", "_"): learner.network for learner in learners}),
             optimizer=self.learners[0].optimizer,
             loss_function=self.learners[0].loss,
             prepare_batch=prepare_batch or targets,
