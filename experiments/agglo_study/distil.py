@@ -20,7 +20,7 @@ from monai_agglo.networks.student_file import read_student
 
 from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, balancing_of
 from .images import frames_of, open_cache
-from .plan import StudySettings
+from .plan import StudySettings, teachers_of
 
 __all__ = ["distil", "load_student", "new_student", "student_path"]
 
@@ -94,7 +94,7 @@ def distil(
         ``retention`` per teacher on held-out images, ``trace`` of losses and weights, and what it was made of.
     """
     steps = cell.steps
-    names = cell.teachers(settings)
+    names = teachers_of(cell, settings)
     cache, held = open_cache(folder, cell.images), open_cache(folder, "held")
     dataset = StudentFrameDataset(
         frames_of(tasks, cell.images, settings), cache, names, settings.size,

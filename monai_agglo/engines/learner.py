@@ -12,12 +12,12 @@ import torch
 from monai.optimizers import WarmupCosineSchedule
 from torch import nn
 
-from monai_agglo.handlers.weight_average import WeightAverage
 from monai_agglo.losses import AgglomerationLoss, AgglomerationResult, FeatureLoss
 from monai_agglo.networks import StudentEncoder, StudentWithHeads, parameter_groups
 
 from .captured_losses import CapturedLosses
 from .distillation_batch import DistillationBatch
+from .weight_average import WeightAverage
 
 __all__ = ["Learner", "check_strides", "make_loss", "warmup_cosine"]
 
