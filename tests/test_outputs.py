@@ -7,7 +7,7 @@ import time
 import pytest
 
 from monai_agglo.files import write_json
-from monai_agglo.outputs import check_output, is_ours, result_folder
+from monai_agglo.outputs import check_output, is_ours, keep_settings, result_folder
 
 RECORD = {"kind": "monai_agglo.predict"}
 
@@ -98,3 +98,19 @@ def test_leftovers_of_killed_runs_are_removed_after_a_day(tmp_path):
     with result_folder(tmp_path / "out") as work:
         write_results(work, "a")
     assert not old.exists() and fresh.exists()
+
+
+def test_json_is_strict(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_are_kept_and_other_ones_refused(tmp_path):
+    path = tmp_path / "new" / "settings.json"
+    keep_settings(path, {"steps": 3, "zoom": (1, 2)}, "study")
+    before = path.read_bytes()
+    keep_settings(path, {"steps": 3, "zoom": (1, 2)}, "study")
+    with pytest.raises(ValueError, match="new holds a study with other steps, zoom: choose another folder"):
+        keep_settings(path, {"steps": 4}, "study")
+    assert path.read_bytes() == before

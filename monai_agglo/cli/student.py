@@ -93,11 +93,11 @@ def probe_student(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--output", help="JSON file for the figures")
 
     def run(args: argparse.Namespace) -> None:
-        from monai_agglo.distill import student_probe
+        from monai_agglo.distill.student_probe import probe_student, probe_table
 
         options = {"tuned": args.tuned, "size": args.size, "output": args.output}
-        report = student_probe.probe_student(args.folder, args.student, args.shots, args.seeds, args.patient, **options)
-        print(student_probe.probe_table(report))
+        report = probe_student(args.folder, args.student, args.shots, args.seeds, args.patient, **options)
+        print(probe_table(report))
 
     return run
 

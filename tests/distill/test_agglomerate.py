@@ -292,3 +292,12 @@ def test_the_face_is_light():
     script = "import sys, monai_agglo; print(sorted({'torch', 'numpy', 'monai'} & set(sys.modules)), *dir(monai_agglo))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("[]") and "agglomerate" in done.stdout and "load_student" in done.stdout
+
+
+def test_inference_knows_a_random_student_by_the_card_of_its_model_pt(distilled):
+    from monai_agglo.handlers import StudentLoader
+
+    network = StudentEncoder("test_efficientnet")
+    loader = StudentLoader(distilled[0] / "model.pt", network, size=128)
+    loader.load()
+    assert loader.random_weights and equal(network.state_dict(), distilled[1].state_dict())
