@@ -64,7 +64,7 @@ def export_student(parser: argparse.ArgumentParser) -> Run:
 
 
 def ship_student(parser: argparse.ArgumentParser) -> Run:
-    """Put a study's student that may be given away into the vfss_seg bundle, with its card; refuse any other."""
+    """Publish a study's redistributable student in the bundles, with its card; refuse any other."""
     parser.add_argument("source", help="folder of a finished study, or a student's .safetensors file")
     parser.add_argument("--bundle", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
     parser.add_argument("--method", help="how it was distilled, in words (default: what its card says)")
@@ -78,7 +78,7 @@ def ship_student(parser: argparse.ArgumentParser) -> Run:
 
 
 def probe_student(parser: argparse.ArgumentParser) -> Run:
-    """Try students on your own pictures: few-shot segmentation with masks/NAME.png beside images/NAME.png."""
+    """Evaluate students on your own images: few-shot segmentation with masks/NAME.png beside images/NAME.png."""
     parser.add_argument("folder", help="pictures with masks, in sub-folders too")
     parser.add_argument("--student", nargs="+", default=(), help="NAME.safetensors (default: the one in vfss_seg)")
     parser.add_argument(
@@ -103,7 +103,7 @@ def probe_student(parser: argparse.ArgumentParser) -> Run:
 
 
 def cache(parser: argparse.ArgumentParser) -> Run:
-    """Build a teacher-feature cache from images and cines, or say what is in one; exit code 1 if it is damaged."""
+    """Build a teacher-feature cache from images and cines, or describe one; exit code 1 if it is damaged."""
     parser.add_argument("folder", help="folder of the cache; a build that was interrupted goes on where it stopped")
     parser.add_argument("--source", help="build: a file, or a folder of DICOM cines, videos and images")
     parser.add_argument("--teachers", nargs="+", metavar="NAME", help="build: which teachers, as 'weights' lists them")

@@ -1,4 +1,4 @@
-"""What a distillation is made of: teachers, their cache, students. Mistakes are told before the first teacher runs."""
+"""Parts of a distillation: teachers, feature cache, students. Wrong arguments are refused before a teacher runs."""
 
 from __future__ import annotations
 

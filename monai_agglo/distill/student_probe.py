@@ -56,7 +56,7 @@ def probe_student(
         settings: of the probes.
         output: JSON file for the result.
         device: where to compute; a GPU where there is one when None.
-        say: told of every step.
+        say: called with a line per step.
 
     Returns:
         Plain JSON: what the pictures are, and by encoder and ``mode-shots`` ``dice`` on the test pictures (fractions,

@@ -43,7 +43,7 @@ def warmup_cosine(
 
 
 class _Objective(nn.Module):
-    """What one call of a learner computes, as one module, so that ``DistributedDataParallel`` sees every head."""
+    """Forward computation of a learner as one module, so that ``DistributedDataParallel`` sees every head."""
 
     def __init__(self, network: StudentWithHeads, loss: AgglomerationLoss) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Objective(nn.Module):
 
 
 class Learner:
-    """A student with all that trains it. Only encoder and heads are wrapped for several processes; teachers never are.
+    """A student with its optimizer, schedule and average. Only encoder and heads are wrapped for several processes.
 
     Args:
         name: of the student, for metrics and files.
@@ -207,7 +207,7 @@ class Learner:
         return result._replace(total=result.total.detach())
 
     def step(self, batch: DistillationBatch) -> bool:
-        """Clip, step, move schedule and average on, and forget the gradients.
+        """Clip gradients, step optimizer, schedule and average, and reset the gradients.
 
         Args:
             batch: the last one, for balancers that look at it again after the step.
@@ -239,7 +239,7 @@ class Learner:
             return self.loss.teacher_losses(again.predictions, batch.targets, batch.masks).mean(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, gradients of an unfinished step included, loadable with ``weights_only=True``."""
+        """Complete state, including gradients of an unfinished step; loads with ``weights_only=True``."""
         pending = {name: p.grad.detach().clone() for name, p in self.objective.named_parameters() if p.grad is not None}
         return {
             "student": dict(self.network.student.options),
@@ -253,7 +253,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave.
+        """Restore the state of :meth:`state_dict`.
 
         Raises:
             ValueError: when it is that of another student.
@@ -315,7 +315,7 @@ def make_loss(
 
 
 def check_strides(student: StudentEncoder, size: int, teachers: Mapping[str, tuple[int, int, int]]) -> None:
-    """Refuse a student whose cells are larger than a teacher's: it would have to invent detail.
+    """Refuse a student with a coarser grid than a teacher's.
 
     Args:
         student: the encoder.

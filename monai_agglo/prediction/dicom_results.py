@@ -36,7 +36,7 @@ class DicomResults:
     keep_identity: bool = False
 
     def reference(self, paths: Sequence[Path], frames: int) -> ResultSource | None:
-        """What the files will refer to, read before any work is done.
+        """Read the DICOM objects that the files will reference, before any work.
 
         Args:
             paths: the file of the cine, or the instances of its series.

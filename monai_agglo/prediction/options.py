@@ -20,7 +20,7 @@ __all__ = ["PredictOptions"]
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How cines are segmented and what is written.
+    """Settings of the segmentation and of its output files.
 
     Args:
         bundle: bundle folder or name; ``vfss_seg`` when None. A bundle is code: use trusted ones only.
@@ -86,7 +86,7 @@ class PredictOptions:
         """The bundle's segmenter.
 
         Args:
-            log: told of work that takes a few seconds.
+            log: called with a line before slow one-time work.
         """
         from .segmenter import Segmenter
 

@@ -1,4 +1,4 @@
-"""The record of a segmented cine: what ``predict.json`` holds, and what of it a person is told."""
+"""The record of a segmented cine, ``predict.json``, and its summary for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCE_KEYS = ("source_format", "modality", "photometric", "bits_stored", "lossy
 
 
 def known_facts(cine: Cine, fps: float | None, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:
-    """The cine's metadata, with what the user knows better.
+    """The cine's metadata with the values given by the user.
 
     Args:
         cine: the cine.
@@ -119,14 +119,14 @@ def _plain(value: Any) -> Any:
 
 
 def cine_warnings(record: dict[str, Any], check: ViewCheck | None) -> list[str]:
-    """What a reader of the result must know, one sentence each, the gravest first.
+    """Warnings, one sentence each, the most severe first.
 
     Args:
         record: from :func:`cine_record`.
         check: the bundle's view check, if it has one.
 
     Returns:
-        Sentences; empty when there is nothing to say.
+        Sentences; empty when there is no warning.
     """
     view, frames, source = record["view"], record["frames"], record["source"]
     found = []
@@ -168,7 +168,7 @@ def _versions(runtime: str) -> dict[str, str]:
 
 
 def cine_lines(record: dict[str, Any]) -> list[str]:
-    """The head of the contact sheet: what was read and what was found.
+    """Header lines of the contact sheet.
 
     Args:
         record: from :func:`cine_record`.

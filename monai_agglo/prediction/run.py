@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one cine.
+    """Result for one cine.
 
     Args:
         shown: the file as the user knows it.
@@ -66,7 +66,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What became of all cines.
+    """Results for all cines.
 
     Args:
         output: the folder of the results.
@@ -89,7 +89,7 @@ class PredictReport:
 
 @dataclass
 class PredictJob:
-    """What is the same for every cine of a run.
+    """Settings shared by all cines of a run.
 
     Args:
         options: how to segment and what to write.
@@ -156,7 +156,7 @@ def predict(
 
 
 def _segment_all(cases: list[Case], target: Path, job: PredictJob, overwrite: bool) -> PredictReport:
-    """Segment several cines; whatever happens to one, the others go on."""
+    """Segment several cines; a failure does not stop the others."""
     used: set[str] = set()
     results = []
 
@@ -194,7 +194,7 @@ def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[C
 
     Args:
         target: the folder.
-        results: what became of each cine.
+        results: result for each cine.
         cases: the cines, in the same order.
         facts: further entries of the summary.
     """
@@ -213,7 +213,7 @@ def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[C
 
 
 def failure_sentence(error: Exception, case: Case) -> str:
-    """Why a cine failed, in one line that names the file once.
+    """Reason of a failure, in one line that names the file once.
 
     Args:
         error: what was raised.
@@ -226,7 +226,7 @@ def failure_sentence(error: Exception, case: Case) -> str:
 
 
 def _nameless(result: CaseResult, case: Case) -> str:
-    """The reason without the paths in it."""
+    """The reason without paths."""
     text = result.error
     for name in (case.shown, *map(str, case.paths), *(path.name for path in case.paths)):
         text = text.replace(name, "")

@@ -1,4 +1,4 @@
-"""The forms that a segmenter's network is exported to: how each is written, and how it is run again."""
+"""Export formats: how each is written and run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One form of the network.
+    """One export format.
 
     Args:
         files: names it is written under; the last one is what a program opens.
@@ -48,7 +48,7 @@ class ExportFormat:
 
 @contextmanager
 def silence():
-    """Exporters warn about their own future and about every shape that they follow."""
+    """Silence the exporters' deprecation and tracing warnings."""
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         yield
@@ -166,7 +166,7 @@ FORMATS: dict[str, ExportFormat] = {
 
 
 def publish_files(folder: Path, names: tuple[str, ...], target: Path) -> list[Path]:
-    """Move finished files to where they belong, each by a rename, what a program opens last."""
+    """Move finished files into place by renames; the file that programs open comes last."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         os.replace(folder / name, target / name)

@@ -1,4 +1,4 @@
-"""A network written as an ONNX file of frames in and coarse logits out, compared with PyTorch before it is kept."""
+"""ONNX file of a network, frames in and coarse logits out, compared with PyTorch before it is kept."""
 
 from __future__ import annotations
 

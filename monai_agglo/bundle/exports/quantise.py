@@ -1,4 +1,4 @@
-"""Eight-bit integers instead of floats: post-training static quantisation of a graph's convolutions."""
+"""Post-training static int8 quantisation of a graph's convolutions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A segmenter's network in the forms that other programs run, each compared with PyTorch before it is left there."""
+"""Export of a segmenter's network, each format compared with PyTorch before it is kept."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ DICE_LOSS = 0.003
 
 
 class ParityError(ValueError):
-    """A form of the network that does not give what the network gives."""
+    """An exported network that differs from the original."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written and what it was checked with.
+    """An exported file and the figures of its check.
 
     Args:
         name: of the format.
@@ -81,7 +81,7 @@ def export(
             ``AGGLO_SHARED`` names holds some, real stills; compared by Dice on phantoms of other patients.
         output: folder to write to; the bundle's ``models`` when None.
         patients: held-out phantoms, two frames each, that int8 is compared on.
-        say: told what is being done.
+        say: called with a line per step.
 
     Returns:
         What was written.
@@ -160,7 +160,7 @@ def _cines(segmenter: Segmenter) -> Iterator[np.ndarray]:
 
 
 def _agree(name: str, segmenter: Segmenter, folder: Path, cines: Sequence[np.ndarray]) -> dict[str, float]:
-    """Compare a written form with PyTorch."""
+    """Compare an exported format with PyTorch."""
     import torch
 
     try:

@@ -58,7 +58,7 @@ def load_picture_task(
         patient: regular expression over a picture's path in the folder; its groups, joined, name the patient. Pictures
             of one patient are never in two parts. Every picture is a patient of its own when None.
         seed: of the split.
-        say: told what was found.
+        say: called with a line per finding.
 
     Returns:
         The task, with the parts ``train`` and ``test``.

@@ -150,7 +150,7 @@ def load_tasks(
         names: of sets and ``phantom``; all when None.
         phantom: patients, and frames of each.
         seed: of the split.
-        say: told a line per set.
+        say: called with a line per data set.
 
     Returns:
         Tasks, and the sets without a task, by name.

@@ -1,4 +1,4 @@
-"""The result folder of a stream that has ended: the same files as those of a cine that was there from the start."""
+"""Result folder of a finished stream: the same files as for a recorded cine."""
 
 from __future__ import annotations
 

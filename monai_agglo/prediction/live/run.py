@@ -1,4 +1,4 @@
-"""Segment a cine while it is being made: masks of each frame as it arrives, and a result folder when it ends."""
+"""Segment a cine during acquisition: masks of each frame as it arrives, and a result folder at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["FollowReport", "follow"]
 
 @dataclass(frozen=True)
 class FollowReport:
-    """What became of a stream.
+    """Result for a stream.
 
     Args:
         output: the folder of the results.
@@ -138,7 +138,7 @@ def _open(source: str | os.PathLike, options: CineOptions, stall_s: float, first
 
 
 def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wanted: bool, progress: bool) -> Ending:
-    """Segment until the stream ends; returns how it ended."""
+    """Segment until the stream ends; returns the reason of the end."""
     from tqdm import tqdm
 
     waiting: list[float | None] = []  # moments of frames that wait for later ones
@@ -182,7 +182,7 @@ def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wa
 
 @contextmanager
 def _ctrl_c(reader: Reader) -> Iterator[None]:
-    """The first Ctrl-C ends the stream after the frame in work, the second one everything."""
+    """The first Ctrl-C ends the stream after the current frame, the second one aborts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

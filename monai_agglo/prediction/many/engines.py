@@ -1,4 +1,4 @@
-"""Where tasks run: on the processes of a local pool, or on a Ray cluster."""
+"""Task engines: a local pool of processes, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TaskEngine(Protocol):
 
     @property
     def slots(self) -> int:
-        """Tasks that are worth submitting at a time."""
+        """Number of tasks to submit at a time."""
         ...
 
     def submit(self, task: str) -> None:
@@ -35,11 +35,11 @@ class TaskEngine(Protocol):
         ...
 
     def wait(self) -> list[tuple[str, dict[str, Any]]]:
-        """Wait until at least one task has ended; gives the tasks that did, and what became of them."""
+        """Wait until at least one task has ended; returns the ended tasks with their results."""
         ...
 
     def close(self) -> None:
-        """Let go of the workers; a task that still runs is cut off."""
+        """Stop the workers; running tasks are killed."""
         ...
 
 
@@ -47,7 +47,7 @@ class PoolEngine:
     """Processes on this computer.
 
     Args:
-        setup: what is the same for all tasks, as JSON.
+        setup: settings shared by all tasks, as JSON.
         workers: processes.
         threads: per process.
     """
@@ -95,7 +95,7 @@ class PoolEngine:
 
 
 def load_ray(address: str | None) -> Any:
-    """Ray, told to keep to itself.
+    """Ray, with usage statistics switched off.
 
     Args:
         address: of a running cluster; None for one on this computer.
@@ -117,7 +117,7 @@ class RayEngine:
     """Tasks on a Ray cluster: a running one, or one on this computer that lives as long as the run.
 
     Args:
-        setup: what is the same for all tasks, as JSON.
+        setup: settings shared by all tasks, as JSON.
         address: of a running cluster, ``auto`` for the one of this computer; None starts one.
         workers: processors of a cluster that is started here.
         gpus: per task.

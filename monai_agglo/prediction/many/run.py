@@ -1,4 +1,4 @@
-"""Segment the cines of a folder, or of a DICOMweb query, on many workers; an interrupted run goes on where it was."""
+"""Segment the cines of a folder, or of a DICOMweb query, on many workers; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ATTEMPTS = 3
 
 @dataclass
 class ManyReport:
-    """What became of all cines.
+    """Results for all cines.
 
     Args:
         output: the folder of the results.
@@ -182,7 +182,7 @@ def _web(source: str | os.PathLike, user: str | None, ca: str | None) -> DicomWe
 def _folder_tasks(
     source: str | os.PathLike, target: Path, any_modality: bool, progress: bool
 ) -> tuple[list[Task], list[tuple[Case, str]]]:
-    """The cines of a folder, and those that cannot even be opened."""
+    """Cines of a folder, and files that cannot be opened."""
     from tqdm import tqdm
 
     found, failed = [], []
@@ -204,7 +204,7 @@ def _files(setup: Mapping[str, Any]) -> list[str]:
 
 
 def _same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Refuse to mix results of different options; other weights replace older results, as ``predict`` does."""
+    """Refuse to mix results of different options; results of other weights are replaced, as ``predict`` does."""
     settings = json.loads(json.dumps(settings))
     compared = ("size", "fps", "spacing_mm", "any_modality", "precision", "keep_identity")
     try:
@@ -219,7 +219,7 @@ def _same_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 class _Run:
-    """Keeps count: which cine is where, how often it was tried, and what became of it."""
+    """Tracks the state, attempts and result of each cine."""
 
     def __init__(
         self, target: Path, model: Mapping[str, Any], files: list[str], attempts: int, progress: bool, total: int
@@ -231,12 +231,12 @@ class _Run:
         self.report = ManyReport(target)
 
     def refuse(self, failed: list[tuple[Case, str]]) -> None:
-        """Cines that could not be opened."""
+        """Record cines that could not be opened."""
         for case, error in failed:
             self._note(case, CaseResult(case.shown, None, error))
 
     def remaining(self, tasks: list[Task]) -> list[Task]:
-        """The tasks without those that are done."""
+        """Tasks without a complete result."""
         todo = []
         for task in tasks:
             if is_done(self._target / task.folder, task, self._model, self._files):
@@ -247,7 +247,7 @@ class _Run:
         return todo
 
     def work(self, engine: TaskEngine, todo: list[Task]) -> None:
-        """Run the tasks; those whose worker dies, or that may work another time, are tried again behind the others."""
+        """Run the tasks; tasks whose worker died, and transient failures, are retried after the others."""
         waiting = deque(task.to_json() for task in todo)
         running = 0
         while waiting or running:
@@ -271,7 +271,7 @@ class _Run:
                     self._note(task.case(), self._whole(task))
 
     def finish(self, engine: str, seconds: float) -> ManyReport:
-        """Write the summary and remove what killed workers left."""
+        """Write the summary and remove leftovers of killed workers."""
         for left in self._target.glob(".*.part"):
             shutil.rmtree(left, ignore_errors=True)
         self.report.seconds, self.report.cpu_seconds = round(seconds, 2), round(self.report.cpu_seconds, 2)

@@ -1,4 +1,4 @@
-"""One cine, in whichever process: the same code for the pool and for Ray."""
+"""Segmentation of one cine in a worker, for the pool and for Ray."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["segment_lines", "segment_task"]
 
 
 def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
-    """Segment one cine; whatever happens to it is told, and never raised.
+    """Segment one cine; errors are returned, never raised.
 
     Args:
-        setup_text: what is the same for all, as JSON: see :func:`~.run.predict_many`.
+        setup_text: settings shared by all tasks, as JSON: see :func:`~.run.predict_many`.
         task_text: a :class:`~.tasks.Task` as JSON.
 
     Returns:
