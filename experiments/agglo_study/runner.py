@@ -37,7 +37,7 @@ class Study:
         data: folder of the real sets.
         folder: of everything that is made.
         device: where students are trained and probed.
-        say: told what is going on.
+        log: told what is going on.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Study:
         data: Path,
         folder: Path,
         device: str | torch.device = "cpu",
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ) -> None:
-        self.settings, self.folder, self.device, self.say = settings, Path(folder), device, say
+        self.settings, self.folder, self.device, self.log = settings, Path(folder), device, log
         keep_settings(self.folder / "settings.json", settings.as_json(), "study")
         self.store = UnitStore(self.folder)
         self._choice = self.folder / "choice.json"
         self._memory = ("", ProbeMemory())  # of the last student and task: its test follows its validation
         size = PictureSize(settings.frame, settings.size)
         self.tasks = load_tasks(
-            data, size, self.folder / "prepared", settings.tasks, settings.phantom, settings.split_seed, say
+            data, size, self.folder / "prepared", settings.tasks, settings.phantom, settings.split_seed, log
         )
         missing = set(settings.screen_tasks) - {task.name for task in self.probed}
         if missing:
@@ -78,7 +78,7 @@ class Study:
             until: the last stage to do.
         """
         for stage in STAGES[: STAGES.index(until) + 1]:
-            self.say(f"stage {stage}")
+            self.log(f"stage {stage}")
             getattr(self, f"_{stage}")()
 
     def ship(self, cell: StudyCell) -> Path:
@@ -230,7 +230,7 @@ class Study:
             if not all(self.store.path(unit.key).is_file() for unit in probes):
                 self._miss(cell)
             units |= {unit.key: unit for unit in [*self._distilling(cell), *probes]}
-        self.store.run(list(units.values()), self.say)
+        self.store.run(list(units.values()), self.log)
 
     def _miss(self, cell: StudyCell) -> None:
         """A student that is gone, as in a study that was restored from its record, is distilled anew."""

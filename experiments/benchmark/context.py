@@ -18,7 +18,7 @@ class Context:
         work: folder for files that are made once and used again: cines, ONNX files.
         quick: small sizes and few repeats: shows that everything runs, its figures mean little.
         seconds: time the suite may take, about.
-        say: told what goes on, in one line.
+        log: told what goes on, in one line.
         started: when the suite began, of ``time.monotonic``.
         before: an older checkout to measure in turns with this one; None for this one alone.
     """
@@ -26,7 +26,7 @@ class Context:
     work: Path
     quick: bool
     seconds: float
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     started: float
     before: Path | None = None
 

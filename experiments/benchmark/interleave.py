@@ -103,7 +103,7 @@ class _Process:
         self.log.close()
 
 
-def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None]) -> list[Row]:
+def take_turns(candidates: Sequence[Candidate], seconds: float, log: Callable[[str], None]) -> list[Row]:
     """Measure candidates in turns.
 
     Every round repeats every case once, beginning with another one each time. A case that has its repeats, or a
@@ -112,7 +112,7 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
     Args:
         candidates: what is measured.
         seconds: begin no new round after so long; each case is repeated at least twice, or once where it is slow.
-        say: told what goes on.
+        log: told what goes on.
 
     Returns:
         A row per case, in order; a candidate that failed has one row with the reason.
@@ -125,7 +125,7 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
         for process in processes:
             answer = process.answer()
             if "error" in answer:
-                say(f"{process.candidate.name}: {answer['error']}")
+                log(f"{process.candidate.name}: {answer['error']}")
                 rows.append(Row(process.candidate.name, "", reason=answer["error"]))
                 owners.append(process)
                 continue
@@ -135,15 +135,15 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
         # One after the other: threads of several processes on the same cores would hinder each other for minutes.
         for row, owner in zip(rows, owners):
             if not row.reason:
-                _ask(row, owner, say)
-        _rounds(rows, owners, deadline, say)
+                _ask(row, owner, log)
+        _rounds(rows, owners, deadline, log)
     finally:
         for process in processes:
             process.close()
     return rows
 
 
-def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Callable[[str], None]) -> None:
+def _rounds(rows: list[Row], owners: list[_Process], deadline: float, log: Callable[[str], None]) -> None:
     number = 0
     while True:
         late = time.monotonic() > deadline
@@ -157,18 +157,18 @@ def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Calla
             return
         first = number % len(due)
         for index in due[first:] + due[:first]:
-            if not rows[index].reason and (answer := _ask(rows[index], owners[index], say)) is not None:
+            if not rows[index].reason and (answer := _ask(rows[index], owners[index], log)) is not None:
                 rows[index].repeats.append(answer)
         number += 1
-        say(f"round {number}: {len(due)} cases")
+        log(f"round {number}: {len(due)} cases")
 
 
-def _ask(row: Row, owner: _Process, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _ask(row: Row, owner: _Process, log: Callable[[str], None]) -> dict[str, Any] | None:
     """Have a case warmed up or repeated; None and the reason in the row when that fails."""
     owner.process.send({"case": row.case})
     answer = owner.answer()
     if "error" not in answer:
         return answer
     row.reason, row.repeats = answer["error"], []
-    say(f"{row.candidate} {row.case}: {row.reason}")
+    log(f"{row.candidate} {row.case}: {row.reason}")
     return None

@@ -73,7 +73,7 @@ def bench(
     work: str | os.PathLike | None = None,
     again: bool = False,
     before: str | os.PathLike | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> BenchReport:
     """Measure this computer and what runs on it, and write tables and plots.
 
@@ -90,7 +90,7 @@ def bench(
         work: folder for cines and networks that are made once, about 1 GB; a place in the user's cache when None.
         again: measure every suite anew.
         before: an older checkout of this project; ``start_up`` measures it in turns with this one.
-        say: told what goes on, in one line.
+        log: told what goes on, in one line.
 
     Returns:
         What was done.
@@ -128,13 +128,13 @@ def bench(
             missing.append(name)
             continue
         seconds = left * SUITES[name] / sum(SUITES[other] for other in names[index:])
-        say(f"{name}: about {seconds / 60:.1f} minutes")
+        log(f"{name}: about {seconds / 60:.1f} minutes")
         result = _suite(
-            name, Context(place, quick, seconds, say, time.monotonic(), None if before is None else Path(before))
+            name, Context(place, quick, seconds, log, time.monotonic(), None if before is None else Path(before))
         )
         if "error" in result:
             failed[name] = result["error"]
-            say(f"{name}: {result['error']}")
+            log(f"{name}: {result['error']}")
             continue
         report["suites"][name] = result | {"fingerprint": mark, "command": command}
         _write(path, report["suites"], quick)

@@ -53,7 +53,7 @@ def start_up(context: Context) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for task, (arguments, repeats) in tasks.items():
-            context.say(f"start_up: {task}")
+            context.log(f"start_up: {task}")
             runs: dict[str, list[dict[str, float]]] = {code: [] for code in codes}
             for repeat in range(repeats):
                 for code, checkout in codes.items():
@@ -61,7 +61,7 @@ def start_up(context: Context) -> dict[str, Any]:
                     words = [out if word == "OUT" else word for word in arguments]
                     runs[code].append(_run([sys.executable, "-m", "monai_agglo", *words], checkout, folder))
             rows += [{"task": task, "code": code, "repeats": repeats} | _median(found) for code, found in runs.items()]
-        context.say("start_up: child of serve")
+        context.log("start_up: child of serve")
         for code, checkout in codes.items():
             found = _child(checkout, short, Path(folder) / f"child_{code}")
             rows.append({"task": "child of serve", "code": code, "repeats": 1} | found)

@@ -62,7 +62,7 @@ def export(parser: argparse.ArgumentParser) -> Run:
     def run(args: argparse.Namespace) -> None:
         from monai_agglo import bundle
 
-        print(*bundle.export(args.bundle, args.format, args.int8, args.output, say=print), sep="\n")
+        print(*bundle.export(args.bundle, args.format, args.int8, args.output, log=print), sep="\n")
 
     return run
 

@@ -64,7 +64,7 @@ def export(
     int8: bool = False,
     output: str | os.PathLike | None = None,
     patients: int = 20,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> list[Exported]:
     """Write the network of a bundle as TorchScript, ONNX, torch.export program or OpenVINO model.
 
@@ -81,7 +81,7 @@ def export(
             ``AGGLO_SHARED`` names holds some, real stills; compared by Dice on phantoms of other patients.
         output: folder to write to; the bundle's ``models`` when None.
         patients: held-out phantoms, two frames each, that int8 is compared on.
-        say: called with a line per step.
+        log: called with a line per step.
 
     Returns:
         What was written.
@@ -111,7 +111,7 @@ def export(
     folder = Path(tempfile.mkdtemp(prefix=".export.", suffix=".part", dir=target))
     try:
         for name in wanted:
-            _tell(say, f"writing {FORMATS[name].files[-1]}")
+            _tell(log, f"writing {FORMATS[name].files[-1]}")
             FORMATS[name].write(segmenter.network, folder, metadata)
             facts = _agree(name, segmenter, folder, cines)
             kept = Path(tempfile.mkdtemp(dir=folder))
@@ -119,7 +119,7 @@ def export(
                 shutil.copy2(folder / file, kept / file)
             done.append(Exported(name, publish_files(kept, FORMATS[name].files, target), facts))
         if int8:
-            _tell(say, f"quantising {GRAPHS['int8']}")
+            _tell(log, f"quantising {GRAPHS['int8']}")
             if not (folder / "model.onnx").is_file():
                 FORMATS["onnx"].write(segmenter.network, folder, metadata)
             done.append(_int8(segmenter, folder, target, patients, metadata))
@@ -142,9 +142,9 @@ def _publish_hashes(bundle: Path) -> None:
             partial.write_text(new + "\n", encoding="utf-8")
 
 
-def _tell(say: Callable[[str], None] | None, text: str) -> None:
-    if say is not None:
-        say(text)
+def _tell(log: Callable[[str], None] | None, text: str) -> None:
+    if log is not None:
+        log(text)
 
 
 def _prepared(segmenter: Segmenter, frame: np.ndarray) -> np.ndarray:

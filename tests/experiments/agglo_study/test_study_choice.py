@@ -14,7 +14,7 @@ KEPT = {"mlp_stable": (0.10, 0.36), "tchebycheff": (0.18, 0.32), "equal": (0.16,
 
 @pytest.fixture
 def study(tiny_data, tmp_path):
-    return Study(tiny_settings(best=2), tiny_data, tmp_path, say=lambda text: None)
+    return Study(tiny_settings(best=2), tiny_data, tmp_path, log=lambda text: None)
 
 
 def write_results(study, gains):

@@ -37,7 +37,7 @@ def test_going_on_does_nothing_again(finished_study):
 
 
 def test_nothing_goes_on_before_the_screening(tiny_data, tmp_path):
-    study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
+    study = Study(tiny_settings(), tiny_data, tmp_path, log=lambda text: None)
     for stage in (study._finals, study._students, study._ship):
         with pytest.raises(RuntimeError, match="screening is not complete"):
             stage()
@@ -223,11 +223,11 @@ def test_a_student_that_waits_for_its_test_is_named(finished_study, tmp_path):
 
 
 def test_an_empty_study_has_no_report(tiny_data, tmp_path):
-    study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
+    study = Study(tiny_settings(), tiny_data, tmp_path, log=lambda text: None)
     with pytest.raises(RuntimeError, match="nothing to report"):
         collect(study)
     with pytest.raises(ValueError, match="other seeds"):
-        Study(tiny_settings(seeds=3), tiny_data, tmp_path, say=lambda text: None)
+        Study(tiny_settings(seeds=3), tiny_data, tmp_path, log=lambda text: None)
 
 
 def test_estimate_covers_every_stage(finished_study):
