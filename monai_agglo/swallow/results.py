@@ -1,4 +1,4 @@
-"""Measures as JSON-able built-ins and as the rows of a table."""
+"""Measures as JSON content and as table rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ COLUMNS = (
 
 
 def measures_json(found: CineMeasures) -> dict[str, Any]:
-    """Measures of a cine as JSON-able built-ins; nan becomes null.
+    """Measures of a cine as JSON-serialisable content, with nan as None.
 
     Args:
-        found: from :func:`~monai_agglo.swallow.measure.measure`.
+        found: measures from :func:`~monai_agglo.swallow.measure.measure`.
 
     Returns:
         The content of ``measurements.json``, see docs/measurements.md.
@@ -130,13 +130,13 @@ def _curves(found: CineMeasures) -> dict[str, Any]:
 
 
 def table_rows(found: CineMeasures) -> list[dict[str, Any]]:
-    """One row per swallow and measure, for a spreadsheet.
+    """Measures as table rows, one per swallow and measure.
 
     Args:
-        found: from :func:`~monai_agglo.swallow.measure.measure`.
+        found: measures from :func:`~monai_agglo.swallow.measure.measure`.
 
     Returns:
-        Dictionaries with the keys :data:`COLUMNS`; what is not known is an empty string. ``swallow`` counts from 1.
+        Dictionaries with the keys :data:`COLUMNS`; missing values are empty strings, ``swallow`` counts from 1.
     """
     rows = []
     for k, measures in enumerate(found.rows):
@@ -172,7 +172,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _numbers(values: np.ndarray | None) -> Any:
-    """Nested lists, rounded to five digits behind the point, nan as None; a point that is not known is None."""
+    """Lists rounded to five decimals, nan as None; a point with a nan coordinate is None."""
     if values is None:
         return None
     values = np.asarray(values, float)
