@@ -141,7 +141,7 @@ COVERED = (
     (r"python -m experiments.benchmark.*", "experiments/benchmark/test_bench_run.py::test_command"),
     (
         r"python -m monai_agglo deidentify FOLDER --output DIR",
-        "dicom/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",
+        "dicom/test_deidentification.py::test_folder_with_skipped_and_failed_files",
     ),
 )
 
