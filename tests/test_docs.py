@@ -135,7 +135,7 @@ COVERED = (
     (r"bash scripts/orthanc.sh COMMAND", "pacs/test_orthanc.py::test_round_trip"),
     (
         r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
-        "reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
+        "reporting/test_report_run.py::test_corrected_events_recompute_the_measures",
     ),
     (r"python -m monai_agglo measure DIR", "reporting/test_measure_command.py::test_command"),
     (r"python -m experiments.benchmark.*", "experiments/benchmark/test_bench_run.py::test_command"),
