@@ -35,7 +35,7 @@ TEACHER_TEST = "bundles/test_teacher_bundles.py::"
 LABEL = "test_published_weights_make_model_pt_that_label_can_use"
 LABEL_TEST = "label/test_monai_label.py::"
 COPY = "test_shipped_bundle_is_whole"
-BACK = "test_refused_and_failed_go_back_on_request"
+BACK = "test_retry_of_refused_and_failed_objects"
 
 MANY = "prediction/many/test_scale_out.py::test_command_line_on_the_pool"
 TAKEN = "test_a_killed_worker_s_cine_is_taken_over_on_ray"

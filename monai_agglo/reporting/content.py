@@ -122,8 +122,9 @@ def _provenance(content: Mapping[str, Any], record: Mapping[str, Any], made: str
         ("Frame times", times),
         ("Repeated frames", str(len(frames["repeated_frames"]))),
         ("Pixel spacing", mm + ("" if spacing["spacing_known"] or not known else ", not calibrated")),
-        ("View check", "not available for this model" if view is None else f"{check['headline']} (score {view['score']:.2f}, "
-         f"limit {view['threshold']:.2f}, {len(view['flagged'])} of {frames['count']} frames doubtful)"),
+        ("View check", "not available for this model" if view is None else
+         f"{check['headline']} (score {view['score']:.2f}, limit {view['threshold']:.2f}, "
+         f"{len(view['flagged'])} of {frames['count']} frames doubtful)"),
         ("Masks", content["masks"]["origin"] + (f", file SHA-256 {sha[:16]}..." if sha else "")),
         ("Events", "detected automatically"
          + (f"; corrected by a reader in swallow {', '.join(map(str, given))}" if given else "")),
