@@ -35,7 +35,7 @@ TEACHER_TEST = "bundles/test_teacher_bundles.py::"
 LABEL = "test_published_weights_make_model_pt_that_label_can_use"
 LABEL_TEST = "label/test_monai_label.py::"
 COPY = "test_shipped_bundle_is_whole"
-BACK = "test_refused_and_failed_go_back_on_request"
+BACK = "test_retry_of_refused_and_failed_objects"
 
 MANY = "prediction/many/test_scale_out.py::test_command_line_on_the_pool"
 TAKEN = "test_a_killed_worker_s_cine_is_taken_over_on_ray"
@@ -139,13 +139,13 @@ COVERED = (
     (r"bash scripts/orthanc.sh COMMAND", "pacs/test_orthanc.py::test_round_trip"),
     (
         r"python -m monai_agglo report (CINE\.dcm|FOLDER) --output DIR.*",
-        "reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
+        "reporting/test_report_run.py::test_corrected_events_recompute_the_measures",
     ),
     (r"python -m monai_agglo measure DIR", "reporting/test_measure_command.py::test_command"),
     (r"python -m experiments.benchmark.*", "experiments/benchmark/test_bench_run.py::test_command"),
     (
         r"python -m monai_agglo deidentify FOLDER --output DIR",
-        "dicom/test_deidentification.py::test_folder_goes_on_and_says_what_it_left_out",
+        "dicom/test_deidentification.py::test_folder_with_skipped_and_failed_files",
     ),
 )
 
