@@ -66,6 +66,7 @@ def reasons(spool):
 def test_failures_do_not_stop_other_cines(work, caplog):
     spool = work("hang", "die", "bad", "ok one", seconds=1, attempts=2)
     wait_for(lambda: spool.counts()["failed"] == 3)
+    wait_for(lambda: len((spool.root / "audit.jsonl").read_text().splitlines()) == 4)
     found = reasons(spool)
     assert found[pseudonym("1.0")] == "it exceeded the time limit of 1 s, 2 times"
     assert found[pseudonym("1.1")] == "its process ended (SIGSEGV), 2 times"
