@@ -146,7 +146,7 @@ def read_config(path: str | os.PathLike) -> ServeConfig:
     """Read and check a configuration file.
 
     Args:
-        path: JSON, see docs/pacs.md. Relative paths in it count from its folder.
+        path: JSON, see docs/how-to/pacs.md. Relative paths in it count from its folder.
 
     Returns:
         The configuration.

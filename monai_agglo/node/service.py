@@ -72,7 +72,7 @@ def serve(config: str | os.PathLike | ServeConfig, *, retry_failed: bool = False
     """Be a DICOM node until SIGTERM or SIGINT.
 
     Takes fluoroscopy cines by C-STORE, keeps them in a queue on disk, segments them in a process with limits, and sends
-    the results to the configured peer until it has them. See docs/pacs.md.
+    the results to the configured peer until it has them. See docs/how-to/pacs.md.
 
     Args:
         config: configuration file, or its content.

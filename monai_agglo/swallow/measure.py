@@ -61,7 +61,7 @@ class CineMeasures:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON-able built-ins, nan as null; see docs/measurements.md."""
+        """Everything as JSON-able built-ins, nan as null; see docs/reference/measurements.md."""
         from .results import measures_json
 
         return measures_json(self)

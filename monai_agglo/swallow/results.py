@@ -29,7 +29,7 @@ def measures_json(found: CineMeasures) -> dict[str, Any]:
         found: from :func:`~monai_agglo.swallow.measure.measure`.
 
     Returns:
-        The content of ``measurements.json``, see docs/measurements.md.
+        The content of ``measurements.json``, see docs/reference/measurements.md.
     """
     from .measure import RESEARCH_USE
 
