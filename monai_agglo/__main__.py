@@ -19,7 +19,7 @@ from monai_agglo.cli.cine import datalist, deidentify, info, phantom, structures
 from monai_agglo.cli.node import fetch, send, serve
 from monai_agglo.cli.predict import predict
 from monai_agglo.cli.report import measure, report
-from monai_agglo.cli.student import cache, export_student, probe_student, ship_student
+from monai_agglo.cli.student import cache, distill, export_student, probe_student, ship_student
 
 __all__ = ["COMMANDS", "main"]
 
@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     "serve": serve,
     "fetch": fetch,
     "send": send,
+    "distill": distill,
     "cache": cache,
     "export-student": export_student,
     "probe-student": probe_student,

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, strict JSON, SHA-256."""
+"""Atomic files, strict JSON and checksums."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "sha256", "write_json"]
+__all__ = ["atomic_path", "sha256", "sync", "write_json"]
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary name beside ``path`` that becomes ``path`` when the block ends without an error.
+    """Yield a temporary name beside ``path`` that replaces ``path`` when the block succeeds.
 
     Args:
-        path: the final file; its folder is made when missing. An older file stays until the new one is whole.
+        path: final file; its folder is created if needed. An existing file is kept until the new one is complete.
 
     Yields:
-        The name to write to, in the same folder, so that the last step is a rename within one file system.
+        The name to write to, in the same folder and therefore on the same file system.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,24 +35,43 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write strict JSON (no NaN), whole or not at all.
+def write_json(path: Path, content: dict[str, Any], durable: bool = False) -> None:
+    """Write strict JSON atomically.
 
     Args:
         path: the file.
-        content: what to write; a NaN or an infinity is an error, since other readers refuse it.
+        content: JSON-serialisable content; lists of numbers are written on one line.
+        durable: flush the file and its folder entry to disk, so that they survive a power failure.
+
+    Raises:
+        ValueError: ``content`` holds a NaN or an infinity, which JSON does not allow.
     """
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    # A line per number helps nobody: lists without structure go on one line (no JSON string holds a line break).
+    # JSON strings contain no line breaks, so this joins only the lines of flat lists.
     text = re.sub(r'\[\n[^\[\]{}"]*\]', lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
     with atomic_path(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
+        if durable:
+            sync(partial)
+    if durable:
+        sync(path.parent)
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to disk."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""Memory that is free, given back to the system."""
+"""Return free heap memory to the operating system."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 __all__ = ["TIDY_EVERY", "give_back"]
 
 TIDY_EVERY = 64
-"""Frames after which free memory goes back to the system."""
+"""Number of frames between two calls of :func:`give_back`."""
 
 
 def give_back() -> bool:
-    """Let the C library return free pages to the system; some milliseconds, worth it every few dozen frames.
+    """Return free heap pages to the operating system (``malloc_trim`` of glibc; takes a few milliseconds).
 
-    Small things that are kept (packed masks, records) come to lie between large ones that are freed (frames, masks).
-    The GNU library then grows its heap with the length of a cine, though little of it is in use.
+    Long-lived small objects (packed masks, records) are allocated between short-lived large ones (frames, masks).
+    The fragmented heap of glibc then grows with the length of the cine.
 
     Returns:
-        Whether there is such a library here (Linux); nothing is done elsewhere.
+        False where the C library has no ``malloc_trim`` (musl, macOS, Windows).
     """
     trim = _trim()
     if trim is None:

@@ -1,4 +1,4 @@
-"""Result folders: refused before the work when they belong to somebody else, filled only when the work is done."""
+"""Result folders: checked before the run, filled atomically at its end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "result_folder"]
+from monai_agglo.files import atomic_path
+
+__all__ = ["RESULT_FILES", "check_output", "is_ours", "is_result", "keep_settings", "result_folder"]
 
 RECORD, SUMMARY = "predict.json", "summary.json"
 PICTURES = ("overlay.mp4", "contact_sheet.png", "seg.dcm", "overlay.dcm", "sr.dcm")
@@ -22,7 +25,7 @@ DAY_S = 86_400
 
 
 def is_result(folder: Path) -> bool:
-    """Whether a folder carries the record of a finished ``predict`` run."""
+    """Whether a folder contains the record of a finished ``predict`` run."""
     for name in (RECORD, SUMMARY):
         try:
             record = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -34,7 +37,7 @@ def is_result(folder: Path) -> bool:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder carries the record of ``predict``, or holds nothing but what ``predict`` writes."""
+    """Whether a folder contains the record of ``predict``, or only files that ``predict`` writes."""
     if is_result(folder):
         return True
     return all(
@@ -46,41 +49,40 @@ def is_ours(folder: Path) -> bool:
 
 
 def check_output(output: str | os.PathLike, overwrite: bool = False) -> Path:
-    """Refuse an output folder that belongs to somebody else.
+    """Refuse an output folder that contains foreign files.
 
     Args:
-        output: the folder to write to; it may not exist yet.
-        overwrite: write into a folder with other files too; only files of the same names are replaced.
+        output: output folder; it may not exist yet.
+        overwrite: accept a folder with foreign files; only files of the same name are replaced.
 
     Returns:
-        The folder, absolute.
+        The absolute path of the folder.
 
     Raises:
-        ValueError: when it is a file, or holds other files and ``overwrite`` is False.
+        ValueError: ``output`` is a file, or contains foreign files and ``overwrite`` is False.
     """
     folder = Path(output).expanduser().absolute()
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{output}: the output must be a folder, and this is a file")
+        raise ValueError(f"{output}: the output must be a folder, not a file")
     if folder.is_dir() and not overwrite and not is_ours(folder):
-        raise ValueError(f"{output}: holds files that are not results; give another folder, or --overwrite")
+        raise ValueError(f"{output}: contains files that are not results; choose another folder or add --overwrite")
     return folder
 
 
 @contextmanager
 def result_folder(output: Path) -> Iterator[Path]:
-    """A temporary folder beside ``output`` whose files move there when the block ends without an error.
+    """Yield a temporary folder beside ``output``; its files move there when the block succeeds.
 
-    The record (``predict.json``) leaves first and arrives last: a folder without it was interrupted, and a folder with
-    it is whole.
+    The old record (``predict.json``) is removed first and the new one moves last: a folder with a record is complete.
 
     Args:
-        output: the final folder, checked by :func:`check_output`.
+        output: final folder, checked by :func:`check_output`.
 
     Yields:
         The folder to write to.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    for left in output.parent.glob(f".{output.name}.*.part"):  # of a run that was killed
+    for left in output.parent.glob(f".{output.name}.*.part"):  # left behind by a killed run
         if left.is_dir() and time.time() - left.stat().st_mtime > DAY_S:
             shutil.rmtree(left, ignore_errors=True)
     work = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
@@ -105,3 +107,29 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def keep_settings(path: Path, settings: dict[str, Any], kind: str) -> None:
+    """Write the settings of a long computation beside its results, and refuse other ones later.
+
+    Args:
+        path: JSON file in the folder of the results; processes that begin together take turns.
+        settings: what the results depend on.
+        kind: what the folder holds, for the message.
+
+    Raises:
+        ValueError: naming the settings that differ.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    now = json.loads(json.dumps(settings))
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            with atomic_path(path) as partial:
+                partial.write_text(json.dumps(now, indent=1), encoding="utf-8")
+            return
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+    if other:
+        raise ValueError(f"{path.parent} holds a {kind} with other {', '.join(other)}: choose another folder")

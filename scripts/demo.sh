@@ -17,8 +17,8 @@ step "training the bundle for a short while, from the shipped weights -> $OUTPUT
 run monai.bundle run --config_file bundles/vfss_seg/configs/train.json --output_dir "$OUTPUT/train" --epochs 1
 
 step "a bundle with what was trained -> $OUTPUT/vfss_seg"
-rm -rf "$OUTPUT/vfss_seg" && mkdir -p "$OUTPUT/vfss_seg"
-cp -R bundles/vfss_seg/LICENSE bundles/vfss_seg/configs bundles/vfss_seg/docs bundles/vfss_seg/models "$OUTPUT/vfss_seg/"
+rm -rf "$OUTPUT/vfss_seg" && mkdir -p "$OUTPUT/vfss_seg/models"
+cp -R bundles/vfss_seg/LICENSE bundles/vfss_seg/configs bundles/vfss_seg/docs "$OUTPUT/vfss_seg/"
 cp "$OUTPUT/train/model.pt" "$OUTPUT/vfss_seg/models/model.pt"
 
 step "segmenting the swallow with it -> $OUTPUT/result"

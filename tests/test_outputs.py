@@ -1,4 +1,4 @@
-"""Result folders: nobody's files are lost, and nothing half-written is left."""
+"""Result folders: foreign files are kept and partial results removed."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from monai_agglo.files import write_json
-from monai_agglo.outputs import check_output, is_ours, result_folder
+from monai_agglo.outputs import check_output, is_ours, keep_settings, result_folder
 
 RECORD = {"kind": "monai_agglo.predict"}
 
@@ -18,7 +18,7 @@ def write_results(folder, mark):
     write_json(folder / "predict.json", {**RECORD, "mark": mark})
 
 
-def test_new_folder_appears_when_done(tmp_path):
+def test_folder_appears_when_complete(tmp_path):
     output = check_output(tmp_path / "deep" / "out")
     with result_folder(output) as work:
         write_results(work, "a")
@@ -29,7 +29,7 @@ def test_new_folder_appears_when_done(tmp_path):
         assert output.stat().st_mode & 0o700 == 0o700
 
 
-def test_second_run_replaces_and_leaves_no_stale_file(tmp_path):
+def test_second_run_replaces_all_results(tmp_path):
     output = tmp_path / "out"
     with result_folder(output) as work:
         write_results(work, "a")
@@ -42,7 +42,7 @@ def test_second_run_replaces_and_leaves_no_stale_file(tmp_path):
     assert (output / "my notes.txt").read_text() == "mine"
 
 
-def test_an_error_changes_nothing(tmp_path):
+def test_error_keeps_old_results(tmp_path):
     output = tmp_path / "out"
     with result_folder(output) as work:
         write_results(work, "a")
@@ -60,7 +60,7 @@ def test_foreign_folders_are_refused(tmp_path):
     (tmp_path / "thesis.doc").write_text("x")
     with pytest.raises(ValueError, match="--overwrite"):
         check_output(tmp_path)
-    with pytest.raises(ValueError, match="is a file"):
+    with pytest.raises(ValueError, match="not a file"):
         check_output(tmp_path / "thesis.doc")
     with result_folder(check_output(tmp_path, overwrite=True)) as work:
         write_results(work, "a")
@@ -68,7 +68,7 @@ def test_foreign_folders_are_refused(tmp_path):
     assert (tmp_path / "masks.nii.gz").read_text() == "a"
 
 
-def test_a_foreign_record_of_the_same_name_is_foreign(tmp_path):
+def test_foreign_record_of_the_same_name(tmp_path):
     (tmp_path / "predict.json").write_text('{"kind": "something else"}')
     (tmp_path / "data.csv").write_text("1")
     assert not is_ours(tmp_path)
@@ -76,9 +76,9 @@ def test_a_foreign_record_of_the_same_name_is_foreign(tmp_path):
     assert not is_ours(tmp_path)
 
 
-def test_interrupted_results_and_batches_are_ours(tmp_path):
+def test_interrupted_runs_and_batches_are_ours(tmp_path):
     assert is_ours(tmp_path)
-    (tmp_path / "masks.nii.gz").write_text("x")  # the record left first
+    (tmp_path / "masks.nii.gz").write_text("x")  # no record
     assert is_ours(tmp_path)
     (tmp_path / "case").mkdir()
     write_results(tmp_path / "case", "a")
@@ -88,7 +88,7 @@ def test_interrupted_results_and_batches_are_ours(tmp_path):
     assert not is_ours(tmp_path)
 
 
-def test_leftovers_of_a_killed_run_go_after_a_day(tmp_path):
+def test_leftovers_of_killed_runs_are_removed_after_a_day(tmp_path):
     old, fresh = tmp_path / ".out.0000.part", tmp_path / ".out.1111.part"
     for folder in (old, fresh):
         folder.mkdir()
@@ -104,3 +104,13 @@ def test_json_is_strict(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_are_kept_and_other_ones_refused(tmp_path):
+    path = tmp_path / "new" / "settings.json"
+    keep_settings(path, {"steps": 3, "zoom": (1, 2)}, "study")
+    before = path.read_bytes()
+    keep_settings(path, {"steps": 3, "zoom": (1, 2)}, "study")
+    with pytest.raises(ValueError, match="new holds a study with other steps, zoom: choose another folder"):
+        keep_settings(path, {"steps": 4}, "study")
+    assert path.read_bytes() == before

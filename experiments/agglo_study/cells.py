@@ -6,10 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .plan import StudySettings
+from typing import Any
 
 __all__ = ["BALANCINGS", "SCRATCH", "SIMPLE", "VARIANTS", "WITHOUT_COARSE", "StudyCell", "balancing_of", "with_seeds"]
 
@@ -66,18 +63,6 @@ class StudyCell:
     def at(self, **values: Any) -> StudyCell:
         """A copy with another seed, backbone, length or images; ``scratch`` is not distilled, for no length."""
         return replace(self, **values if self.method != SCRATCH else {**values, "steps": 0})
-
-    def teachers(self, settings: StudySettings) -> tuple[str, ...]:
-        """The teachers that this student hears."""
-        if self.method == SCRATCH:
-            return ()
-        if self.method == SIMPLE:
-            return (settings.simple,)
-        if self.method.startswith("single_"):
-            return (self.method.removeprefix("single_"),)
-        if self.method == WITHOUT_COARSE:
-            return tuple(t for t in settings.teachers if t != settings.coarse)
-        return settings.teachers
 
     @property
     def agglomerates(self) -> bool:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monai_agglo.distill.probes.bootstrap import TaskScores, difference
 
 from .cells import StudyCell, with_seeds
-from .scores import retention_ratios, task_scores, worst
-
-if TYPE_CHECKING:
-    from .runner import Study
+from .scores import Study, retention_ratios, task_scores, worst
 
 __all__ = ["choose"]
 

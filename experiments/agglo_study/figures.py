@@ -12,7 +12,7 @@ from monai_agglo.distill.probes.bootstrap import Estimate, TaskScores, differenc
 
 from .cells import SCRATCH, SIMPLE, StudyCell, with_seeds
 from .images import cache_facts
-from .plan import equal_of, grid
+from .plan import equal_of, grid, teachers_of
 from .runner import Study
 from .scores import retention_ratios, task_scores
 
@@ -181,10 +181,10 @@ def _rows(study: Study, stage: str, cells: Sequence[StudyCell], seeds: int | Non
         if cell.method != SCRATCH:
             results = [study.store.get(study.distil_key(c)) for c in own]
             there = [r for r in results if r is not None]
-            for teacher in cell.teachers(study.settings):
+            for teacher in teachers_of(cell, study.settings):
                 row.retention[teacher] = float(np.mean([r["retention"][teacher]["r2"] for r in there]))
                 row.cosine[teacher] = float(np.mean([r["retention"][teacher]["cosine"] for r in there]))
-                place = cell.teachers(study.settings).index(teacher)
+                place = teachers_of(cell, study.settings).index(teacher)
                 row.weights[teacher] = float(np.mean([r["trace"][-1]["weights"][place] for r in there]))
     return rows
 

@@ -20,6 +20,7 @@ __all__ = [
     "finalists",
     "grid",
     "singles",
+    "teachers_of",
 ]
 
 
@@ -218,3 +219,16 @@ def finalists(settings: StudySettings, score: Mapping[StudyCell, float]) -> list
     alone = max((c for c in cells if c.method.startswith("single_")), key=lambda c: score[c])
     found = [*ranked[: settings.best], equal, *without, alone, cells[1], cells[0]]
     return [cell.at(steps=settings.final_steps) for cell in found]
+
+
+def teachers_of(cell: StudyCell, settings: StudySettings) -> tuple[str, ...]:
+    """The teachers that a student is distilled from."""
+    if cell.method == SCRATCH:
+        return ()
+    if cell.method == SIMPLE:
+        return (settings.simple,)
+    if cell.method.startswith("single_"):
+        return (cell.method.removeprefix("single_"),)
+    if cell.method == WITHOUT_COARSE:
+        return tuple(t for t in settings.teachers if t != settings.coarse)
+    return settings.teachers

@@ -15,6 +15,7 @@ from monai_agglo.distill.probes.phantom_task import PHANTOM
 from monai_agglo.distill.probes.probe import ProbeMemory, probe
 from monai_agglo.distill.probes.tasks import PictureSize, Task, load_tasks
 from monai_agglo.files import atomic_path
+from monai_agglo.outputs import keep_settings
 
 from .cells import SCRATCH, SIMPLE, VARIANTS, StudyCell, with_seeds
 from .choice import choose
@@ -36,7 +37,7 @@ class Study:
         data: folder of the real sets.
         folder: of everything that is made.
         device: where students are trained and probed.
-        say: told what is going on.
+        log: told what is going on.
     """
 
     def __init__(
@@ -45,16 +46,16 @@ class Study:
         data: Path,
         folder: Path,
         device: str | torch.device = "cpu",
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ) -> None:
-        self.settings, self.folder, self.device, self.say = settings, Path(folder), device, say
-        _keep_settings(settings, self.folder)
+        self.settings, self.folder, self.device, self.log = settings, Path(folder), device, log
+        keep_settings(self.folder / "settings.json", settings.as_json(), "study")
         self.store = UnitStore(self.folder)
         self._choice = self.folder / "choice.json"
         self._memory = ("", ProbeMemory())  # of the last student and task: its test follows its validation
         size = PictureSize(settings.frame, settings.size)
         self.tasks = load_tasks(
-            data, size, self.folder / "prepared", settings.tasks, settings.phantom, settings.split_seed, say
+            data, size, self.folder / "prepared", settings.tasks, settings.phantom, settings.split_seed, log
         )
         missing = set(settings.screen_tasks) - {task.name for task in self.probed}
         if missing:
@@ -77,7 +78,7 @@ class Study:
             until: the last stage to do.
         """
         for stage in STAGES[: STAGES.index(until) + 1]:
-            self.say(f"stage {stage}")
+            self.log(f"stage {stage}")
             getattr(self, f"_{stage}")()
 
     def ship(self, cell: StudyCell) -> Path:
@@ -229,7 +230,7 @@ class Study:
             if not all(self.store.path(unit.key).is_file() for unit in probes):
                 self._miss(cell)
             units |= {unit.key: unit for unit in [*self._distilling(cell), *probes]}
-        self.store.run(list(units.values()), self.say)
+        self.store.run(list(units.values()), self.log)
 
     def _miss(self, cell: StudyCell) -> None:
         """A student that is gone, as in a study that was restored from its record, is distilled anew."""
@@ -282,23 +283,3 @@ class Study:
                 for n in self.settings_of(task, shots)
             },
         }
-
-
-def _keep_settings(settings: StudySettings, folder: Path) -> None:
-    """Write the settings into a new folder, and refuse other ones in an old one.
-
-    Raises:
-        ValueError: naming what differs.
-    """
-    path = folder / "settings.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "settings.lock"):
-        if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            now = settings.as_json()
-            other = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
-            if other:
-                raise ValueError(f"{folder} holds a study with other {', '.join(other)}: choose another folder")
-            return
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(settings.as_json(), indent=1), encoding="utf-8")

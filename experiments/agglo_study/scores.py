@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,10 +14,27 @@ from monai_agglo.distill.probes.phantom_task import PHANTOM
 from .cells import StudyCell
 from .plan import singles
 
-if TYPE_CHECKING:
-    from .runner import Study
-
 __all__ = ["retention_ratios", "task_scores", "worst"]
+
+
+class Study(Protocol):
+    """What scores and choice need of a :class:`~.runner.Study`."""
+
+    settings: Any
+    store: Any
+    tasks: Any
+
+    @property
+    def probed(self) -> Any: ...
+
+    @property
+    def judged(self) -> list[str]: ...
+
+    def scores(self, stage: str, cell: StudyCell, task: Any) -> Any: ...
+
+    def distil_key(self, cell: StudyCell) -> str: ...
+
+    def ranking(self) -> list[tuple[StudyCell, float]]: ...
 
 
 def task_scores(

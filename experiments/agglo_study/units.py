@@ -96,12 +96,12 @@ class UnitStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path)
 
-    def run(self, units: Sequence[Unit], say: Callable[[str], None] = print) -> None:
+    def run(self, units: Sequence[Unit], log: Callable[[str], None] = print) -> None:
         """Do what is not done, and wait for what others are doing.
 
         Args:
             units: in the order in which they are wanted.
-            say: told of every unit that is done here.
+            log: told of every unit that is done here.
 
         Raises:
             ValueError: for a unit that needs what is not there and none of the units.
@@ -114,13 +114,13 @@ class UnitStore:
         while open_units:
             busy = []
             for unit in open_units:
-                if not self._done(unit, say):
+                if not self._done(unit, log):
                     busy.append(unit)
             open_units = [unit for unit in busy if not self.path(unit.key).is_file()]
             if open_units:
                 time.sleep(self.poll_s)
 
-    def _done(self, unit: Unit, say: Callable[[str], None]) -> bool:
+    def _done(self, unit: Unit, log: Callable[[str], None]) -> bool:
         """Whether the unit is done, by this call or before; False where another process is at it or has to be."""
         path = self.path(unit.key)
         if path.is_file():
@@ -138,7 +138,7 @@ class UnitStore:
                 result = unit.work()
                 spent = {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - began}
                 self.put(unit.key, {**result, **{name: round(value, 2) for name, value in spent.items()}})
-                say(f"{unit.key}: {spent['wall_seconds']:.0f} s")
+                log(f"{unit.key}: {spent['wall_seconds']:.0f} s")
             return True
         finally:
             lock.release()

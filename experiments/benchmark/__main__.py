@@ -30,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget-minutes", type=float, help="about so long, by fewer repeats (default: 21)")
     parser.add_argument("--work", help="folder for cines and networks, about 1 GB (default: the user's cache)")
     parser.add_argument("--again", action="store_true", help="measure every suite anew")
+    parser.add_argument("--before", metavar="DIR", help="an older checkout, measured in turns by start_up")
     args = parser.parse_args(arguments)
-    options = {name: getattr(args, name) for name in ("quick", "budget_minutes", "work", "again")}
+    options = {name: getattr(args, name) for name in ("quick", "budget_minutes", "work", "again", "before")}
     try:
-        report = bench(args.suite, args.output, **options, say=lambda text: print(text, flush=True))
+        report = bench(args.suite, args.output, **options, log=lambda text: print(text, flush=True))
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

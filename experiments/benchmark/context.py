@@ -18,15 +18,17 @@ class Context:
         work: folder for files that are made once and used again: cines, ONNX files.
         quick: small sizes and few repeats: shows that everything runs, its figures mean little.
         seconds: time the suite may take, about.
-        say: told what goes on, in one line.
+        log: told what goes on, in one line.
         started: when the suite began, of ``time.monotonic``.
+        before: an older checkout to measure in turns with this one; None for this one alone.
     """
 
     work: Path
     quick: bool
     seconds: float
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     started: float
+    before: Path | None = None
 
     @property
     def left(self) -> float:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_agglo.processes import ChildDiedError, JsonProcess
+
 __all__ = ["Candidate", "Row", "take_turns"]
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LONGEST_S = 1800
 LEAST_REPEATS = 2
 """Made of every case even when the time is over, unless there is not even time for a second one."""
@@ -90,48 +86,24 @@ class _Process:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        threads = dict.fromkeys(THREAD_VARIABLES, str(candidate.threads))
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", f"{__package__}.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, encoding="utf-8",
-            env={**os.environ, **threads},
-        )  # fmt: skip
-        self.send(make=candidate.make, options=candidate.options)
-
-    def send(self, **message: Any) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer will say so
+        arguments = ["-W", "ignore", "-m", f"{__package__}.worker"]
+        self.process = JsonProcess(arguments, candidate.threads, self.log)
+        self.process.send({"make": candidate.make, "options": candidate.options})
 
     def answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        watch = threading.Timer(LONGEST_S, self.process.kill)
-        watch.start()
-        line = self.process.stdout.readline()
-        watch.cancel()
-        if line:
-            return json.loads(line)
-        code = self.process.wait()
-        self.log.seek(0)
-        last = (self.log.read().strip().splitlines() or [""])[-1]
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return {"error": f"the process ended with {how}" + (f": {last[:200]}" if last else "")}
+        try:
+            return self.process.answer(LONGEST_S)
+        except ChildDiedError as error:
+            self.log.seek(0)
+            last = (self.log.read().strip().splitlines() or [""])[-1]
+            return {"error": f"{error}" + (f": {last[:200]}" if last else "")}
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
-            self.process.wait(10)
-        except (OSError, subprocess.TimeoutExpired):
-            self.process.kill()
-            self.process.wait()
+        self.process.close(10)
         self.log.close()
 
 
-def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None]) -> list[Row]:
+def take_turns(candidates: Sequence[Candidate], seconds: float, log: Callable[[str], None]) -> list[Row]:
     """Measure candidates in turns.
 
     Every round repeats every case once, beginning with another one each time. A case that has its repeats, or a
@@ -140,7 +112,7 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
     Args:
         candidates: what is measured.
         seconds: begin no new round after so long; each case is repeated at least twice, or once where it is slow.
-        say: told what goes on.
+        log: told what goes on.
 
     Returns:
         A row per case, in order; a candidate that failed has one row with the reason.
@@ -153,7 +125,7 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
         for process in processes:
             answer = process.answer()
             if "error" in answer:
-                say(f"{process.candidate.name}: {answer['error']}")
+                log(f"{process.candidate.name}: {answer['error']}")
                 rows.append(Row(process.candidate.name, "", reason=answer["error"]))
                 owners.append(process)
                 continue
@@ -163,15 +135,15 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[s
         # One after the other: threads of several processes on the same cores would hinder each other for minutes.
         for row, owner in zip(rows, owners):
             if not row.reason:
-                _ask(row, owner, say)
-        _rounds(rows, owners, deadline, say)
+                _ask(row, owner, log)
+        _rounds(rows, owners, deadline, log)
     finally:
         for process in processes:
             process.close()
     return rows
 
 
-def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Callable[[str], None]) -> None:
+def _rounds(rows: list[Row], owners: list[_Process], deadline: float, log: Callable[[str], None]) -> None:
     number = 0
     while True:
         late = time.monotonic() > deadline
@@ -185,18 +157,18 @@ def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Calla
             return
         first = number % len(due)
         for index in due[first:] + due[:first]:
-            if not rows[index].reason and (answer := _ask(rows[index], owners[index], say)) is not None:
+            if not rows[index].reason and (answer := _ask(rows[index], owners[index], log)) is not None:
                 rows[index].repeats.append(answer)
         number += 1
-        say(f"round {number}: {len(due)} cases")
+        log(f"round {number}: {len(due)} cases")
 
 
-def _ask(row: Row, owner: _Process, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _ask(row: Row, owner: _Process, log: Callable[[str], None]) -> dict[str, Any] | None:
     """Have a case warmed up or repeated; None and the reason in the row when that fails."""
-    owner.send(case=row.case)
+    owner.process.send({"case": row.case})
     answer = owner.answer()
     if "error" not in answer:
         return answer
     row.reason, row.repeats = answer["error"], []
-    say(f"{row.candidate} {row.case}: {row.reason}")
+    log(f"{row.candidate} {row.case}: {row.reason}")
     return None

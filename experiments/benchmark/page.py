@@ -222,7 +222,14 @@ def _training(suite: Row) -> list[str]:
     return parts + _reasons(suite["rows"], "bundle") + _reasons(suite["rates"], "name")
 
 
+def _start_up(suite: Row) -> list[str]:
+    head = ["task", "code", "processor time (s)", "wall time (s)", "peak MB", "repeats"]
+    columns = ("task", "code", "cpu_s", "wall_s", "peak_mb")
+    return [_table(head, [[*(row[name] for name in columns), str(row["repeats"])] for row in suite["rows"]])]
+
+
 _SECTIONS = {
+    "start_up": ("Start-up", _start_up),
     "encoders": ("Encoders", _encoders),
     "segmenters": ("Segmenters", _segmenters),
     "precision": ("Precision", _precision),

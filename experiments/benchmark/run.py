@@ -25,6 +25,7 @@ from .targets import figures, targets
 __all__ = ["SUITES", "BenchReport", "bench", "fingerprint", "write_report"]
 
 SUITES: dict[str, float] = {
+    "start_up": 3.0,
     "encoders": 6.0,
     "segmenters": 4.0,
     "precision": 1.5,
@@ -71,7 +72,8 @@ def bench(
     budget_minutes: float | None = None,
     work: str | os.PathLike | None = None,
     again: bool = False,
-    say: Callable[[str], None] = print,
+    before: str | os.PathLike | None = None,
+    log: Callable[[str], None] = print,
 ) -> BenchReport:
     """Measure this computer and what runs on it, and write tables and plots.
 
@@ -87,7 +89,8 @@ def bench(
             when None.
         work: folder for cines and networks that are made once, about 1 GB; a place in the user's cache when None.
         again: measure every suite anew.
-        say: told what goes on, in one line.
+        before: an older checkout of this project; ``start_up`` measures it in turns with this one.
+        log: told what goes on, in one line.
 
     Returns:
         What was done.
@@ -100,6 +103,8 @@ def bench(
         raise ValueError(f"there is no suite {unknown[0]!r}; choose from {', '.join(SUITES)}")
     if budget_minutes is not None and not budget_minutes > 0:
         raise ValueError(f"budget-minutes must be above 0, not {budget_minutes}")
+    if before is not None and not (Path(before) / "monai_agglo").is_dir():
+        raise ValueError(f"{before} is no checkout of this project: it has no monai_agglo")
     folder = Path(output) if output is not None else QUICK_OUTPUT if quick else OUTPUT
     from monai_agglo.phantom.truth import GENERATOR_VERSION
 
@@ -123,11 +128,13 @@ def bench(
             missing.append(name)
             continue
         seconds = left * SUITES[name] / sum(SUITES[other] for other in names[index:])
-        say(f"{name}: about {seconds / 60:.1f} minutes")
-        result = _suite(name, Context(place, quick, seconds, say, time.monotonic()))
+        log(f"{name}: about {seconds / 60:.1f} minutes")
+        result = _suite(
+            name, Context(place, quick, seconds, log, time.monotonic(), None if before is None else Path(before))
+        )
         if "error" in result:
             failed[name] = result["error"]
-            say(f"{name}: {result['error']}")
+            log(f"{name}: {result['error']}")
             continue
         report["suites"][name] = result | {"fingerprint": mark, "command": command}
         _write(path, report["suites"], quick)

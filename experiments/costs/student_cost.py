@@ -30,7 +30,7 @@ from monai_agglo.files import write_json
 TEACHERS = ("litemedsam", "mobilesam", "dinov2_small", "mobilenet_v3")
 TARGET = 1.1
 STUDENTS = (1, 2, 3)
-CONFIG = Path(__file__).parents[1] / "bundles" / "agglo_distill" / "configs" / "train.json"
+CONFIG = Path(__file__).parents[2] / "bundles" / "agglo_distill" / "configs" / "train.json"
 
 
 class TimedLearner:

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "dataset": ["ensure_dataset"],
         "exports": ["Exported", "export", "export_student"],
         "monai_agglo.locate": ["bundle_folders", "find_bundle"],
+        "moved": ["refuse_flag"],
         "prompts": ["with_prompts"],
         "results": ["publish"],
         "weights": ["WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights_status", "weights_table"],

@@ -38,17 +38,6 @@ FOLDS = 4
 PARTS = ("training", "validation", "test")
 
 
-class _Still:
-    """A frame in memory, with as much of a cine as the segmenter needs."""
-
-    def __init__(self, frame: np.ndarray) -> None:
-        self.array = frame
-        self.shape = (*frame.shape, 1)
-
-    def frames(self, frames: Any = None) -> Iterator[np.ndarray]:
-        yield self.array
-
-
 def calibrate_view_check(
     lateral: str | os.PathLike,
     other: Sequence[str | os.PathLike] = (),
@@ -164,8 +153,7 @@ def _bar(items: Sequence[Any], progress: bool, label: str) -> Any:
 
 
 def _features(segmenter: Segmenter, frame: np.ndarray) -> np.ndarray:
-    still = _Still(frame)
-    (result,) = segmenter.run(still, segmenter.intensity_range(still))
+    (result,) = segmenter.segment_window([frame], segmenter.intensity_range([frame]))
     return view_features(result.probabilities)
 
 

@@ -1,6 +1,6 @@
-"""A cine from any file: frames, times, spacing, polarity, identity; its masks; and the search for both in folders.
+"""Cines from DICOM, video, NIfTI, NRRD and stills: frames, frame times, spacing, polarity, pseudonyms, masks.
 
-Names load on first use.
+Names are imported on first use.
 """
 
 from monai_agglo import lazy

@@ -1,4 +1,4 @@
-"""Byte sources that cannot be talked into using more memory than the file deserves."""
+"""Byte sources with bounded memory use."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _BLOCK = 1 << 20
 
 
 class BoundedFile:
-    """A read-only view on an open file that never asks for more bytes than are left.
+    """Read-only view of an open file that never requests more bytes than remain.
 
-    A header may claim an element of 4 GB in a file of 1 KB; the plain ``read`` would allocate it first.
+    A header may claim a 4 GB element in a 1 KB file; a plain ``read`` would allocate 4 GB first.
 
     Args:
         file: an open binary file.
@@ -34,16 +34,18 @@ class BoundedFile:
         return self._file.tell()
 
     def close(self) -> None:
-        """The owner of the file closes it."""
+        """Do nothing: the owner of the file closes it."""
 
 
 class InflatingFile:
-    """A deflated or gzipped byte stream read as a file: constant memory, forward seeks inflate, backward ones restart.
+    """A deflated or gzipped byte stream as a file, in constant memory.
+
+    A forward seek inflates, a backward seek restarts from the beginning.
 
     Args:
         path: the file.
-        start: where the compressed stream begins.
-        wbits: zlib's window parameter: -15 raw deflate (DICOM), 31 gzip (NIfTI, NRRD).
+        start: offset of the compressed stream in bytes.
+        wbits: zlib's window parameter: -15 for raw deflate (DICOM), 31 for gzip (NIfTI, NRRD).
     """
 
     def __init__(self, path: str | os.PathLike, start: int = 0, wbits: int = -15) -> None:
@@ -71,7 +73,7 @@ class InflatingFile:
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an absolute offset of the inflated stream (``SEEK_SET`` and ``SEEK_CUR``)."""
+        """Move within the inflated stream (``SEEK_SET`` and ``SEEK_CUR``); returns the new position in bytes."""
         target = offset + (self._position if whence == os.SEEK_CUR else 0)
         if target < self._position:
             self._rewind()
@@ -80,7 +82,7 @@ class InflatingFile:
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Inflate into a writable buffer of bytes; returns how many there were."""
+        """Inflate into a writable buffer; returns the number of bytes read."""
         view = memoryview(buffer).cast("B")
         done = 0
         while done < len(view):
@@ -92,7 +94,7 @@ class InflatingFile:
         return done
 
     def read(self, count: int) -> bytes:
-        """Inflate up to ``count`` bytes; fewer only at the end.
+        """Inflate up to ``count`` bytes; fewer only at the end of the stream.
 
         Raises:
             zlib.error: the stream is damaged.

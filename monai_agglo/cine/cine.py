@@ -1,4 +1,4 @@
-"""A cine: lazy frames of any file that a swallow is kept in, and what is known about them."""
+"""A cine: lazily decoded frames of a file, with their metadata."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Frames = slice | Sequence[int] | None
 
 
 class Cine:
-    """A sequence of grey frames that is decoded only as far as it is asked for.
+    """A sequence of greyscale frames, decoded on demand.
 
     Args:
-        source: gives the frames.
-        facts: what the file says, from one of the ``open_*`` functions.
-        as_float: give float32 frames, whatever the file holds.
+        source: frame source.
+        facts: metadata from one of the ``open_*`` functions.
+        as_float: convert frames to float32.
 
     Attributes:
         shape: (rows, columns, frames).
         dtype: of the frames.
-        meta: affine, times, spacing and provenance; nothing in it names a patient. ``repeated_frames`` and
-            ``effective_fps`` need the pixels: :meth:`read` fills them in.
+        meta: affine, frame times, spacing and provenance, without identifying values. ``repeated_frames`` and
+            ``effective_fps`` are computed from the pixels by :meth:`read` and :meth:`scan`.
     """
 
     def __init__(self, source: FrameSource, facts: dict[str, Any], as_float: bool = False) -> None:
@@ -57,7 +57,7 @@ class Cine:
         """Decode frames one at a time, in constant memory.
 
         Args:
-            frames: which ones: a slice, ascending frame numbers, or all.
+            frames: a slice, ascending frame numbers, or None for all.
 
         Yields:
             (rows, columns) of :attr:`dtype`.
@@ -69,16 +69,16 @@ class Cine:
         return decoded if self.dtype == self._source.dtype else (frame.astype(self.dtype) for frame in decoded)
 
     def read(self, frames: Frames = None) -> np.ndarray:
-        """Decode frames into one array, and find the repeated ones among them.
+        """Decode frames into one array and detect repeated frames.
 
         Args:
-            frames: which ones: a slice, ascending frame numbers, or all.
+            frames: a slice, ascending frame numbers, or None for all.
 
         Returns:
             (rows, columns, frames) of :attr:`dtype`.
 
         Raises:
-            CineReadError: a frame is damaged or missing, or the array would be too large.
+            CineReadError: a frame is damaged or missing, or the array exceeds the size limit.
         """
         wanted = self._wanted(frames)
         rows, cols, _ = self.shape
@@ -90,23 +90,23 @@ class Cine:
         try:
             stack = np.empty((len(wanted), rows, cols), self.dtype)
         except MemoryError:
-            raise fail(self._source.shown, f"{len(wanted)} frames take {size >> 20} MB, more than there is") from None
+            raise fail(self._source.shown, f"out of memory: {len(wanted)} frames take {size >> 20} MB") from None
         self._source.fill(wanted, stack)
         finder = RepeatFinder(bool(self.meta["lossy"]))
         for frame in stack:
             finder.add(frame)
         self._note_repeats(finder, wanted)
-        # Frames lie one after the other in memory, so a frame is contiguous; the axes are still rows, columns, frames.
+        # A view: each frame stays contiguous in memory.
         return stack.transpose(1, 2, 0)
 
     def scan(self, watch: Callable[[np.ndarray], object] | None = None) -> dict[str, Any]:
-        """Find repeated frames without keeping the pixels.
+        """Detect repeated frames without keeping the pixels.
 
         Args:
             watch: called with each frame, (rows, columns), for progress or statistics.
 
         Returns:
-            :attr:`meta`, with ``repeated_frames`` and ``effective_fps`` filled in.
+            :attr:`meta` with ``repeated_frames`` and ``effective_fps``.
         """
         finder = RepeatFinder(bool(self.meta["lossy"]))
         for frame in self.frames():
@@ -117,13 +117,13 @@ class Cine:
         return self.meta
 
     def meta_of(self, frames: Frames = None) -> dict[str, Any]:
-        """Metadata of a part of the cine.
+        """Metadata of a subset of the frames.
 
         Args:
-            frames: which frames: a slice, ascending frame numbers, or all.
+            frames: a slice, ascending frame numbers, or None for all.
 
         Returns:
-            A copy of :attr:`meta` whose per-frame entries are those of the chosen frames.
+            A copy of :attr:`meta` with the frame times of the subset.
         """
         wanted = self._wanted(frames)
         meta = dict(self.meta)
@@ -141,13 +141,11 @@ class Cine:
         else:
             wanted = [int(index) for index in frames]
         if not len(wanted):
-            raise fail(self._source.shown, f"no frame is chosen of {count}")
+            raise fail(self._source.shown, f"the selection contains none of its {count} frames")
         if any(b <= a for a, b in itertools.pairwise(wanted)):
-            raise fail(self._source.shown, "frames must be chosen in ascending order")
+            raise fail(self._source.shown, "frame numbers must be in ascending order")
         if wanted[0] < 0 or wanted[-1] >= count:
-            raise fail(
-                self._source.shown, f"frames {wanted[0]} to {wanted[-1]} are chosen, but it has 0 to {count - 1}"
-            )
+            raise fail(self._source.shown, f"frames {wanted[0]} to {wanted[-1]} are out of range 0 to {count - 1}")
         return wanted
 
     def _note_repeats(self, finder: RepeatFinder, wanted: Sequence[int]) -> None:
@@ -158,18 +156,18 @@ class Cine:
 
 
 def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: Any) -> Cine:
-    """Open any file or folder that holds a cine; what it is is told from its content, not from its name.
+    """Open a file or folder as a cine. The format is detected from the content, not from the name.
 
     Args:
         path: a DICOM file; a folder (or list) of single-frame DICOM instances; AVI, MP4, MOV, MKV or WMV; NIfTI or
-            NRRD; a PNG or JPEG still.
+            NRRD; a PNG, JPEG, BMP or TIFF still.
         options: see :class:`~monai_agglo.cine.dicom.CineOptions`.
 
     Returns:
-        The cine. No frame is decoded yet.
+        The cine; no frame is decoded yet.
 
     Raises:
-        CineReadError: it cannot be read as a cine; the one sentence says why.
+        CineReadError: the input cannot be read as a cine.
     """
     try:
         chosen = CineOptions(**options)
@@ -182,7 +180,7 @@ def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: 
     except OSError as error:
         raise fail(shown, f"it cannot be read ({type(error).__name__})") from None
     if facts["mask_subtraction"]:
-        logger.warning("Cine %s asks for mask subtraction, which is not applied.", facts["pseudonym"])
+        logger.warning("Cine %s requests mask subtraction, which is not applied.", facts["pseudonym"])
     if chosen.itk_frame_step:
         facts["affine"][:3, 2] *= facts.get("frame_step", 1.0)
     return Cine(source, facts, as_float=chosen.rescale or chosen.voi)
@@ -191,7 +189,7 @@ def open_cine(path: str | os.PathLike | Sequence[str | os.PathLike], **options: 
 def _open(path: Any, options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
     if isinstance(path, (list, tuple)):
         if not path:
-            raise fail("(nothing)", "no file is given")
+            raise fail("(no path)", "no file is given")
         if len(path) > 1:
             return open_series([_existing(item, shown) for item in path], options, shown)
         path = path[0]
@@ -200,7 +198,7 @@ def _open(path: Any, options: CineOptions, shown: object) -> tuple[FrameSource, 
 
 
 def _files(folder: Path, shown: object) -> list[Path]:
-    """The files of a folder; those of its subfolders where it has none, as on an exported disc."""
+    """Files of a folder, or of its subfolders where it contains no DICOM file (as on an exported disc)."""
     files = sorted(item for item in folder.iterdir() if item.is_file())
     if not any(is_dicom(item) and item.name.upper() != "DICOMDIR" for item in files):
         files = sorted(item for item in itertools.islice(folder.rglob("*"), 4 * MAX_FRAMES) if item.is_file())
@@ -208,7 +206,7 @@ def _files(folder: Path, shown: object) -> list[Path]:
 
 
 def _open_file(file: Path, options: CineOptions, shown: object) -> tuple[FrameSource, dict]:
-    """Open a file as what its first bytes say it is."""
+    """Open a file by the format of its first bytes."""
     if is_dicom(file):
         return open_dicom(file, options, shown)
     with file.open("rb") as stream:
@@ -236,7 +234,7 @@ def _existing(path: str | os.PathLike, shown: object) -> Path:
     except (OSError, ValueError) as error:
         if isinstance(error, CineReadError):
             raise
-        raise fail(shown, f"the name cannot be opened ({type(error).__name__})") from None
+        raise fail(shown, f"the path cannot be opened ({type(error).__name__})") from None
     return file
 
 

@@ -1,4 +1,4 @@
-"""Make a data set's ``datalist.json``: pair cines with masks, tell patients apart, split by patient."""
+"""Create ``datalist.json`` for a data set: pair cines with masks, split by patient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_agglo.swallow import STRUCTURES, index_of
 
 from .cine import open_cine
 from .identity import pseudonym
-from .mask_picture import PICTURE, picture_shape
+from .png_masks import PNG_SUFFIX, png_shape
 from .search import Case, find_cases
 
 __all__ = ["DatalistReport", "make_datalist", "split_by_patient"]
@@ -35,13 +35,13 @@ MASK_FOLDER = re.compile(rf"{WORDS}(?:tr|ts)?", re.I)
 
 @dataclass
 class DatalistReport:
-    """What went into a datalist.
+    """Summary of a datalist.
 
     Args:
         path: the ``datalist.json``.
-        cases: number of cases of each part.
-        patients: number of patients of each part.
-        left_out: file as the user knows it, and why it is not in the list.
+        cases: number of cases per part.
+        patients: number of patients per part.
+        left_out: excluded files, as given by the user, and the reasons.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class DatalistReport:
         parts = [f"  {part:11}{self.cases[part]:4} cases of {self.patients[part]} patients" for part in PARTS]
         left = [f"  left out: {shown}: {why}" for shown, why in self.left_out]
         if not self.cases["validation"]:
-            left.append("  training needs a patient under validation: add studies, or move one in the list")
+            left.append("  training needs a validation patient: add studies, or move a patient in the list")
         return "\n".join([str(self.path), *parts, *left])
 
 
@@ -67,32 +67,33 @@ def make_datalist(
 ) -> DatalistReport:
     """Write ``datalist.json`` for a folder of cines and masks.
 
-    A mask file belongs to a cine when it is called ``<cine>_masks.nii.gz`` (or mask, label, seg; .nrrd, .mha; for a
-    still .png, where there is nothing else), when it is the ``masks.nii.gz`` beside a single cine or series, or when it
-    has the cine's name in a folder called labels or masks. Where a list exists already, patients stay in their part and
-    what was added to a case by hand is kept.
+    The masks of a cine are ``<cine>_masks.nii.gz`` (or mask, label, seg; .nrrd, .mha; .png for a still without
+    another), ``masks.nii.gz`` beside a single cine or series, or a file of the cine's name in a folder called labels or
+    masks. An existing list is updated: patients stay in their part and manual additions to a case are kept.
 
     Args:
-        folder: searched with its sub-folders.
+        folder: data set folder, searched recursively.
         splits: fractions of patients for training, validation and test.
-        seed: decides which patients go where.
-        structures: names of what was labelled, for every case; all of the table when None.
-        drawn_frames: only frames in which something is drawn count as labelled.
+        seed: seed of the split.
+        structures: names of the labelled structures of every case; None for all structures of the table.
+        drawn_frames: count only frames with a non-empty mask as labelled.
         progress: show a progress bar.
 
     Returns:
-        What was written.
+        The summary.
 
     Raises:
-        ValueError: when the folder holds no pair of cine and masks, or an argument makes no sense.
+        ValueError: the folder contains no cine with masks, or an argument is invalid.
     """
     from tqdm import tqdm
 
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise ValueError(f"{folder} is no folder")
+        raise ValueError(f"{folder} is not a folder")
     if len(splits) != 3 or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6:
-        raise ValueError(f"splits are three fractions that sum to 1 (training, validation, test), not {tuple(splits)}")
+        raise ValueError(
+            f"splits must be three fractions that sum to 1 (training, validation, test), not {tuple(splits)}"
+        )
     for name in structures or ():
         index_of(name)
     path = root / "datalist.json"
@@ -110,7 +111,7 @@ def make_datalist(
             shape = item.pop("shape")
             if structures:
                 item["labelled_structures"] = list(structures)
-            if drawn_frames or mask.suffix.lower() == PICTURE:  # many a PNG beside a still is none of masks
+            if drawn_frames or mask.suffix.lower() == PNG_SUFFIX:  # a PNG may be an image instead of masks
                 drawn = _drawn(mask, shape, only)
                 if drawn_frames:
                     item["labelled_frames"] = drawn
@@ -123,7 +124,7 @@ def make_datalist(
     report.left_out += [(str(p), "masks without a cine of that name") for p in files if p not in used]
     if not items:
         why = f"; {report.left_out[0][0]}: {report.left_out[0][1]}" if report.left_out else ""
-        raise ValueError(f"{folder} holds no cine with masks (see docs/how-to/train.md){why}")
+        raise ValueError(f"{folder} contains no cine with masks (see docs/how-to/train.md){why}")
     known = {item["patient_id"]: item["part"] for item in before.values() if item.get("part")}
     part_of = split_by_patient([item["patient_id"] for item in items], splits, seed, known)
     _write(path, items, part_of, report)
@@ -136,13 +137,13 @@ def split_by_patient(
     """Assign patients to training, validation and test.
 
     Args:
-        patients: pseudonymous ids, in any order, with repeats.
+        patients: pseudonymous ids, with repeats; their order does not matter.
         splits: fractions of the three parts.
-        seed: decides who goes where; the order of ``patients`` does not.
-        known: patients whose part is settled.
+        seed: seed of the split.
+        known: fixed parts of known patients.
 
     Returns:
-        The part of each patient. A part whose fraction is not 0 gets a patient when there are enough.
+        The part of each patient. With enough patients, no part with a fraction above 0 is empty.
     """
     ids = sorted(set(patients), key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode()).digest())
     part_of = {patient: known[patient] for patient in ids if known and patient in known}
@@ -151,7 +152,7 @@ def split_by_patient(
         if patient not in part_of:
             counts = {part: list(part_of.values()).count(part) for part in wanted}
             empty = [part for part in wanted if not counts[part]]
-            if empty:  # training first, then validation: both are needed before a part gets its second patient
+            if empty:  # training first, then validation
                 part_of[patient] = empty[0]
             else:
                 part_of[patient] = max(wanted, key=lambda part: wanted[part] - counts[part])
@@ -159,7 +160,7 @@ def split_by_patient(
 
 
 def _is_mask(path: Path) -> bool:
-    """Whether a file holds masks, from its name and folders relative to the data set."""
+    """Whether a file contains masks, by its name and folders relative to the data set."""
     if not re.search(rf"{SUFFIX}$", path.name, re.I) or any(part.startswith(".") for part in path.parts):
         return False
     return bool(MASK_FILE.fullmatch(path.name)) or any(MASK_FOLDER.fullmatch(part) for part in path.parts[:-1])
@@ -184,11 +185,11 @@ def _mask_of(case: Case, files: Iterable[Path], cines: Sequence[Case]) -> Path:
             found.append(file)
         elif match and named is None and file.parent == here:
             if sum(other.paths[0].parent == here for other in cines) > 1:
-                raise ValueError(f"several cines lie beside {file.name}; name it after its cine")
+                raise ValueError(f"several cines beside {file.name}; name it after its cine")
             found.append(file)
         elif named is None and _stem(file.name) == stem and _near(file, here):
             found.append(file)
-    found = [file for file in found if file.suffix.lower() != PICTURE] or found
+    found = [file for file in found if file.suffix.lower() != PNG_SUFFIX] or found
     if len(found) > 1:
         raise ValueError(f"has several mask files: {', '.join(sorted(file.name for file in found))}")
     if not found:
@@ -197,19 +198,17 @@ def _mask_of(case: Case, files: Iterable[Path], cines: Sequence[Case]) -> Path:
 
 
 def _near(file: Path, here: Path) -> bool:
-    """Whether a mask's folder belongs to a cine's: ``labels/final`` in it, or ``labelsTr`` for ``imagesTr``."""
+    """Whether a mask folder belongs to a cine folder: ``labels/final`` inside it, or ``labelsTr`` for ``imagesTr``."""
     owner = next((parent.parent for parent in file.parents if MASK_FOLDER.fullmatch(parent.name)), None)
     return owner is not None and here in (owner, *owner.glob("[Ii]mages*"))
 
 
 def _item(case: Case, mask: Path, root: Path) -> dict[str, Any]:
-    """A case of the list, after a look at both files; ``shape`` is (rows, columns, frames)."""
+    """Datalist item of a case, after a check of both files; ``shape`` is (rows, columns, frames)."""
     image = case.paths[0]
     if len(case.paths) > 1:
         image = image.parent
-        cine = open_cine(image)  # fails when the folder holds more than this series
-    else:
-        cine = open_cine(image)
+    cine = open_cine(image)  # fails for a folder with more than this series
     rows, cols, frames = cine.shape
     shape = _mask_shape(mask)
     if shape[:3] not in ((rows, cols, frames), (cols, rows, frames)) and (*shape, 1) != (rows, cols, frames):
@@ -223,10 +222,10 @@ def _item(case: Case, mask: Path, root: Path) -> dict[str, Any]:
 
 
 def _mask_shape(path: Path) -> tuple[int, ...]:
-    """The array's shape from the header alone."""
+    """Shape of the array, read from the header."""
     try:
-        if path.suffix.lower() == PICTURE:
-            return picture_shape(path)
+        if path.suffix.lower() == PNG_SUFFIX:
+            return png_shape(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             import nibabel
 
@@ -244,10 +243,10 @@ def _mask_shape(path: Path) -> tuple[int, ...]:
 
 
 def _drawn(mask: Path, shape: Sequence[int], only: str | None) -> list[int]:
-    """Frames in which something is drawn."""
+    """Frames with a non-empty mask."""
     frames = np.flatnonzero(read_cine_masks(mask, shape, only=only).any(axis=(0, 1, 2)))
     if not len(frames):
-        raise ValueError(f"nothing is drawn in {mask.name}")
+        raise ValueError(f"all masks in {mask.name} are empty")
     return [int(t) for t in frames]
 
 
@@ -259,7 +258,9 @@ def _earlier(path: Path) -> dict[str, dict[str, Any]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {item["image"]: {**item, "part": part} for part in PARTS for item in content.get(part, [])}
     except (ValueError, AttributeError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no datalist ({type(error).__name__}); move it away to make a new one") from error
+        raise ValueError(
+            f"{path} is not a datalist ({type(error).__name__}); move it away to create a new one"
+        ) from error
 
 
 def _write(path: Path, items: list[dict[str, Any]], part_of: Mapping[str, str], report: DatalistReport) -> None:

@@ -1,7 +1,7 @@
-"""One decoder per transfer syntax, from one table.
+"""Frame decoders, one per transfer syntax.
 
-imagecodecs (BSD-3) decodes the JPEG family, JPEG-LS, JPEG 2000, HTJ2K and RLE: it is the fastest of the codecs
-measured and did not crash on damaged frames. GDCM, which aborts the interpreter on some, is never asked.
+imagecodecs (BSD-3) decodes the JPEG family, JPEG-LS, JPEG 2000, HTJ2K and RLE: the fastest of the measured codecs, and
+stable on damaged frames. GDCM is not used because some damaged frames make it abort the interpreter.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How the samples of a frame are stored.
+    """Storage of the samples of a frame.
 
     Args:
         rows: image height in pixels.
         cols: image width in pixels.
         samples: samples per pixel, 1 or 3.
-        allocated: bits of the storage word: 8, 16 or 32; 1 where eight pixels share a byte.
-        stored: bits of it that hold the sample.
+        allocated: bits of the storage word: 8, 16 or 32; 1 for eight pixels per byte.
+        stored: bits used by the sample.
         high_bit: position of the sample's highest bit.
         signed: two's complement samples.
-        planar: native colour samples lie plane by plane.
+        planar: native colour samples are stored plane by plane.
         photometric: PhotometricInterpretation.
     """
 
@@ -41,17 +41,17 @@ class PixelFormat:
 
     @property
     def word(self) -> np.dtype:
-        """The unsigned storage word in native byte order; a byte for single bits."""
+        """Unsigned storage word in native byte order; a byte for single bits."""
         return np.dtype(f"u{max(1, self.allocated // 8)}")
 
     @property
     def subsampled(self) -> bool:
-        """Native YBR 4:2:2: two luminances share their chrominances, so a pixel takes two samples of space."""
+        """Native YBR 4:2:2: two pixels share their chrominance, so that a pixel takes two samples."""
         return self.samples == 3 and self.photometric.endswith("_422")
 
     @property
     def frame_bytes(self) -> int:
-        """Size of a native frame in bytes; of single bits, which need not end with a byte, rounded up."""
+        """Size of a native frame in bytes, rounded up for single bits."""
         pixels = self.rows * self.cols
         if self.allocated == 1:
             return -(-pixels // 8)
@@ -73,7 +73,7 @@ def decode_native(data: bytes, form: PixelFormat) -> np.ndarray:
         form: its pixel format.
 
     Returns:
-        (rows, cols), or (rows, cols, 3); YBR gives its luminance, (rows, cols).
+        (rows, cols), or (rows, cols, 3) for RGB; of YBR only the luminance, (rows, cols).
     """
     if len(data) < form.frame_bytes:
         raise DamagedFrameError(f"{len(data)} bytes where a frame takes {form.frame_bytes}")
@@ -82,14 +82,14 @@ def decode_native(data: bytes, form: PixelFormat) -> np.ndarray:
 
 
 def arrange_native(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
-    """Give a frame's samples their axes.
+    """Reshape the samples of a frame.
 
     Args:
-        samples: all samples of a frame in the order of the file, in this machine's byte order.
+        samples: all samples of a frame in file order and native byte order.
         form: its pixel format.
 
     Returns:
-        (rows, cols), or (rows, cols, 3); YBR gives its luminance, (rows, cols).
+        (rows, cols), or (rows, cols, 3) for RGB; of YBR only the luminance, (rows, cols).
     """
     samples = samples.view(form.word)
     if form.subsampled:
@@ -102,11 +102,11 @@ def arrange_native(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
 
 
 def decode_rle(data: bytes, form: PixelFormat) -> np.ndarray:
-    """PackBits planes of bytes, most significant first, plane by plane."""
+    """RLE: PackBits-compressed byte planes, most significant byte first."""
     import imagecodecs
 
     if len(data) < 64 or struct.unpack("<L", data[:4])[0] != form.samples * form.allocated // 8:
-        raise DamagedFrameError("the RLE header has another number of segments than the image")
+        raise DamagedFrameError("the number of RLE segments does not match the image")
     size = form.rows * form.cols * form.samples * form.word.itemsize
     try:
         decoded = imagecodecs.dicomrle_decode(data, form.word.newbyteorder("<"), out=bytearray(size))
@@ -120,7 +120,7 @@ def decode_rle(data: bytes, form: PixelFormat) -> np.ndarray:
 
 
 def _padded_rle(data: bytes, form: PixelFormat) -> bytes:
-    """RLE whose segments are padded by more than one byte, which decode to a little more than a plane."""
+    """RLE segments padded by more than one byte, which decode to slightly more than a plane."""
     import imagecodecs
 
     count, *offsets = struct.unpack("<16L", data[:64])
@@ -138,19 +138,19 @@ def _padded_rle(data: bytes, form: PixelFormat) -> bytes:
 
 
 def decode_jpeg(data: bytes, form: PixelFormat) -> np.ndarray:
-    """JPEG baseline, extended (8 and 12 bit) and lossless; of luminance and colour the luminance is given."""
+    """JPEG baseline, extended (8 and 12 bits) and lossless; of YBR only the luminance is returned."""
     import imagecodecs
 
     frame = jpeg_frame(data)
     _same_size(frame.rows, frame.cols, form)
     if b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:  # libjpeg would fill the rest of the frame with grey
-        raise DamagedFrameError("the JPEG codestream has no end")
+        raise DamagedFrameError("the JPEG codestream has no end marker")
     if form.samples == 1 or frame.components == 1:
         return imagecodecs.jpeg8_decode(data)
-    # JFIF is YBR by definition, whatever the header calls it; an Adobe marker says which of the two it is.
+    # JFIF implies YBR regardless of the header; an Adobe marker states the colour space.
     luminance = frame.adobe == 1 or (frame.adobe is None and (frame.jfif or form.photometric.startswith("YBR")))
     space = "YCBCR" if luminance else "RGB"
-    if frame.lossless:  # nothing is converted there: the first component of YBR is the luminance
+    if frame.lossless:  # decode without conversion: the first component of YBR is the luminance
         decoded = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
         return _luminance(decoded, form)
     return imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace="GRAYSCALE" if luminance else "RGB")
@@ -163,14 +163,14 @@ def decode_jpegls(data: bytes, form: PixelFormat) -> np.ndarray:
     frame = jpeg_frame(data)
     _same_size(frame.rows, frame.cols, form)
     if b"\xff\xd9" not in data[-64:]:
-        data += b"\xff\xd9"  # on a codestream without an end CharLS searches for a quarter of a minute
+        data += b"\xff\xd9"  # CharLS searches about 15 s for a missing end marker
     return _luminance(imagecodecs.jpegls_decode(data), form)
 
 
 def decode_jpeg2000(data: bytes, form: PixelFormat) -> np.ndarray:
     """JPEG 2000 and HTJ2K by OpenJPEG.
 
-    OpenJPH decodes HTJ2K in half the time, but through imagecodecs it returns noise for a codestream that is cut off.
+    OpenJPH takes half the time for HTJ2K, but in imagecodecs returns noise for a truncated codestream.
     """
     import imagecodecs
 
@@ -180,14 +180,14 @@ def decode_jpeg2000(data: bytes, form: PixelFormat) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Syntax:
-    """How one transfer syntax is read.
+    """A supported transfer syntax.
 
     Args:
-        name: what it is called in messages.
+        name: name in error messages.
         kind: ``"native"``, ``"frames"`` (one codestream per frame) or ``"video"`` (one stream for all frames).
-        decode: turns one frame's bytes into samples; None for video, which PyAV decodes as a stream.
-        lossy: whether the coding always loses information.
-        container: the formats PyAV may find in a video stream, most likely first.
+        decode: decoder of one frame; None for video, which PyAV decodes as a stream.
+        lossy: the coding is always lossy.
+        container: PyAV formats of a video stream, most likely first.
     """
 
     name: str
@@ -231,7 +231,7 @@ for _number in ("107", "108"):
 
 @dataclass(frozen=True)
 class JpegFrame:
-    """What a JPEG or JPEG-LS frame header says."""
+    """Frame header of a JPEG or JPEG-LS codestream."""
 
     rows: int
     cols: int
@@ -242,16 +242,16 @@ class JpegFrame:
 
 
 def jpeg_frame(data: bytes) -> JpegFrame:
-    """Read the frame header of a JPEG codestream, without decoding.
+    """Read the frame header of a JPEG codestream without decoding.
 
     Args:
         data: the codestream.
 
     Returns:
-        Size, components, the colour transform of the Adobe marker (None without one), whether a JFIF marker is there.
+        Size, components, colour transform of the Adobe marker (None without one), and whether a JFIF marker is present.
 
     Raises:
-        DamagedFrameError: there is no frame header.
+        DamagedFrameError: no frame header.
     """
     position, adobe, jfif = 2, None, False
     while position + 4 <= len(data):
@@ -279,7 +279,7 @@ def jpeg2000_size(data: bytes) -> tuple[int, int]:
     """Rows and columns of a JPEG 2000 codestream, bare or in a JP2 box.
 
     Raises:
-        DamagedFrameError: there is no image header.
+        DamagedFrameError: no image header.
     """
     start = 0 if data[:4] == b"\xff\x4f\xff\x51" else data[:4096].find(b"\xff\x4f\xff\x51")
     if start < 0 or len(data) < start + 24:
@@ -290,10 +290,10 @@ def jpeg2000_size(data: bytes) -> tuple[int, int]:
 
 def _same_size(rows: int, cols: int, form: PixelFormat) -> None:
     if (rows, cols) != (form.rows, form.cols):
-        raise DamagedFrameError(f"the codestream is {rows} x {cols} pixels, the header says {form.rows} x {form.cols}")
+        raise DamagedFrameError(f"the codestream has {rows} x {cols} pixels, the header {form.rows} x {form.cols}")
 
 
 def _luminance(decoded: np.ndarray, form: PixelFormat) -> np.ndarray:
-    """Untransformed YBR components: the first is the luminance. YBR_RCT and YBR_ICT come out of the decoder as RGB."""
+    """Luminance of untransformed YBR components; the decoder returns YBR_RCT and YBR_ICT as RGB."""
     raw = form.photometric.startswith(("YBR_FULL", "YBR_PARTIAL"))
     return decoded[..., 0] if decoded.ndim == 3 and raw else decoded

@@ -1,4 +1,4 @@
-"""From a DICOM file, or a folder of single-frame instances, to a frame source and its metadata."""
+"""Open a DICOM file, or a folder of single-frame instances, as a frame source with metadata."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .video import DicomVideoFrames, VideoFrames
 
 @dataclass(frozen=True)
 class CineOptions:
-    """How a cine is read.
+    """Reading options of a cine.
 
     Args:
         rescale: apply the modality LUT or rescale slope and intercept (float32).
         voi: apply the VOI LUT or window (float32 in [0, 2**bits_stored - 1]).
-        any_modality: take files that are no projection cine, too.
-        series: which series of a folder to take when it holds several: its number, 0 for the first.
-        itk_spacing: give the affine the spacing that ITK gives the cine (ImagerPixelSpacing as it stands), for
-            overlays in ITK viewers; False gives it the calibrated one, which ``spacing_mm`` holds in any case.
-        itk_frame_step: put the frames as far apart as ITK does (X-ray cines: the frame time in ms, taken for mm),
-            for label maps that a viewer lays over what ITK has read; False puts them 1 apart.
+        any_modality: accept files other than projection images.
+        series: index of the series to read from a folder with several, from 0.
+        itk_spacing: use ITK's spacing in the affine (ImagerPixelSpacing as stored), for overlays in ITK viewers; False
+            for the calibrated spacing. ``spacing_mm`` is always the calibrated one.
+        itk_frame_step: use ITK's frame step in the affine (X-ray cines: the frame time in ms as mm), for label maps
+            overlaid on images read by ITK; False for a step of 1.
     """
 
     rescale: bool = False
@@ -49,20 +49,20 @@ def open_dicom(path: str | os.PathLike, options: CineOptions, shown: object | No
 
     Args:
         path: the file.
-        options: how to read it.
-        shown: what to call it in messages.
+        options: reading options.
+        shown: path shown in error messages; ``path`` by default.
 
     Returns:
-        The frame source and the metadata of a cine.
+        The frame source and the metadata.
 
     Raises:
-        CineReadError: it cannot be read as a cine.
+        CineReadError: the file cannot be read as a cine.
     """
     shown = path if shown is None else shown
     header = _checked_header(path, options, shown)
     source, form = _source(header, options, shown)
     timing = dicom_timing(header.dataset, source.shape[2])
-    if timing.times_ms is None and isinstance(source, VideoFrames):  # the stream's own clock, which is a display rate
+    if timing.times_ms is None and isinstance(source, VideoFrames):  # time stamps of the stream: a display rate
         timing = replace(source.timing, assumed=True)
     return source, _meta(header, form, options, timing)
 
@@ -71,27 +71,27 @@ def open_series(paths: Sequence[str | os.PathLike], options: CineOptions, shown:
     """Open a folder's DICOM files as one cine: one multi-frame file, or single-frame instances of one series.
 
     Args:
-        paths: candidate files; those that are not DICOM images are passed over.
-        options: how to read them; ``series`` picks one of several.
-        shown: the folder, for messages.
+        paths: candidate files; other files than DICOM images are skipped.
+        options: reading options; ``series`` selects one of several series.
+        shown: folder shown in error messages.
 
     Returns:
         The frame source and the metadata.
 
     Raises:
-        CineReadError: no image, several cines, or instances that do not belong together.
+        CineReadError: no image, several cines, or inconsistent instances.
     """
     cines = group_cines(paths, shown)
     if not cines:
-        raise fail(shown, "there is no DICOM image in it")
+        raise fail(shown, "it contains no DICOM image")
     pick = options.series
     if pick is None and len(cines) > 1:
         raise fail(
             shown,
-            f"it holds {len(cines)} different series or cines; name one file or pick with series=0 to {len(cines) - 1}",
+            f"it contains {len(cines)} series or cines; give one file, or select one with series=0 to {len(cines) - 1}",
         )
     if pick is not None and not 0 <= pick < len(cines):
-        raise fail(shown, f"there is no series {pick}: it holds {len(cines)}")
+        raise fail(shown, f"series {pick} does not exist: it contains {len(cines)}, counted from 0")
     headers = cines[pick or 0]
     if len(headers) == 1:
         return open_dicom(headers[0].path, options, shown)
@@ -111,11 +111,11 @@ def open_series(paths: Sequence[str | os.PathLike], options: CineOptions, shown:
 
 
 class SeriesFrames(FrameSource):
-    """Single-frame instances in their order.
+    """Frames of ordered single-frame instances.
 
     Args:
         sources: one source of one frame per instance.
-        shown: the folder, for messages.
+        shown: folder shown in error messages.
     """
 
     def __init__(self, sources: Sequence[FrameSource], shown: object) -> None:
@@ -129,17 +129,17 @@ class SeriesFrames(FrameSource):
 
 
 def order_instances(headers: Sequence[DicomHeader], shown: object) -> list[DicomHeader]:
-    """Instances in the order of their InstanceNumber, or where that does not tell them apart of their acquisition time.
+    """Sort instances by InstanceNumber, or by acquisition time where the numbers are missing or not unique.
 
     Args:
         headers: single-frame instances of one series.
-        shown: the folder, for messages.
+        shown: folder shown in error messages.
 
     Returns:
-        The headers, ordered; copies of the same instance are dropped.
+        The sorted headers without duplicate instances.
 
     Raises:
-        CineReadError: neither tag gives an order.
+        CineReadError: neither tag defines an order.
     """
     unique: dict[str, DicomHeader] = {}
     for header in sorted(headers, key=lambda header: header.path):
@@ -149,20 +149,18 @@ def order_instances(headers: Sequence[DicomHeader], shown: object) -> list[Dicom
         keys = [key(header) for header in instances]
         if None not in keys and len(set(keys)) == len(keys):
             return [header for _, header in sorted(zip(keys, instances), key=lambda pair: pair[0])]  # type: ignore[arg-type,return-value]
-    raise fail(
-        shown, "its instances have neither distinct InstanceNumbers nor distinct acquisition times to order them by"
-    )
+    raise fail(shown, "its instances cannot be ordered: neither InstanceNumbers nor acquisition times are unique")
 
 
 def group_cines(paths: Sequence[str | os.PathLike], shown: object) -> list[list[DicomHeader]]:
-    """Cines among files: each multi-frame file is one, the single frames of a series are one."""
+    """Group files into cines: each multi-frame file is a cine, and so are the single frames of a series."""
     groups: dict[tuple, list[DicomHeader]] = {}
     for path in paths:
         try:
             if not is_dicom(path):
                 continue
             header = read_header(path, pixels=False)
-        except (CineReadError, OSError):  # a stray file must not hide the series
+        except (CineReadError, OSError):  # an unreadable file must not hide the series
             continue
         if header.offset < 0 or text(header.dataset, "SOPClassUID") == "1.2.840.10008.1.3.10":
             continue
@@ -176,7 +174,7 @@ def _checked_header(path: str | os.PathLike, options: CineOptions, shown: object
     try:
         header = read_header(path, shown)
     except CineReadError as error:
-        # A CT or a dose without pixels is told what it is rather than what it lacks.
+        # Of another kind of object (CT, dose) report the modality instead of the missing pixels.
         if "no pixel data" in str(error):
             _check_kind(read_header(path, shown, pixels=False), options, shown, only_known=True)
         raise
@@ -190,8 +188,8 @@ def _check_kind(header: DicomHeader, options: CineOptions, shown: object, only_k
     modality = modality_of(header.dataset)
     if only_known and not modality:
         return
-    name = f"modality {modality}" if modality else "no modality or image class that says so"
-    raise fail(shown, f"not a projection cine ({name}); any_modality=True reads it all the same")
+    name = f"modality {modality}" if modality else "unknown modality and SOP class"
+    raise fail(shown, f"not a projection cine ({name}); any_modality=True reads it anyway")
 
 
 def _source(header: DicomHeader, options: CineOptions, shown: object) -> tuple[Any, PixelFormat]:

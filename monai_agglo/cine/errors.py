@@ -1,4 +1,4 @@
-"""The one error that reading a cine can end in, and the limits that keep a hostile file small."""
+"""The error raised for unreadable cines, and limits against malicious files."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 MAX_FRAME_PIXELS = 4096 * 4096
 MAX_FRAMES = 20_000
 MAX_HEADER_BYTES = 64 << 20  # inflated bytes before the pixel data of a deflated file
-MAX_INFLATION = 250  # a real cine never deflates better than this (noise), a bomb reaches 1000
-INFLATION_FREE_BYTES = 64 << 20  # below this size an odd ratio harms nobody
+MAX_INFLATION = 250  # compression ratio; noise keeps real cines below it, a deflate bomb reaches 1000
+INFLATION_FREE_BYTES = 64 << 20  # the ratio is not checked below this size
 MAX_ITEMS = 500_000  # fragments of one encapsulated file
-MAX_READ_BYTES = 16 << 30  # one array; more is read in pieces
+MAX_READ_BYTES = 16 << 30  # one array
 
 
 class CineReadError(ValueError):
-    """A file that cannot be read as a cine: one sentence with the reason and the name the user typed."""
+    """A file cannot be read as a cine. The message is one sentence: the path as given, and the reason."""
 
 
 def fail(source: object, reason: str) -> CineReadError:
-    """The error to raise for a source.
+    """Build the error for a source.
 
     Args:
-        source: path as the user typed it (several paths: the first is shown).
-        reason: what is wrong and, where it helps, what to do; never a value read from an identifying tag.
+        source: path as given by the user; of several paths the first is shown.
+        reason: the reason and, where useful, the remedy; never the value of an identifying tag.
 
     Returns:
-        The error, not raised.
+        The error, to be raised by the caller.
     """
     if isinstance(source, (list, tuple)):
         source = f"{os.fspath(source[0])} and {len(source) - 1} more" if len(source) > 1 else source[0]
@@ -35,20 +35,20 @@ def fail(source: object, reason: str) -> CineReadError:
 
 
 def check_size(source: object, rows: int, cols: int, frames: int) -> None:
-    """Refuse sizes that no cine has, before anything is allocated.
+    """Refuse implausible sizes before memory is allocated.
 
     Args:
-        source: path for the message.
+        source: path shown in the error message.
         rows: image height in pixels.
         cols: image width in pixels.
         frames: number of frames.
 
     Raises:
-        CineReadError: a size is below one or above the limits.
+        CineReadError: a size is below 1 or above its limit.
     """
     if rows < 1 or cols < 1 or frames < 1:
         raise fail(source, f"the image is empty ({rows} rows, {cols} columns, {frames} frames)")
     if rows * cols > MAX_FRAME_PIXELS or max(rows, cols) > 65_535:
-        raise fail(source, f"{rows} x {cols} pixels is more than the {MAX_FRAME_PIXELS} a frame may have")
+        raise fail(source, f"{rows} x {cols} pixels are more than the limit of {MAX_FRAME_PIXELS} per frame")
     if frames > MAX_FRAMES:
-        raise fail(source, f"{frames} frames is more than the {MAX_FRAMES} a cine may have")
+        raise fail(source, f"{frames} frames are more than the limit of {MAX_FRAMES} per cine")

@@ -1,6 +1,6 @@
-"""The exposed field of a fluoroscopy cine, and blanking of what is burnt in outside it.
+"""Exposed field of a fluoroscopy cine, and blanking of burnt-in text outside it.
 
-Outside the collimator nothing is exposed: the border is dark, even and still, and vendors write names and dates there.
+The border outside the collimator is dark, uniform and static; vendors burn names and dates into it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from .cine import Cine
 __all__ = ["blank_outside", "dark_level", "exposed_field", "find_field"]
 
 SAMPLES = 24
-EVEN = 0.02
-"""How far a pixel of the border may lie from the border's grey level, as part of the range of grey levels."""
-LEAST = 0.01
-"""A dark border smaller than this part of the picture is none."""
+"""Frames sampled from a cine."""
+BORDER_TOLERANCE = 0.02
+"""Largest deviation of a border pixel from the border's grey level, as a fraction of the grey-level range."""
+MIN_BORDER = 0.01
+"""Smallest border, as a fraction of the image area."""
 
 
 def find_field(cine: Cine) -> np.ndarray | None:
-    """The exposed field of a cine, from a sample of its frames.
+    """Exposed field of a cine, estimated from :data:`SAMPLES` frames.
 
     Args:
         cine: an open cine.
 
     Returns:
-        (H, W) bool, True inside; None where the picture is exposed up to its edges, or no field can be told.
+        (H, W) bool, True inside; None where the image is exposed up to its edges or no field is found.
     """
     total = cine.shape[2]
     picked = sorted({round(i) for i in np.linspace(0, total - 1, min(total, SAMPLES))})
@@ -36,16 +37,16 @@ def find_field(cine: Cine) -> np.ndarray | None:
 
 
 def exposed_field(frames: Iterable[np.ndarray]) -> np.ndarray | None:
-    """The exposed field, from frames in which barium is dark.
+    """Exposed field, estimated from frames with dark barium.
 
-    The dark level that fills the edge of the picture is looked for. The largest body of other pixels, its dents
-    filled, is the field; what else stands out from the dark is text or a logo.
+    The border is the set of pixels at the dark level of the image edge. The field is the convex hull of the largest
+    connected component of the remaining pixels; smaller components are text or logos.
 
     Args:
         frames: (H, W) frames of one size, spread over the cine.
 
     Returns:
-        (H, W) bool, True inside; None where there is no dark border or no body in it.
+        (H, W) bool, True inside; None without a dark border or without a large component.
     """
     low = high = None
     for frame in frames:
@@ -57,16 +58,15 @@ def exposed_field(frames: Iterable[np.ndarray]) -> np.ndarray | None:
     least, most = (float(x) for x in np.percentile(high, [0, 99.9]))
     if most <= least:
         return None
-    tolerance = EVEN * (most - least)
+    tolerance = BORDER_TOLERANCE * (most - least)
     level = dark_level(low)
-    if level > least + 0.25 * (most - least):  # the edge is exposed
+    if level > least + 0.25 * (most - least):  # the image edge is exposed
         return None
     dark = (np.abs(low - level) <= tolerance) & (np.abs(high - level) <= tolerance)
-    if dark.mean() < LEAST:
+    if dark.mean() < MIN_BORDER:
         return None
     rows, columns = low.shape
-    # letters are thinner than this, also where they touch the field
-    size = max(3, round(min(rows, columns) / 16) | 1)
+    size = max(3, round(min(rows, columns) / 16) | 1)  # wider than the strokes of letters that touch the field
     body = cv2.morphologyEx((~dark).astype(np.uint8), cv2.MORPH_OPEN, np.ones((size, size), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(body)
     if count < 2:
@@ -74,32 +74,32 @@ def exposed_field(frames: Iterable[np.ndarray]) -> np.ndarray | None:
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     if stats[largest, cv2.CC_STAT_AREA] < 0.05 * rows * columns:
         return None
-    # A collimated field is convex; dark parts at its rim (a shoulder, the jaw) belong to it.
+    # A collimated field is convex, so that dark anatomy at its rim (shoulder, jaw) belongs to it.
     outline = cv2.findContours((labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     field = np.zeros((rows, columns), np.uint8)
     cv2.fillConvexPoly(field, cv2.convexHull(np.concatenate(outline)), 1)
     return None if field.all() else field > 0
 
 
-def dark_level(picture: np.ndarray) -> float:
-    """The commonest grey level along the edge of a picture (H, W): that of the border, whatever is written on it."""
-    band = max(1, round(min(picture.shape) / 50))
+def dark_level(image: np.ndarray) -> float:
+    """Most frequent grey level along the edge of an image (H, W): that of the border, robust to burnt-in text."""
+    band = max(1, round(min(image.shape) / 50))
     edge = np.concatenate([
-        picture[:band].ravel(), picture[-band:].ravel(), picture[:, :band].ravel(), picture[:, -band:].ravel()
+        image[:band].ravel(), image[-band:].ravel(), image[:, :band].ravel(), image[:, -band:].ravel()
     ])  # fmt: skip
     values, counts = np.unique(np.rint(edge), return_counts=True)
     return float(values[np.argmax(counts)])
 
 
 def blank_outside(frames: Iterable[np.ndarray], field: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Frames with one grey level outside the exposed field.
+    """Fill frames with the border's grey level outside the exposed field.
 
     Args:
         frames: (H, W) frames.
-        field: (H, W) bool, True inside; None blanks nothing.
+        field: (H, W) bool, True inside; None leaves the frames unchanged.
 
     Yields:
-        The frames; copies where something is blanked.
+        Blanked copies of the frames, or the frames themselves without a field.
     """
     level = None
     for frame in frames:

@@ -1,4 +1,4 @@
-"""Where each frame of encapsulated pixel data lies in the file, found without reading the frames."""
+"""Offsets of the frames of encapsulated pixel data, found without reading the frames."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Span = tuple[int, int]  # offset in the file, length in bytes
 
 
 def list_fragments(header: DicomHeader, shown: object) -> tuple[list[int], list[Span]]:
-    """Walk the items of encapsulated pixel data.
+    """List the items of encapsulated pixel data.
 
     Args:
-        header: the file's header, of an encapsulated transfer syntax.
-        shown: path for messages.
+        header: header of a file with an encapsulated transfer syntax.
+        shown: path shown in error messages.
 
     Returns:
-        The basic offset table (empty when the file has none) and the span of every fragment.
+        The basic offset table (may be empty) and the span of every fragment.
 
     Raises:
-        CineReadError: the items are damaged or cut off.
+        CineReadError: the items are damaged or truncated.
     """
     end = header.file_size if header.length is None else min(header.file_size, header.offset + header.length)
     fragments: list[Span] = []
@@ -55,7 +55,7 @@ def list_fragments(header: DicomHeader, shown: object) -> tuple[list[int], list[
                     raise fail(shown, f"the pixel data have more than {MAX_ITEMS} fragments")
             first = False
             position += 8 + length
-            if length & 1:  # the standard pads to even; some writers pad without counting it, some do not pad
+            if length & 1:  # the standard pads to even; some writers do not count the padding, some do not pad
                 file.seek(position)
                 position += file.read(4) not in (_ITEM, _END)
     if not fragments:
@@ -64,18 +64,18 @@ def list_fragments(header: DicomHeader, shown: object) -> tuple[list[int], list[
 
 
 def group_frames(header: DicomHeader, frames: int, shown: object) -> list[list[Span]]:
-    """The fragments of every frame.
+    """Group the fragments by frame.
 
     Args:
         header: the file's header.
-        frames: what NumberOfFrames says.
-        shown: path for messages.
+        frames: value of NumberOfFrames.
+        shown: path shown in error messages.
 
     Returns:
         One list of spans per frame.
 
     Raises:
-        CineReadError: the pixel data do not hold that many frames.
+        CineReadError: the pixel data contain another number of frames.
     """
     table, fragments = list_fragments(header, shown)
     extended = _extended_table(header, frames)
@@ -84,7 +84,7 @@ def group_frames(header: DicomHeader, frames: int, shown: object) -> list[list[S
         if groups is not None and not (len(fragments) > frames and _hides_frames(header, groups)):
             return groups
     if len(fragments) < frames:
-        raise fail(shown, f"NumberOfFrames says {frames} but the pixel data hold {len(fragments)}")
+        raise fail(shown, f"NumberOfFrames is {frames} but the pixel data hold {len(fragments)}")
     if len(fragments) == frames:
         return [[span] for span in fragments]
     starts = _starts(header, fragments)
@@ -93,18 +93,18 @@ def group_frames(header: DicomHeader, frames: int, shown: object) -> list[list[S
     if frames == 1 and len(starts) <= 1 and header.syntax != "1.2.840.10008.1.2.5":
         return [fragments]
     held = len(starts) or len(fragments)
-    raise fail(shown, f"NumberOfFrames says {frames} but the pixel data hold {held}")
+    raise fail(shown, f"NumberOfFrames is {frames} but the pixel data hold {held}")
 
 
 def read_spans(file: Any, spans: Sequence[Span]) -> bytes:
-    """The bytes of a frame.
+    """Read the codestream of a frame.
 
     Args:
         file: the open DICOM file.
         spans: the frame's fragments.
 
     Returns:
-        The joined codestream.
+        The joined fragments.
     """
     parts = []
     for offset, length in spans:
@@ -114,7 +114,7 @@ def read_spans(file: Any, spans: Sequence[Span]) -> bytes:
 
 
 def _by_offsets(offsets: Sequence[int], fragments: list[Span]) -> list[list[Span]] | None:
-    """Fragments grouped by an offset table; None when the table does not fit the items."""
+    """Fragments grouped by an offset table; None if the table does not match the items."""
     base = fragments[0][0] - 8
     index = {span[0] - 8 - base: number for number, span in enumerate(fragments)}
     starts = [index.get(offset, -1) for offset in offsets]
@@ -131,7 +131,7 @@ def _extended_table(header: DicomHeader, frames: int) -> list[int]:
 
 
 def _starts(header: DicomHeader, fragments: list[Span]) -> list[int]:
-    """Numbers of the fragments that begin a codestream."""
+    """Indices of the fragments that begin a codestream."""
     found = []
     with open(header.path, "rb") as file:
         for number, (offset, _) in enumerate(fragments):
@@ -142,5 +142,5 @@ def _starts(header: DicomHeader, fragments: list[Span]) -> list[int]:
 
 
 def _hides_frames(header: DicomHeader, groups: list[list[Span]]) -> bool:
-    """Whether a frame of several fragments holds a second codestream: then the table and NumberOfFrames both lie."""
+    """Whether a frame of several fragments contains a second codestream: table and NumberOfFrames are both wrong."""
     return any(_starts(header, spans[1:]) for spans in groups if len(spans) > 1)

@@ -1,4 +1,4 @@
-"""Frame sources: each kind of file hands out its grey frames one at a time."""
+"""Frame sources: greyscale frames of a file, one at a time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .header import DicomHeader, number, text, value
 
 
 class FrameSource:
-    """Grey frames of one file.
+    """Greyscale frames of one file.
 
     Args:
-        shown: path for messages.
+        shown: path shown in error messages.
         shape: (rows, columns, frames).
         dtype: of the frames.
     """
@@ -37,7 +37,7 @@ class FrameSource:
             wanted: ascending frame numbers.
 
         Yields:
-            (H, W) of :attr:`dtype`, each an array of its own.
+            (H, W) of :attr:`dtype`; frames do not share memory.
 
         Raises:
             CineReadError: a frame is damaged or missing.
@@ -59,17 +59,17 @@ class FrameSource:
 
 
 def pixel_format(header: DicomHeader, shown: object) -> tuple[PixelFormat, int]:
-    """The pixel format and the number of frames that a header states, checked.
+    """Read and validate the pixel format and the number of frames.
 
     Args:
         header: the file's header.
-        shown: path for messages.
+        shown: path shown in error messages.
 
     Returns:
-        The format and NumberOfFrames (1 when absent).
+        The format and NumberOfFrames (default 1).
 
     Raises:
-        CineReadError: a value is missing, contradictory, or beyond what a cine has.
+        CineReadError: a value is missing, inconsistent, or out of range.
     """
     dataset = header.dataset
 
@@ -78,7 +78,7 @@ def pixel_format(header: DicomHeader, shown: object) -> tuple[PixelFormat, int]:
         if found is None and default is not None and value(dataset, keyword) is None and keyword not in dataset:
             return default
         if found is None or found != int(found):
-            raise fail(shown, f"{keyword} is missing or no number")
+            raise fail(shown, f"{keyword} is missing or not an integer")
         return int(found)
 
     rows, cols = integer("Rows"), integer("Columns")
@@ -92,36 +92,36 @@ def pixel_format(header: DicomHeader, shown: object) -> tuple[PixelFormat, int]:
     if not photometric:
         photometric = "MONOCHROME2" if samples == 1 else "RGB"
     if photometric not in (*MONOCHROME, *COLOUR, "PALETTE COLOR"):
-        raise fail(shown, "its PhotometricInterpretation is not one that a cine has")
+        raise fail(shown, "its PhotometricInterpretation is not supported")
     if samples != (3 if photometric in COLOUR else 1):
-        raise fail(shown, f"{samples} samples per pixel do not fit {photometric}")
+        raise fail(shown, f"SamplesPerPixel {samples} does not match {photometric}")
     native = header.syntax in SYNTAXES and SYNTAXES[header.syntax].kind == "native"
     if allocated not in (8, 16, 32) and not (allocated == 1 and samples == 1 and native and not header.big_endian):
-        raise fail(shown, f"{allocated} bits per sample is not supported (8, 16 or 32 are)")
+        raise fail(shown, f"BitsAllocated {allocated} is not supported (8, 16 and 32 are)")
     if not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
-        raise fail(shown, f"BitsStored {stored} and HighBit {high} do not fit BitsAllocated {allocated}")
+        raise fail(shown, f"BitsStored {stored} and HighBit {high} do not match BitsAllocated {allocated}")
     signed = integer("PixelRepresentation", 0) == 1 and photometric in MONOCHROME
     planar = integer("PlanarConfiguration", 0) == 1
     whole = rows * cols * 3 * frames * allocated // 8
     if native and photometric.endswith("_422") and header.length in (whole, whole + 1):
-        photometric = photometric.removesuffix("_422")  # it was decompressed, and its chrominances with it
+        photometric = photometric.removesuffix("_422")  # decompressed to full chrominance resolution
     return PixelFormat(rows, cols, samples, allocated, stored, high, signed, planar, photometric), frames
 
 
 def _unreadable(dataset: Any) -> bool:
-    """Whether NumberOfFrames is there with a value that is no number."""
+    """Whether NumberOfFrames is present with a non-numeric value."""
     return "NumberOfFrames" in dataset and bool(getattr(dataset.get_item("NumberOfFrames"), "value", None))
 
 
 class NativeFrames(FrameSource):
-    """Uncompressed frames, read where they lie; a deflated file is inflated as far as needed and never stored.
+    """Uncompressed frames, read by offset; a deflated file is inflated as a stream.
 
     Args:
-        header: the file.
+        header: header of the file.
         form: its pixel format.
         count: number of frames.
-        grey: the grey map.
-        shown: path for messages.
+        grey: greyscale conversion.
+        shown: path shown in error messages.
     """
 
     def __init__(self, header: DicomHeader, form: PixelFormat, count: int, grey: GreyMap, shown: object) -> None:
@@ -132,26 +132,26 @@ class NativeFrames(FrameSource):
     def _check(self, count: int) -> None:
         header, form, size = self._header, self._form, self._form.frame_bytes
         if header.length is None:
-            raise fail(self.shown, "the pixel data are encapsulated but the transfer syntax says uncompressed")
+            raise fail(self.shown, "the pixel data are encapsulated but the transfer syntax is uncompressed")
         declared, expected = header.length, size * count
-        if form.allocated == 1:  # frames of single bits follow each other without padding
+        if form.allocated == 1:  # single-bit frames are not padded to a byte
             expected = -(-form.rows * form.cols * count // 8)
         if header.deflated:
             packed = header.file_size - header.stream_start
             if expected > INFLATION_FREE_BYTES and expected > MAX_INFLATION * packed:
-                raise fail(self.shown, f"{packed} bytes inflate to {expected} (a deflate bomb?)")
+                raise fail(self.shown, f"{packed} bytes inflate to {expected} (deflate bomb?)")
             held = declared
         else:
             held = min(declared, header.file_size - header.offset)
             if held < expected and held < declared:
                 raise fail(self.shown, f"the file is cut off in frame {held // size + 1} of {count}")
         if held < expected:
-            reason = f"NumberOfFrames says {count} but the pixel data hold {held // size}"
+            reason = f"NumberOfFrames is {count} but the pixel data hold {held // size}"
             if count == 1 or (held // size == count - 1 and held % size):
                 reason = f"the pixel data have {held} bytes where {expected} are expected"
             raise fail(self.shown, reason)
         if declared >= expected + size:
-            raise fail(self.shown, f"NumberOfFrames says {count} but the pixel data hold {declared // size}")
+            raise fail(self.shown, f"NumberOfFrames is {count} but the pixel data hold {declared // size}")
 
     def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         form = self._form
@@ -168,13 +168,13 @@ class NativeFrames(FrameSource):
         if not self._grey.in_place or self._form.allocated == 1:
             super().fill(wanted, stack)
             return
-        with self._header.open() as file:  # without a buffer in between
+        with self._header.open() as file:  # read into the array, without an intermediate buffer
             for index, frame in zip(wanted, stack):
                 self._read(file, index, frame.reshape(-1).view(np.uint8))
                 self._grey(frame.view(self._form.word), index)
 
     def _bits(self, file: Any, index: int) -> np.ndarray:
-        """One frame of single bits, the lowest of a byte first, as bytes."""
+        """One single-bit frame (least significant bit first) as bytes."""
         form = self._form
         pixels = form.rows * form.cols
         first, lead = divmod(index * pixels, 8)
@@ -190,7 +190,7 @@ class NativeFrames(FrameSource):
         return bits[lead : lead + pixels].reshape(form.rows, form.cols)
 
     def _read(self, file: Any, index: int, data: np.ndarray) -> None:
-        """Read one frame's bytes into ``data``, in the byte order of this machine."""
+        """Read the bytes of one frame into ``data``, in native byte order."""
         form, header = self._form, self._header
         size = form.frame_bytes
         start, stop = header.offset + index * size, header.offset + (index + 1) * size
@@ -217,11 +217,11 @@ class EncapsulatedFrames(FrameSource):
     """Compressed frames, one codestream each.
 
     Args:
-        header: the file.
+        header: header of the file.
         form: its pixel format.
         count: number of frames.
-        grey: the grey map.
-        shown: path for messages.
+        grey: greyscale conversion.
+        shown: path shown in error messages.
     """
 
     def __init__(self, header: DicomHeader, form: PixelFormat, count: int, grey: GreyMap, shown: object) -> None:
@@ -231,7 +231,7 @@ class EncapsulatedFrames(FrameSource):
         if SYNTAXES[header.syntax].decode is decode_native:
             held = sum(length for spans in self._spans for _, length in spans) // form.frame_bytes
             if held != count:
-                raise fail(shown, f"NumberOfFrames says {count} but the pixel data hold {held}")
+                raise fail(shown, f"NumberOfFrames is {count} but the pixel data hold {held}")
 
     def frames(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         form, syntax = self._form, SYNTAXES[self._header.syntax]
@@ -248,7 +248,7 @@ class EncapsulatedFrames(FrameSource):
                         raise DamagedFrameError(f"it decodes to {samples.shape[2]} samples per pixel")
                 except DamagedFrameError as error:
                     raise fail(self.shown, f"frame {index + 1} of {self.shape[2]} is damaged: {error}") from None
-                except (Exception, MemoryError) as error:  # a codec has its own exceptions for damaged data
+                except (Exception, MemoryError) as error:  # each codec raises its own types
                     kind = type(error).__name__
                     raise fail(
                         self.shown, f"frame {index + 1} of {self.shape[2]} is damaged ({syntax.name}, {kind})"

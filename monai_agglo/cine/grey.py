@@ -1,8 +1,8 @@
-"""From stored samples to one grey value per pixel, the same way for every file.
+"""Conversion of stored samples to greyscale.
 
-Order: keep the stored bits (overlays may sit above them), then for grey images modality and VOI transforms where asked
-for, then the inversion of MONOCHROME1; for colour images luminance. Overlay planes, shutters and mask subtraction are
-display instructions and are never burnt in.
+Order: extract the stored bits (overlays may use the unused ones); greyscale images: modality and VOI transforms if
+requested, then inversion of MONOCHROME1; colour images: luminance. Overlay planes, shutters and mask subtraction are
+display instructions and are not applied.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ranges: dict[int, np.ndarray] = {}
 
 
 def full_range(bits: int) -> np.ndarray:
-    """The table that stretches broadcast luminance (16 to 235 of 8 bits) to the full range.
+    """Lookup table from broadcast luminance (16 to 235 of 8 bits) to the full range.
 
     Args:
         bits: bits per sample, 8 to 16.
@@ -56,14 +56,14 @@ def full_range(bits: int) -> np.ndarray:
 
 
 def stored_bits(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
-    """Drop what lies outside the stored bits and restore the sign, in place where the samples are as wide as the word.
+    """Extract the stored bits and restore the sign; in place for samples of the storage word's size.
 
     Args:
-        samples: decoded samples, of the storage word or narrower; may be changed.
+        samples: decoded samples of the storage word's size or narrower; may be modified.
         form: the pixel format.
 
     Returns:
-        The samples in the storage word's size, signed where the format is.
+        Samples of the storage word's size, signed for a signed format.
     """
     if samples.dtype != form.word:
         kind = samples.dtype.newbyteorder("=")
@@ -84,17 +84,17 @@ def stored_bits(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
 
 
 class GreyMap:
-    """Turns decoded samples of a DICOM file into grey frames.
+    """Converts decoded samples of a DICOM file to greyscale frames.
 
     Args:
-        header: the file.
+        header: header of the file.
         form: its pixel format.
-        rescale: apply the modality LUT or the rescale slope and intercept; grey values become float32.
-        voi: apply the VOI LUT or window after it; grey values become float32 in [0, 2**stored - 1].
-        shown: path for messages.
+        rescale: apply the modality LUT or the rescale slope and intercept; output float32.
+        voi: then apply the VOI LUT or window; output float32 in [0, 2**stored - 1].
+        shown: path shown in error messages.
 
     Raises:
-        CineReadError: a lookup table that the file needs is missing or damaged.
+        CineReadError: the colour palette is missing or damaged.
     """
 
     def __init__(self, header: DicomHeader, form: PixelFormat, rescale: bool, voi: bool, shown: object) -> None:
@@ -112,7 +112,7 @@ class GreyMap:
 
     @property
     def dtype(self) -> np.dtype:
-        """The dtype of the grey frames."""
+        """The dtype of the greyscale frames."""
         if self.float:
             return np.dtype(np.float32)
         if self.palette is not None:
@@ -121,18 +121,18 @@ class GreyMap:
 
     @property
     def in_place(self) -> bool:
-        """Whether grey values take the place of samples of the storage word's size."""
+        """Whether samples of the storage word's size are converted in place."""
         return self.form.photometric in MONOCHROME and not self.float
 
     def __call__(self, samples: np.ndarray, frame: int) -> np.ndarray:
-        """Grey values of one frame.
+        """Convert one frame.
 
         Args:
-            samples: (H, W) or (H, W, 3) as decoded.
-            frame: its number, for the transforms of an Enhanced object.
+            samples: decoded samples, (H, W) or (H, W, 3).
+            frame: frame number, selects the per-frame transforms of an Enhanced object.
 
         Returns:
-            (H, W) of :attr:`dtype`; the memory of ``samples`` where :attr:`in_place`.
+            (H, W) of :attr:`dtype`; shares the memory of ``samples`` if :attr:`in_place`.
         """
         form = self.form
         if form.photometric not in MONOCHROME and self.palette is None:
@@ -149,7 +149,7 @@ class GreyMap:
         return self._invert(grey) if self.inverted else grey
 
     def _invert(self, grey: np.ndarray) -> np.ndarray:
-        # Within n stored bits, both for unsigned and for two's complement values, max + min - v is a bitwise not.
+        # max + min - v within n stored bits is a bitwise not, for unsigned and two's complement values.
         if self.form.signed:
             return np.invert(grey, out=grey)
         grey ^= self.form.word.type((1 << self.form.stored) - 1)
@@ -199,7 +199,7 @@ class GreyMap:
             centre, width = numbers(holder, "WindowCenter")[:1], numbers(holder, "WindowWidth")[:1]
             if centre and width and width[0] >= 1:
                 return _windowed(values, centre[0], width[0], text(holder, "VOILUTFunction"), top)
-        span = max(1e-6, float(limits[1] - limits[0]))  # no VOI in the file: the whole range
+        span = max(1e-6, float(limits[1] - limits[0]))  # no VOI in the file: full range
         return (values - np.float32(limits[0])) * np.float32(top / span)
 
     def _lut(self, item: Any) -> Any:
@@ -220,7 +220,7 @@ def _apply(values: np.ndarray, transform: Any) -> np.ndarray:
 
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str, top: float) -> np.ndarray:
-    """DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    """Window functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
     values = values.astype(np.float32)
     if function == "SIGMOID":
         return np.float32(top) / (1 + np.exp(np.clip(-4 * (values - centre) / width, -80, 80)))
@@ -232,7 +232,7 @@ def _windowed(values: np.ndarray, centre: float, width: float, function: str, to
 
 
 def _read_lut(item: Any, signed: bool) -> Any:
-    """A modality or VOI lookup table: ("lut", first mapped value, table, highest possible entry)."""
+    """Modality or VOI lookup table: ("lut", first mapped value, table, largest possible entry); None if invalid."""
     descriptor = numbers(item, "LUTDescriptor")
     data = value(item, "LUTData")
     if len(descriptor) != 3 or data is None:

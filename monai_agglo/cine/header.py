@@ -1,6 +1,6 @@
-"""Open a DICOM file far enough to know what its pixels are, without reading them and without reading who they show.
+"""DICOM headers, parsed up to the pixel data.
 
-Only the tags named in :data:`TAGS` are parsed: names, birth dates and free text never get into memory.
+Only the tags of :data:`TAGS` are parsed, so that names and birth dates are never loaded.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ _parse_lock = threading.Lock()
 
 @dataclass
 class DicomHeader:
-    """What is known about a DICOM file before a pixel is decoded.
+    """Header of a DICOM file.
 
     Args:
         path: the file.
         dataset: the parsed tags of :data:`TAGS`.
         syntax: transfer syntax UID.
-        offset: where the value of PixelData begins (in the inflated stream when ``deflated``).
-        length: PixelData's length in bytes, None when undefined (encapsulated).
-        vr: PixelData's value representation, ``"OW"`` under implicit VR.
+        offset: offset of the value of PixelData in bytes (in the inflated stream if ``deflated``).
+        length: length of PixelData in bytes, None if undefined (encapsulated).
+        vr: value representation of PixelData, ``"OW"`` for implicit VR.
         file_size: size of the file in bytes.
-        stream_start: where the deflated stream begins in the file.
+        stream_start: offset of the deflated stream in the file in bytes.
     """
 
     path: str
@@ -82,12 +82,12 @@ class DicomHeader:
         return self.syntax == EXPLICIT_BIG
 
     def open(self) -> Any:
-        """The byte source in which ``offset`` counts; the caller closes it."""
+        """Open the byte source that ``offset`` refers to; the caller closes it."""
         return InflatingFile(self.path, self.stream_start) if self.deflated else open(self.path, "rb")
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
-    """Whether a file is DICOM: by its preamble, or because it begins with a data set, as old exports do."""
+    """Whether a file is DICOM: it has a preamble or begins with a data set (old exports)."""
     with open(path, "rb") as file:
         return find_start(file.read(HEAD_BYTES)) is not None
 
@@ -97,11 +97,11 @@ def read_header(path: str | os.PathLike, shown: object | None = None, pixels: bo
 
     Args:
         path: the file.
-        shown: what to call it in messages, the path by default.
-        pixels: whether the file must hold pixel data.
+        shown: path shown in error messages; ``path`` by default.
+        pixels: require pixel data.
 
     Returns:
-        The header. With ``pixels=False`` a file without pixel data has ``offset`` -1.
+        The header; ``offset`` is -1 without pixel data and ``pixels=False``.
 
     Raises:
         CineReadError: not DICOM, damaged, or without pixel data.
@@ -114,14 +114,14 @@ def read_header(path: str | os.PathLike, shown: object | None = None, pixels: bo
         raise
     except (OSError, FileNotFoundError) as error:
         raise fail(shown, f"the file cannot be read ({type(error).__name__})") from None
-    except (Exception, RecursionError) as error:  # pydicom raises whatever a damaged header leads it to
-        # The message of pydicom may quote a patient's tag: only its type is shown.
+    except (Exception, RecursionError) as error:  # a damaged header may raise any type
+        # Only the type is shown, because pydicom's message may quote an identifying tag.
         raise fail(shown, f"the DICOM header is damaged ({type(error).__name__})") from None
 
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom while it parses: its warnings quote tag values, which may name a patient."""
+    """Silence pydicom, whose warnings may quote identifying tag values."""
     logger = logging.getLogger("pydicom")
     thread = threading.get_ident()
 
@@ -150,11 +150,11 @@ def _parse(path: str, shown: object, pixels: bool) -> DicomHeader:
             return _parse_deflated(path, shown, pixels, raw.tell(), size)
         named, syntax = bool(syntax), syntax or guess_syntax(_peek(file)) or ""
         if not syntax:
-            raise fail(shown, "the file does not name its transfer syntax")
+            raise fail(shown, "the file does not state its transfer syntax")
         dataset = _read_tags(file, syntax)
         offset, length, vr = _pixel_element(file, syntax == EXPLICIT_BIG, shown, pixels)
         if not named and offset >= 0 and length is None:
-            raise fail(shown, "its pixels are compressed, but the file does not name its transfer syntax")
+            raise fail(shown, "its pixels are compressed, but the file does not state its transfer syntax")
     return DicomHeader(path, dataset, syntax, offset, length, vr, size)
 
 
@@ -179,10 +179,10 @@ def _parse_deflated(path: str, shown: object, pixels: bool, start: int, size: in
                 raise fail(shown, "the deflated data are damaged") from None
         buffer = io.BytesIO(head)
         dataset = _read_tags(buffer, DEFLATED)
-        if buffer.tell() + 12 <= len(head) or len(head) < limit:  # else the header goes on beyond what was inflated
+        if buffer.tell() + 12 <= len(head) or len(head) < limit:  # otherwise the header extends beyond ``limit``
             offset, length, vr = _pixel_element(buffer, False, shown, pixels)
             return DicomHeader(path, dataset, DEFLATED, offset, length, vr, size, start)
-    raise fail(shown, f"the header inflates to more than {MAX_HEADER_BYTES >> 20} MB (a deflate bomb?)")
+    raise fail(shown, f"the header inflates to more than {MAX_HEADER_BYTES >> 20} MB (deflate bomb?)")
 
 
 def _read_tags(file: Any, syntax: str) -> Dataset:
@@ -196,16 +196,16 @@ def _read_tags(file: Any, syntax: str) -> Dataset:
 
 
 def _pixel_element(file: Any, big_endian: bool, shown: object, required: bool) -> tuple[int, int | None, str]:
-    """Read the element header that parsing stopped at: offset of the value, its length, its VR."""
+    """Read the element header at which parsing stopped: offset of the value, its length in bytes, its VR."""
     start = file.tell()
     head = file.read(12)
     order = ">" if big_endian else "<"
     tag = struct.unpack(order + "HH", head[:4]) if len(head) >= 8 else (0, 0)
     if tag in ((0x7FE0, 0x0008), (0x7FE0, 0x0009)) and required:
-        raise fail(shown, "the pixels are floating point numbers, which no cine has")
+        raise fail(shown, "floating point pixel data are not supported")
     if tag != (0x7FE0, 0x0010):
         if required:
-            raise fail(shown, "the file holds no pixel data, or is cut off before them")
+            raise fail(shown, "the file contains no pixel data, or is cut off before them")
         return -1, None, ""
     if head[4:6] in (b"OB", b"OW", b"UN", b"OF", b"OD"):
         offset, vr = start + 12, head[4:6].decode()
@@ -216,7 +216,7 @@ def _pixel_element(file: Any, big_endian: bool, shown: object, required: bool) -
 
 
 def value(dataset: Any, keyword: str) -> Any:
-    """A tag's value, None when it is absent, empty or cannot be parsed."""
+    """Value of a tag; None if it is absent, empty or unreadable."""
     with _parse_lock, quiet_pydicom():
         try:
             found = dataset.get(keyword)
@@ -226,19 +226,19 @@ def value(dataset: Any, keyword: str) -> Any:
 
 
 def text(dataset: Any, keyword: str) -> str:
-    """A tag's value as stripped text, empty when there is none."""
+    """Value of a tag as stripped text; empty if there is none."""
     found = value(dataset, keyword)
     return "" if found is None else str(found).strip(" \0")
 
 
 def number(dataset: Any, keyword: str) -> float | None:
-    """A tag's first value as a finite number, else None."""
+    """First value of a tag as a finite number, otherwise None."""
     found = numbers(dataset, keyword)
     return found[0] if found else None
 
 
 def numbers(dataset: Any, keyword: str) -> list[float]:
-    """A tag's values as finite numbers; empty when one of them is not."""
+    """Values of a tag as finite numbers; empty if any of them is not finite or not a number."""
     found = value(dataset, keyword)
     if found is None:
         return []
@@ -251,7 +251,7 @@ def numbers(dataset: Any, keyword: str) -> list[float]:
 
 
 def items(dataset: Any, keyword: str) -> list[Dataset]:
-    """The items of a sequence; empty when it is absent or no sequence."""
+    """Items of a sequence; empty if it is absent or not a sequence."""
     found = value(dataset, keyword)
     if found is None or isinstance(found, (str, bytes, int, float)):
         return []
@@ -259,10 +259,10 @@ def items(dataset: Any, keyword: str) -> list[Dataset]:
 
 
 class FunctionalGroups:
-    """The functional groups of an Enhanced object, per frame and shared.
+    """Per-frame and shared functional groups of an Enhanced object.
 
     Args:
-        dataset: the parsed header; without functional groups every answer is None.
+        dataset: the parsed header; may be without functional groups.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -270,7 +270,7 @@ class FunctionalGroups:
         self.shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
 
     def get(self, frame: int, keyword: str) -> Dataset | None:
-        """The first item of a group: the frame's own, else the shared one, else None."""
+        """First item of a group: per-frame, otherwise shared, otherwise None."""
         for holder in [*self.frames[frame : frame + 1], *self.shared]:
             found = items(holder, keyword)
             if found:

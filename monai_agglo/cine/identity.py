@@ -1,7 +1,7 @@
-"""Pseudonyms: keyed hashes that stand for a patient or a file wherever a name must not appear.
+"""Pseudonyms of patients and files: keyed hashes in place of identifying values.
 
-The key is 32 random bytes, made once per installation and kept in a file that only its owner can read. Without the
-key nobody can test whether a pseudonym belongs to a given name; with it, the same name always gets the same pseudonym.
+The key consists of 32 random bytes, created once per installation in a file readable by its owner only. Pseudonyms are
+stable for one key; without the key they cannot be tested against a name.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _keys: dict[str, bytes] = {}
 
 
 class PseudonymKeyError(RuntimeError):
-    """The key file exists but cannot be used."""
+    """The key file exists but is damaged."""
 
 
 def home_folder() -> Path:
-    """The folder of this installation's own files.
+    """Folder of the files of this installation.
 
     Returns:
-        ``$MONAI_AGGLO_HOME`` where it is set, else the user's configuration folder.
+        ``$MONAI_AGGLO_HOME`` if set, otherwise ``monai_agglo`` in the user's configuration folder.
     """
     if os.environ.get("MONAI_AGGLO_HOME"):
         return Path(os.environ["MONAI_AGGLO_HOME"]).expanduser()
@@ -41,11 +41,11 @@ def home_folder() -> Path:
 
 
 def pseudonym(text: str, kind: str = "cine") -> str:
-    """A stable stand-in for an identifying text.
+    """Stable pseudonym of an identifying text.
 
     Args:
-        text: what must not be shown: a patient id, a UID, a path.
-        kind: what the text names; the same text of another kind gets another pseudonym.
+        text: identifying text: a patient id, a UID, a path.
+        kind: kind of the text; equal texts of different kinds have different pseudonyms.
 
     Returns:
         16 hexadecimal digits (64 bits of HMAC-SHA256).
@@ -58,10 +58,10 @@ def pseudonym(text: str, kind: str = "cine") -> str:
 
 
 def file_pseudonym(path: str | os.PathLike) -> str:
-    """A pseudonym that follows a file's content, so it survives a move or a new name.
+    """Pseudonym of a file by its content, independent of its path.
 
     Args:
-        path: a file; its size and its first and last 256 KiB are hashed.
+        path: the file; its size and its first and last 256 KiB are hashed.
 
     Returns:
         16 hexadecimal digits.
@@ -85,8 +85,8 @@ def _key() -> bytes:
                 _keys[name] = _load_or_make(folder)
             except OSError as error:
                 logger.warning(
-                    "The pseudonym key cannot be kept (%s): pseudonyms of this run will not match those of another; "
-                    "set MONAI_AGGLO_HOME to a folder that can be written.",
+                    "The pseudonym key cannot be stored (%s): pseudonyms of this run will not match those of other "
+                    "runs; set MONAI_AGGLO_HOME to a writable folder.",
                     type(error).__name__,
                 )
                 _keys[name] = secrets.token_bytes(_KEY_BYTES)
@@ -105,7 +105,7 @@ def _load_or_make(folder: Path) -> bytes:
                 file.flush()
                 os.fsync(file.fileno())
             try:
-                os.link(fresh, path)  # fails when another process was first: then its key is ours too
+                os.link(fresh, path)  # fails if another process was faster; its key is then used
             except FileExistsError:
                 pass
             except OSError:  # a file system without hard links
@@ -121,6 +121,6 @@ def _load_or_make(folder: Path) -> bytes:
         key = b""
     if len(key) != _KEY_BYTES:
         raise PseudonymKeyError(
-            f"{path} is damaged: restore it, or remove it to start new pseudonyms that match none of the old ones"
+            f"{path} is damaged: restore it, or remove it to create a new key (old pseudonyms will not match)"
         )
     return key

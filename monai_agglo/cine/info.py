@@ -1,4 +1,4 @@
-"""What a file holds, in the terms in which everything else here will read it."""
+"""Summary of a cine file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ __all__ = ["describe", "table"]
 
 
 def describe(source: str | os.PathLike[str], any_modality: bool = False, progress: bool = False) -> dict[str, Any]:
-    """Read a cine from end to end and say what it is.
+    """Decode a whole cine and summarise it.
 
     Args:
-        source: a file or a folder of single-frame DICOM instances.
-        any_modality: take files that are no projection cine (CT, MR...) as well.
+        source: a file, or a folder of single-frame DICOM instances.
+        any_modality: accept other modalities (CT, MR, ...) too.
         progress: show a progress bar while frames are decoded.
 
     Returns:
-        JSON-able facts: ``shape`` (rows, columns, frames), ``dtype``, ``value_range`` of the pixels, then the cine's
-        metadata (frame times in ms, spacing in mm, ...) without its affine. Nothing in it names a patient.
+        JSON-serialisable facts without identifying values: ``shape`` (rows, columns, frames), ``dtype``,
+        ``value_range`` of the pixels, and the metadata of the cine (frame times in ms, spacing in mm, ...) except the
+        affine.
 
     Raises:
-        monai_agglo.data.CineReadError: when it cannot be read, or a frame is damaged.
+        CineReadError: the cine cannot be read or a frame is damaged.
     """
     from tqdm import tqdm
 
@@ -46,7 +47,7 @@ def describe(source: str | os.PathLike[str], any_modality: bool = False, progres
 
 
 def _plain(value: Any) -> Any:
-    """Built-in types instead of numpy's."""
+    """Convert NumPy types to built-in types."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -57,13 +58,13 @@ def _plain(value: Any) -> Any:
 
 
 def table(facts: dict[str, Any]) -> str:
-    """The facts as lines for a person; long lists are cut.
+    """Format facts as text, one line per fact; long lists are abbreviated.
 
     Args:
         facts: from :func:`describe`.
 
     Returns:
-        One line per fact.
+        The text.
     """
     lines = []
     for key, value in facts.items():

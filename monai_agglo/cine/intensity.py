@@ -1,4 +1,4 @@
-"""Size and intensity of frames: resized planes, and the robust range of grey levels."""
+"""Resizing of images and masks, and the robust intensity range."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["exposed_range", "fitted_shape", "resize_plane", "sample_slices", "sc
 
 
 def resize_plane(plane: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray:
-    """Resize one plane; binary masks keep smooth edges: linear, then one half decides.
+    """Resize an image, or a binary mask by linear interpolation and a threshold of 0.5.
 
     Args:
         plane: (H, W).
-        rows: of the result.
-        cols: of the result.
-        binary: a mask of 0 and 1 (a plane of one value throughout keeps it); an image otherwise.
+        rows: output height in pixels.
+        cols: output width in pixels.
+        binary: ``plane`` is a mask of 0 and 1; a constant plane keeps its value.
 
     Returns:
-        (rows, cols): of the mask's dtype, or float32.
+        (rows, cols) of the mask's dtype, or float32 for an image.
     """
     method = cv2.INTER_AREA if rows < plane.shape[0] or cols < plane.shape[1] else cv2.INTER_LINEAR
     if not binary:
@@ -33,8 +33,8 @@ def resize_plane(plane: np.ndarray, rows: int, cols: int, binary: bool) -> np.nd
 def exposed_range(values: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
     """Robust intensity range of the exposed field.
 
-    A shutter or saturated exposure is a large area at one end of the range; such an area (more than 2 % of the pixels
-    within 1 % of the end) does not count. A few defective pixels (less than 0.02 %) do not move the ends.
+    Shutters and saturated areas (more than 2 % of the pixels within 1 % of one end of the range) are excluded, and so
+    are defective pixels (less than 0.02 %).
 
     Args:
         values: intensities of any shape.
@@ -42,7 +42,7 @@ def exposed_range(values: np.ndarray, low: float = 0.5, high: float = 99.5) -> t
         high: upper percentile.
 
     Returns:
-        The two intensities. They are equal for a constant image.
+        Lower and upper intensity; equal for a constant image.
     """
     values = np.asarray(values).ravel()
     values = values[np.isfinite(values)] if values.dtype.kind == "f" else values

@@ -1,4 +1,4 @@
-"""Whether a DICOM file is a projection image, and which view it shows, without repeating free text."""
+"""Modality and view of a DICOM file; free text is never returned."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _VOLUME_CLASSES = ("13.1.1", "13.1.2", "13.1.3", "13.1.4", "13.1.5", "6.2", "6.3
 
 
 def modality_of(dataset: Dataset) -> str:
-    """The modality, when it is one that DICOM knows; empty otherwise, since the tag may hold anything."""
+    """The modality if it is a DICOM defined term, otherwise an empty string (the tag may contain free text)."""
     found = text(dataset, "Modality").upper()
     return found if found in PROJECTION or found in OTHER else ""
 
 
 def is_projection(dataset: Dataset) -> bool:
-    """Whether a file is a projection cine or still: by its modality, and where that is missing by its SOP class."""
+    """Whether a file is a projection cine or still, by its modality, or by its SOP class without one."""
     modality = modality_of(dataset)
     uid = text(dataset, "SOPClassUID")
     suffix = uid[len(_STORAGE) :] if uid.startswith(_STORAGE) else ""
@@ -48,7 +48,7 @@ def view_of(dataset: Dataset) -> str | None:
         dataset: the parsed header.
 
     Returns:
-        ``"lateral"``, ``"ap"`` or None when the file does not say.
+        ``"lateral"``, ``"ap"``, or None where the file does not state it.
     """
     position = text(dataset, "ViewPosition").upper()
     if position in ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD"):

@@ -1,4 +1,4 @@
-"""Grey values of a decoded video frame."""
+"""Luminance of decoded video frames."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .grey import full_range, rgb_to_grey
 
 
 def frame_to_grey(frame: Any, limited: bool) -> np.ndarray:
-    """The luminance of a decoded frame in full range.
+    """Full-range luminance of a decoded frame.
 
-    Video keeps luminance in a plane of its own: it is taken as it is, so no colour conversion blurs or rounds it.
+    YUV video stores luminance as a separate plane, which is used without colour conversion.
 
     Args:
         frame: a PyAV frame.
-        limited: stretch broadcast luminance (16 to 235) to the full range, see :func:`is_limited`.
+        limited: stretch broadcast luminance (16 to 235 of 8 bits) to the full range, see :func:`is_limited`.
 
     Returns:
         (H, W) uint8, or uint16 for more than 8 bits.
@@ -29,17 +29,16 @@ def frame_to_grey(frame: Any, limited: bool) -> np.ndarray:
 
 
 def is_limited(frame: Any) -> bool:
-    """Whether a frame's luminance keeps to the broadcast range, 16 to 235 of 8 bits.
+    """Whether luminance uses the broadcast range, 16 to 235 of 8 bits.
 
-    Most files say so or are silent, and silence means that it does. But some recorders and encoders write the full
-    range and are silent as well: then the black border of a fluoroscopic image lies below 16, where broadcast video
-    has nothing.
+    Without a colour range in the file the broadcast range is the default. Some recorders and encoders write the full
+    range without stating it: the black border of a fluoroscopic image then lies below 16.
 
     Args:
         frame: the first frame of the video.
 
     Returns:
-        True where the luminance is to be stretched.
+        True where the luminance must be stretched.
     """
     name = frame.format.name
     luminance = _luminance_plane(frame)
@@ -53,7 +52,7 @@ def is_limited(frame: Any) -> bool:
 
 
 def _luminance_plane(frame: Any) -> np.ndarray | None:
-    """(H, W) luminance samples as decoded, None for a frame of another colour model."""
+    """(H, W) luminance samples as decoded; None for other colour models (RGB, palette)."""
     form = frame.format
     if form.is_rgb or form.has_palette or not form.name.startswith(("gray", "yuv", "nv", "yuyv", "uyvy", "p0")):
         return None
@@ -65,6 +64,6 @@ def _luminance_plane(frame: Any) -> np.ndarray | None:
     word = np.dtype("u1") if bits <= 8 else np.dtype(">u2" if form.is_big_endian else "<u2")
     rows = np.frombuffer(plane, word).reshape(-1, plane.line_size // word.itemsize)
     luminance = rows[: frame.height, : frame.width]
-    if form.name.startswith("p0"):  # 10 to 16 bits kept in the high bits
+    if form.name.startswith("p0"):  # 10 to 16 bits, stored in the high bits
         luminance = luminance >> (16 - bits)
     return luminance

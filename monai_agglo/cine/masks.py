@@ -1,4 +1,4 @@
-"""Masks of a cine: read from NIfTI, NRRD or PNG, and packed to one bit per structure."""
+"""Masks of a cine: reading (NIfTI, NRRD, PNG), packing to one bit per structure, and partial labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_agglo.swallow import STRUCTURES, TARGETS, index_of
 
-from .mask_picture import PICTURE, read_mask_picture
+from .png_masks import PNG_SUFFIX, read_png_masks
 
 __all__ = ["UNLABELLED", "labelled_channels", "pack_masks", "read_cine_masks", "unpack_masks"]
 
@@ -19,22 +19,22 @@ logger = logging.getLogger(__name__)
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 ROWS_DOWN = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])
-"""Index to world of an array whose first axis runs down the rows."""
+"""Index-to-world matrix of an array whose first axis is the row."""
 UNLABELLED = 255
-"""Value of a mask channel that nobody labelled: unknown, not absent."""
+"""Value of an unlabelled mask channel: the structure is unknown, not absent."""
 
 
 def pack_masks(masks: np.ndarray) -> np.ndarray:
     """Pack binary channels into the bits of one integer per pixel.
 
     Args:
-        masks: (S, ...) binary, S at most 16; channel s becomes bit s. :data:`UNLABELLED` counts as 0.
+        masks: (S, ...) of 0 and 1, S at most 16; channel s becomes bit s. :data:`UNLABELLED` counts as 0.
 
     Returns:
         uint16 array (...).
 
     Raises:
-        ValueError: when there are more than 16 channels.
+        ValueError: more than 16 channels.
     """
     if len(masks) > 16:
         raise ValueError(f"{len(masks)} structures do not fit into the 16 bits of a packed mask")
@@ -49,7 +49,7 @@ def unpack_masks(packed: np.ndarray, structures: int) -> np.ndarray:
 
     Args:
         packed: uint16 array (...).
-        structures: number S of channels.
+        structures: number of channels S.
 
     Returns:
         uint8 array (S, ...) of 0 and 1.
@@ -61,10 +61,10 @@ def unpack_masks(packed: np.ndarray, structures: int) -> np.ndarray:
 
 
 def _read_array(path: Path, only: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The stored array, and its index-to-world matrix (3 x 3) when the file states one."""
+    """The stored array, and its index-to-world matrix (3 x 3) if the file contains one."""
     name = path.name.lower()
-    if name.endswith(PICTURE):
-        return read_mask_picture(path, only), ROWS_DOWN
+    if name.endswith(PNG_SUFFIX):
+        return read_png_masks(path, only), ROWS_DOWN
     if name.endswith(NIFTI):
         import nibabel
 
@@ -77,10 +77,10 @@ def _read_array(path: Path, only: str | None) -> tuple[np.ndarray, np.ndarray | 
 
         header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
         if header is None:
-            raise ValueError("the file is absent or of another type than its name says")
+            raise ValueError("the file is missing or its type does not match its name")
         header.SetFileName(str(path))
         header.ReadImageInformation()
-        if header.GetNumberOfComponents() > 1:  # imread knows vectors of a few lengths only
+        if header.GetNumberOfComponents() > 1:  # imread supports only a few vector lengths
             reader = itk.ImageFileReader[itk.VectorImage[itk.UC, 3]].New(FileName=str(path))
             reader.Update()
             image = reader.GetOutput()
@@ -90,22 +90,22 @@ def _read_array(path: Path, only: str | None) -> tuple[np.ndarray, np.ndarray | 
             array = itk.array_from_image(image).T
         direction = itk.array_from_matrix(image.GetDirection())
         matrix = direction[:3, :3] if direction.shape[0] >= 3 else None
-        if array.ndim == 4:  # channels do not tell who wrote the file here: ITK's order unless the matrix says other
+        if array.ndim == 4:  # ITK's axis order unless the matrix states rows first
             return (array if _rows_first(matrix) else array.swapaxes(0, 1)), None
         return array, matrix
     raise ValueError(
-        f"{path}: masks must be NIfTI (.nii, .nii.gz), NRRD (.nrrd, .mha) or, for a still, PNG, not this file type"
+        f"{path}: masks must be NIfTI (.nii, .nii.gz), NRRD or MetaImage (.nrrd, .mha), or PNG for a still"
     )
 
 
 def _rows_first(matrix: np.ndarray | None) -> bool:
-    """Whether a file's matrix says that the first axis runs down the rows, along world y."""
+    """Whether the first axis of the array is the row (along world y)."""
     return matrix is not None and bool(abs(matrix[1, 0]) > abs(matrix[0, 0]))
 
 
 def _columns_first(matrix: np.ndarray | None, array: np.ndarray) -> bool:
-    """Whether the first axis runs along a row of the image (ITK's order) instead of down its rows (ours)."""
-    # Four axes (rows, columns, frames, structures) in NIfTI are written by this package only, always rows first.
+    """Whether the first axis of the array is the column (ITK's order) instead of the row (ours)."""
+    # NIfTI with four axes (rows, columns, frames, structures) is written by this package only, rows first.
     return array.ndim != 4 and not _rows_first(matrix)
 
 
@@ -117,21 +117,21 @@ def read_cine_masks(
 ) -> np.ndarray:
     """Read the masks of a cine.
 
-    Two contents are understood: binary channels (H, W, T, S) in the order of the structure table, as this package
-    writes them, and a label map with structure ids, (W, H, T) as ITK, 3D Slicer and MONAI Label write it or (H, W, T).
-    The file's affine tells rows from columns; where it says nothing, ``shape`` decides.
+    Two layouts are supported: binary channels (H, W, T, S) in the order of the structure table, as written by this
+    package, and a label map of structure ids, (H, W, T) or (W, H, T) as written by ITK, 3D Slicer and MONAI Label.
+    Rows and columns are distinguished by the affine, and by ``shape`` where the affine does not decide.
 
     Args:
-        path: NIfTI or NRRD file; for a still also PNG, see :func:`~.mask_picture.read_mask_picture`.
-        shape: (H, W, T) of the cine that the masks belong to, to check against.
+        path: NIfTI or NRRD file; for a still also PNG, see :func:`~.png_masks.read_png_masks`.
+        shape: expected (H, W, T), the shape of the cine.
         structures: number of leading structures of the table to return.
-        only: name of the structure that a black and white PNG shows.
+        only: structure shown by a black and white PNG.
 
     Returns:
         uint8 array (structures, H, W, T) of 0 and 1.
 
     Raises:
-        ValueError: when the file cannot be read, has another shape than the cine, or holds unknown values.
+        ValueError: the file cannot be read, differs in shape from the cine, or contains unknown values.
     """
     path = Path(path)
     try:
@@ -163,7 +163,7 @@ def read_cine_masks(
     if array.ndim == 4:
         count = array.shape[3]
         if count < structures:
-            raise ValueError(f"{path}: {count} mask channels, but {structures} structures are asked for")
+            raise ValueError(f"{path}: {count} mask channels, but {structures} structures are requested")
         masks = np.empty((structures, *array.shape[:3]), np.uint8)
         for s in range(structures):
             np.greater(array[..., s], 0.5, out=masks[s].view(bool))
@@ -171,9 +171,9 @@ def read_cine_masks(
     if array.dtype.kind not in "buif":
         raise ValueError(f"{path}: a label map has one number per pixel, not {array.dtype}")
     lowest, highest = array.min(initial=0), array.max(initial=0)
-    if not (lowest > -0.5 and highest < len(STRUCTURES) + 0.5):  # so that NaN is refused too
+    if not (lowest > -0.5 and highest < len(STRUCTURES) + 0.5):  # also True for NaN
         wrong = highest if lowest > -0.5 else lowest
-        raise ValueError(f"{path}: label value {wrong:g} is no structure; ids are 1..{len(STRUCTURES)}")
+        raise ValueError(f"{path}: label value {wrong:g} is not a structure id (1..{len(STRUCTURES)})")
     labels = np.rint(array) if array.dtype.kind == "f" else array
     return np.stack([labels == STRUCTURES[s].id for s in range(structures)]).astype(np.uint8)
 
@@ -182,7 +182,7 @@ def labelled_channels(case: dict, structures: int, frames: int) -> np.ndarray:
     """Which structures are labelled in which frames of a case.
 
     Args:
-        case: datalist item, with ``labelled_structures`` and ``labelled_frames`` where the labels are partial.
+        case: datalist item; partial labels are declared by ``labelled_structures`` and ``labelled_frames``.
         structures: number of structures.
         frames: number of frames.
 
@@ -190,7 +190,7 @@ def labelled_channels(case: dict, structures: int, frames: int) -> np.ndarray:
         bool array (structures, frames).
 
     Raises:
-        ValueError: when a named structure is unknown or a frame does not exist.
+        ValueError: a structure is unknown or a frame does not exist.
     """
     labelled = np.ones((structures, frames), bool)
     names = case.get("labelled_structures")
@@ -201,7 +201,7 @@ def labelled_channels(case: dict, structures: int, frames: int) -> np.ndarray:
     if listed is not None:
         beyond = [int(t) for t in listed if not 0 <= int(t) < frames]
         if beyond:
-            raise ValueError(f"labelled_frames names frame {beyond[0]}, but the cine has frames 0..{frames - 1}")
+            raise ValueError(f"labelled_frames contains frame {beyond[0]}, but the cine has frames 0..{frames - 1}")
         unseen = np.ones(frames, bool)
         unseen[[int(t) for t in listed]] = False
         labelled[:, unseen] = False

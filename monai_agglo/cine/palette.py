@@ -1,4 +1,4 @@
-"""Colour palettes, plain and segmented."""
+"""Colour palettes, plain and segmented (PS3.3 C.7.9)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from .errors import fail
 from .header import numbers, value
 
-RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601, which YBR_FULL uses
+RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601, as in YBR_FULL
 
 
 def palette_to_grey(dataset: Any, shown: object) -> tuple[int, np.ndarray]:
-    """The luminance of a colour palette.
+    """Luminance of a colour palette.
 
     Args:
-        dataset: holds the red, green and blue tables, plain or segmented.
-        shown: path for messages.
+        dataset: data set with the red, green and blue tables, plain or segmented.
+        shown: path shown in error messages.
 
     Returns:
-        The first mapped value, and the luminance of each entry in the entries' depth (uint8 or uint16).
+        The first mapped pixel value, and the luminance of each entry (uint8 or uint16).
 
     Raises:
         CineReadError: a table is missing or too short.
@@ -37,20 +37,20 @@ def palette_to_grey(dataset: Any, shown: object) -> tuple[int, np.ndarray]:
             raise fail(shown, "the colour palette is missing")
         count, first, bits = int(descriptor[0]) & 0xFFFF or 65536, int(descriptor[1]), int(descriptor[2])
         if bits not in (8, 16):
-            raise fail(shown, "the colour palette has entries of neither 8 nor 16 bits")
+            raise fail(shown, "the entries of the colour palette have neither 8 nor 16 bits")
         if plain is not None:
             table = _plain_palette(plain, count, bits)
         else:
             table = expand_segments(segmented, count, bits)
         if len(table) < count:
-            raise fail(shown, "the colour palette is shorter than it says")
+            raise fail(shown, "the colour palette is shorter than its descriptor states")
         tables.append(table[:count])
     if len({len(table) for table in tables}) != 1:
         raise fail(shown, "the tables of the colour palette differ in length")
     rgb = np.stack(tables, axis=-1).astype(np.float64)
     weights = np.array([RED, GREEN, BLUE])
     grey = np.rint(rgb @ weights)
-    if bits == 16 and not (rgb.astype(np.uint16) & 0xFF).any():  # entries of 8 bits, kept in the high byte
+    if bits == 16 and not (rgb.astype(np.uint16) & 0xFF).any():  # 8-bit entries in the high byte
         grey, bits = np.rint(rgb @ weights / 256), 8
     return first, grey.astype(np.uint8 if bits == 8 else np.uint16)
 
@@ -63,15 +63,15 @@ def _plain_palette(data: bytes, count: int, bits: int) -> np.ndarray:
 
 
 def expand_segments(data: bytes, count: int, bits: int) -> np.ndarray:
-    """Expand a segmented palette (PS3.3 C.7.9.2) and stop at its stated length.
+    """Expand a segmented palette (PS3.3 C.7.9.2) up to its stated length.
 
     Args:
         data: the segments, little endian.
-        count: entries that the descriptor states.
-        bits: 8 or 16.
+        count: number of entries in the descriptor.
+        bits: bits per entry, 8 or 16.
 
     Returns:
-        Up to ``count`` entries.
+        At most ``count`` entries.
     """
     width = bits // 8
     words = struct.unpack(f"<{len(data) // width}{'BH'[width - 1]}", data[: len(data) // width * width])

@@ -1,4 +1,4 @@
-"""What there is to segment: one file, one series, or a whole folder of both."""
+"""Search for cines in files and folders."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ SUFFIXES = (
     *(".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v", ".mpg", ".mpeg"),
     *(".nii", ".nii.gz", ".nrrd", ".png", ".jpg", ".jpeg"),
 )
-"""Files other than DICOM that are tried in a folder; DICOM is told from the content."""
-
-
-STILLS = 50
-"""A series with more instances than this is a cine that lost its order, not a handful of stills."""
+"""Suffixes of the other formats found in folders; DICOM is detected from the content."""
+MAX_STILLS = 50
+"""Largest series read as separate stills; a longer one is a cine of unknown order."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One cine to segment.
+    """One cine.
 
     Args:
-        shown: the file, or the folder of its instances, as the user knows it; for the terminal only.
-        paths: its file, or the instances of its series.
-        note: what a reader of the result should know about how it was found; empty when nothing.
+        shown: the file, or the folder of its instances, as given by the user; for the terminal only.
+        paths: the file, or the instances of the series.
+        note: remark for the reader of the result; may be empty.
     """
 
     shown: str
@@ -45,16 +43,16 @@ def find_cases(source: str | os.PathLike, leave_out: Path | None = None) -> list
     """Find the cines in a file or folder.
 
     Args:
-        source: a file, or a folder that is searched with its sub-folders. DICOM files of one frame that share a series
-            are one cine.
-        leave_out: a folder within ``source`` that is not searched: where results go.
+        source: a file, or a folder that is searched recursively. Single-frame DICOM instances of one series form one
+            cine.
+        leave_out: a folder within ``source`` to skip, such as the output folder.
 
     Returns:
-        The cases in order of their paths; a single file is always one case, whatever it holds. DICOM files without an
-        image in them are cases too, so that they are reported rather than lost.
+        Cases sorted by path. A file always gives one case. DICOM files without an image are cases too, so that they
+        are reported.
 
     Raises:
-        ValueError: when the source does not exist, or a folder holds nothing that could be a cine.
+        ValueError: the source does not exist, or the folder contains no candidate file.
     """
     path = Path(source).expanduser()
     if not path.exists():
@@ -90,17 +88,17 @@ def find_cases(source: str | os.PathLike, leave_out: Path | None = None) -> list
 
 
 def _series(files: tuple[Path, ...]) -> list[Case]:
-    """One case for a series of single frames; stills of different size, or without any order, are a case each."""
+    """One case for a series of single frames; one per instance for stills of different size or without an order."""
     try:
         open_cine(list(files))
     except CineReadError:
         try:
             open_cine(files[0])
         except CineReadError:
-            pass  # not the order but the kind is the fault: one sentence is enough
+            pass  # the instances themselves are unreadable: one case, one error
         else:
-            if len(files) <= STILLS:
-                note = f"Its series of {len(files)} instances does not make one cine: each is taken as a still."
+            if len(files) <= MAX_STILLS:
+                note = f"The {len(files)} instances of its series do not form one cine: each is read as a still."
                 return [Case(str(file), (file,), note) for file in files]
     return [Case(f"{files[0].parent} ({len(files)} instances)", files)]
 

@@ -1,4 +1,4 @@
-"""How large a pixel is in the patient, and the affine under which a mask lies on the pixels of its cine."""
+"""Pixel spacing in the patient, and the affine of a cine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class PixelSize:
     """Pixel size of a cine.
 
     Args:
-        mm: (row, column) distance of pixel centres in the patient in millimetres, None when it is not known.
-        source: the tags that it comes from.
-        nominal: (row, column) spacing of the affine; equals ``mm`` where that is known, else the one that ITK gives
-            (at the detector or the digitiser, or 1).
+        mm: (row, column) spacing in the patient in millimetres, None if unknown.
+        source: the tags of the value.
+        nominal: (row, column) spacing of the affine in millimetres: ``mm`` if known, otherwise ITK's spacing (at the
+            detector or digitiser, or 1).
     """
 
     mm: tuple[float, float] | None
@@ -36,15 +36,15 @@ UNKNOWN_SPACING = PixelSize(None, "none", (1.0, 1.0))
 def dicom_spacing(dataset: Dataset) -> PixelSize:
     """Pixel size of a DICOM file.
 
-    A calibrated PixelSpacing comes first. ImagerPixelSpacing is measured at the detector: it counts only divided by the
+    A calibrated PixelSpacing takes precedence. ImagerPixelSpacing applies at the detector and is divided by the
     magnification (EstimatedRadiographicMagnificationFactor, or source-detector over source-patient distance).
-    A PixelSpacing that merely repeats ImagerPixelSpacing is not calibrated (PS3.3 10.7.1.3).
+    A PixelSpacing equal to ImagerPixelSpacing is not calibrated (PS3.3 10.7.1.3).
 
     Args:
         dataset: the parsed header.
 
     Returns:
-        The spacing, with the reason.
+        The spacing and its source.
     """
     pixel = _pair(dataset, "PixelSpacing")
     imager = _pair(dataset, "ImagerPixelSpacing") or _frame_pair(dataset, "FramePixelDataPropertiesSequence")
@@ -77,24 +77,24 @@ def dicom_spacing(dataset: Dataset) -> PixelSize:
 
 
 def pixel_aspect(dataset: Dataset) -> float:
-    """Height of a pixel over its width, from PixelAspectRatio; 1 when the file does not say."""
+    """Ratio of pixel height to pixel width from PixelAspectRatio; 1 by default."""
     pair = _pair(dataset, "PixelAspectRatio")
     return pair[0] / pair[1] if pair else 1.0
 
 
 def cine_affine(spacing: tuple[float, float], axes: np.ndarray | None = None, origin: object = (0, 0, 0)) -> np.ndarray:
-    """The affine of an array (rows, columns, frames).
+    """Affine of an array (rows, columns, frames).
 
-    ITK puts column c, row r, frame t of a projection at (c * dx, r * dy, t) in LPS millimetres. In RAS, MONAI's and
-    NIfTI's space, x and y change sign, and our first axis is the row.
+    ITK places column c, row r, frame t of a projection at (c * dx, r * dy, t) in LPS millimetres. In RAS, the space of
+    MONAI and NIfTI, x and y change sign; the first array axis is the row.
 
     Args:
         spacing: (row, column) spacing in millimetres.
-        axes: (3, 2) directions along which columns and rows are counted, in LPS; x and y by default.
+        axes: (3, 2) LPS directions of increasing column and row; x and y by default.
         origin: LPS position of the first pixel in millimetres.
 
     Returns:
-        (4, 4) float64 that maps (row, column, frame) to RAS; frames are 1 apart, never a time.
+        (4, 4) float64 from (row, column, frame) to RAS; the frame step is 1.
     """
     axes = np.eye(3, 2) if axes is None else axes
     affine = np.eye(4)
@@ -106,13 +106,14 @@ def cine_affine(spacing: tuple[float, float], axes: np.ndarray | None = None, or
 
 
 def itk_placement(dataset: Dataset) -> tuple[np.ndarray | None, tuple[float, ...]]:
-    """Where ITK puts an image: most projections say nothing, but ITK follows those that do.
+    """Orientation and position of a projection image, as ITK reads them where a file states them.
 
     Args:
         dataset: the parsed header.
 
     Returns:
-        The axes, None where the file states none that are orthogonal, and the position of the first pixel, both in LPS.
+        The (3, 2) axes, None without a valid orthogonal pair, and the position of the first pixel in millimetres, both
+        in LPS.
     """
     uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
     position = numbers(dataset, "ImagePositionPatient")
@@ -128,7 +129,7 @@ def itk_placement(dataset: Dataset) -> tuple[np.ndarray | None, tuple[float, ...
 
 
 def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
-    """A (row, column) pair of plausible positive numbers."""
+    """A (row, column) pair of positive numbers within 1e-4 to 1e4, otherwise None."""
     found = numbers(dataset, keyword)
     if len(found) != 2 or not all(1e-4 <= item <= 1e4 for item in found):
         return None
@@ -136,7 +137,7 @@ def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
 
 
 def _frame_pair(dataset: Dataset, sequence: str, keyword: str = "ImagerPixelSpacing") -> tuple[float, float] | None:
-    """A pair from the functional groups; None when the frames do not agree, since then there is no one spacing."""
+    """A pair from the functional groups, equal in all frames; otherwise None."""
     groups = FunctionalGroups(dataset)
     pairs = set()
     for frame in range(max(1, len(groups.frames))):
@@ -159,7 +160,7 @@ def _magnification(dataset: Dataset) -> tuple[float | None, str]:
 
 
 def _ultrasound(dataset: Dataset) -> tuple[float, float] | None:
-    """Spacing of an ultrasound image whose regions are all calibrated alike in centimetres."""
+    """Spacing of an ultrasound image with one calibration (in centimetres) for all regions."""
     pairs = set()
     for region in items(dataset, "SequenceOfUltrasoundRegions"):
         if number(region, "PhysicalUnitsXDirection") != 3 or number(region, "PhysicalUnitsYDirection") != 3:
@@ -171,13 +172,13 @@ def _ultrasound(dataset: Dataset) -> tuple[float, float] | None:
 
 
 def itk_frame_step(dataset: Dataset) -> float:
-    """How far apart ITK puts the frames of a cine: the frame time in ms, taken for mm, in X-ray cines.
+    """ITK's frame step of a cine: for X-ray cines the frame time in ms, used as mm.
 
     Args:
         dataset: the parsed header.
 
     Returns:
-        FrameTime, where FrameIncrementPointer names it and the file is an XA or XRF cine; else 1.
+        FrameTime if FrameIncrementPointer refers to it and the file is an XA or XRF cine, otherwise 1.
     """
     uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
     if uid not in ("12.1", "12.2"):
@@ -187,14 +188,14 @@ def itk_frame_step(dataset: Dataset) -> float:
 
 
 def itk_spacing(dataset: Dataset) -> tuple[float, float]:
-    """The (row, column) spacing that ITK gives a projection image, calibrated or not.
+    """ITK's (row, column) spacing of a projection image in millimetres, calibrated or not.
 
     Args:
         dataset: the parsed header.
 
     Returns:
         ImagerPixelSpacing for X-ray classes, PixelSpacing for ultrasound, PixelSpacing or NominalScannedPixelSpacing
-        for single secondary captures, (1, 1) for everything else.
+        for single-frame secondary captures, otherwise (1, 1).
     """
     uid = text(dataset, "SOPClassUID").rpartition(".5.1.4.1.1.")[2]
     if uid == "7":

@@ -1,7 +1,7 @@
-"""Where the elements of a DICOM file begin, and how they are written where the file does not say.
+"""Start of the data elements of a DICOM file, and its encoding where the file does not state it.
 
-The standard wants 128 bytes, "DICM" and a meta group that names the transfer syntax. Old workstations and raw dumps
-leave out one or all of them.
+The standard requires a preamble of 128 bytes, "DICM", and a meta group with the transfer syntax. Old workstations and
+raw dumps omit some or all of them.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-HEAD_BYTES = 1024  # enough to tell by
+HEAD_BYTES = 1024  # bytes needed for detection
 
-_SHORT = frozenset([b"AE", b"CS", b"DA", b"DT", b"LO", b"SH", b"TM", b"UI", b"UL", b"OB"])  # what may come first
-_LAST = 0x0070  # a data set begins with one of the first elements of group 0008
-_LONGEST = 256
+_SHORT = frozenset([b"AE", b"CS", b"DA", b"DT", b"LO", b"SH", b"TM", b"UI", b"UL", b"OB"])  # VRs of first elements
+_LAST = 0x0070  # a data set begins with an element up to (0008,0070)
+_LONGEST = 256  # bytes
 
 
 def find_start(head: bytes) -> int | None:
-    """Where the first element lies.
+    """Offset of the first data element.
 
     Args:
-        head: the first :data:`HEAD_BYTES` of a file, or all of a shorter one.
+        head: the first :data:`HEAD_BYTES` bytes of a file, or all of a shorter one.
 
     Returns:
-        132 behind a preamble, 0 for a file that begins with its elements, None for one that is not DICOM.
+        132 after a preamble, 0 without one, None if the file is not DICOM.
     """
     if head[128:132] == b"DICM":
         return 132
@@ -35,13 +35,13 @@ def find_start(head: bytes) -> int | None:
 
 
 def guess_syntax(head: bytes) -> str | None:
-    """How an uncompressed data set is written, from its first two elements.
+    """Detect the transfer syntax of an uncompressed data set from its first two elements.
 
     Args:
         head: its first bytes.
 
     Returns:
-        The transfer syntax UID, None where this is no beginning of a data set.
+        The transfer syntax UID, None if the bytes do not begin a data set.
     """
     for syntax in (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE):
         first = _element(head, syntax)
@@ -52,7 +52,7 @@ def guess_syntax(head: bytes) -> str | None:
 
 
 def _element(head: bytes, syntax: str) -> tuple[int, int] | None:
-    """Number and size in bytes of an element of group 0008 with a short value; None for anything else."""
+    """Number and size in bytes of an element of group 0008 with a short value, otherwise None."""
     if len(head) < 8:
         return None
     order = ">" if syntax == EXPLICIT_BIG else "<"

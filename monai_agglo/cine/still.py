@@ -1,4 +1,4 @@
-"""A still picture as a cine of one frame: PNG, JPEG, BMP or TIFF."""
+"""A still image (PNG, JPEG, BMP, TIFF) as a cine of one frame."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _STARTS = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "
 
 
 def still_format(head: bytes) -> str | None:
-    """Pillow's name of the picture format that a file begins with, None when it is none."""
+    """Pillow's name of an image format, by the first bytes of a file; None for other files."""
     return next((name for start, name in _STARTS.items() if head.startswith(start)), None)
 
 
 class StillFrame(FrameSource):
-    """The one frame of a picture.
+    """The single frame of a still image.
 
     Args:
         path: the file.
-        kind: Pillow's name of its format; no other is tried.
-        shown: path for messages.
+        kind: Pillow's name of its format; no other format is tried.
+        shown: path shown in error messages.
     """
 
     def __init__(self, path: str | os.PathLike, kind: str, shown: object) -> None:
@@ -45,11 +45,11 @@ class StillFrame(FrameSource):
                     width, height = image.size
                     mode, frames = image.mode, getattr(image, "n_frames", 1)
         except Image.DecompressionBombError:
-            raise fail(shown, f"the picture has more than the {MAX_FRAME_PIXELS} pixels a frame may have") from None
-        except Exception as error:  # Pillow raises whatever a damaged file leads it to
-            raise fail(shown, f"the picture is damaged ({type(error).__name__})") from None
+            raise fail(shown, f"the image has more than the limit of {MAX_FRAME_PIXELS} pixels per frame") from None
+        except Exception as error:  # a damaged file may raise any type
+            raise fail(shown, f"the image is damaged ({type(error).__name__})") from None
         if frames != 1 and kind == "TIFF":
-            raise fail(shown, f"a TIFF with {frames} pages is not read; save it as video, NIfTI or DICOM")
+            raise fail(shown, f"a TIFF with {frames} pages is not supported; save it as video, NIfTI or DICOM")
         check_size(shown, height, width, 1)
         self.deep = mode.startswith("I")
         super().__init__(shown, (height, width, 1), np.dtype(np.uint16 if self.deep else np.uint8))
@@ -69,23 +69,23 @@ class StillFrame(FrameSource):
                         else:
                             pixels = rgb_to_grey(np.asarray(image.convert("RGB")))
             except Exception as error:
-                raise fail(self.shown, f"the picture is damaged ({type(error).__name__})") from None
+                raise fail(self.shown, f"the image is damaged ({type(error).__name__})") from None
             yield pixels
 
 
 def open_still(path: str | os.PathLike, kind: str, shown: object) -> tuple[FrameSource, dict[str, Any]]:
-    """Open a picture as a cine of one frame.
+    """Open a still image as a cine of one frame.
 
     Args:
         path: the file.
         kind: Pillow's name of its format, from :func:`still_format`.
-        shown: path for messages.
+        shown: path shown in error messages.
 
     Returns:
         The frame source and the metadata of a cine.
 
     Raises:
-        CineReadError: the picture is damaged or too large.
+        CineReadError: the image is damaged or too large.
     """
     source = StillFrame(path, kind, shown)
     return source, {

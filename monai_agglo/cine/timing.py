@@ -1,4 +1,4 @@
-"""When each frame was taken, where the file says that, and which frames are the same picture twice."""
+"""Frame times and repeated frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from .header import FunctionalGroups, number, numbers, text, value
 
-_MIN_STEP_MS, _MAX_STEP_MS = 0.1, 60_000.0  # 10,000 frames per second to one a minute: beyond it the tag is wrong
+_MIN_STEP_MS, _MAX_STEP_MS = 0.1, 60_000.0  # plausible range: 10,000 frames per second to one per minute
 _DATE_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?$")
 _TIME = re.compile(r"(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?$")
 
@@ -23,9 +23,9 @@ class Timing:
     """Frame times of a cine.
 
     Args:
-        times_ms: time of each frame after the first in milliseconds, or None when the file does not say.
-        source: the tag that they come from, ``"none"`` without one.
-        assumed: the source is a display rate, not a record of the acquisition.
+        times_ms: time of each frame relative to the first in milliseconds, None if unknown.
+        source: the tag of the times, ``"none"`` without one.
+        assumed: the source is a display rate instead of acquisition times.
     """
 
     times_ms: list[float] | None
@@ -39,15 +39,15 @@ NO_TIMING = Timing(None, "none")
 def dicom_timing(dataset: Dataset, frames: int) -> Timing:
     """Frame times of a multi-frame DICOM file.
 
-    The Enhanced per-frame times come first, then what FrameIncrementPointer names, then FrameTime, then
-    FrameTimeVector, then the display rates CineRate and RecommendedDisplayFrameRate, which are marked as assumed.
+    Precedence: Enhanced per-frame times, the tag of FrameIncrementPointer, FrameTime, FrameTimeVector, and the display
+    rates CineRate and RecommendedDisplayFrameRate, which are marked as assumed.
 
     Args:
         dataset: the parsed header.
         frames: number of frames.
 
     Returns:
-        The timing; a source that cannot be true (wrong length, not ascending, absurd step) is passed over.
+        The timing; implausible sources (wrong length, not ascending, step out of range) are skipped.
     """
     times = _functional_times(dataset, frames)
     if times is not None:
@@ -73,7 +73,7 @@ def instance_time(dataset: Dataset) -> float | None:
         dataset: its header.
 
     Returns:
-        Milliseconds on a clock that the instances of a series share, None when the file does not say.
+        Milliseconds since 1970, None if the file does not state a time.
     """
     stamp = parse_date_time(text(dataset, "AcquisitionDateTime"))
     if stamp is not None:
@@ -86,13 +86,13 @@ def instance_time(dataset: Dataset) -> float | None:
 
 
 def instance_timing(datasets: Sequence[Dataset]) -> Timing:
-    """Frame times of a series of single-frame instances, in their order.
+    """Frame times of a series of single-frame instances.
 
     Args:
-        datasets: the headers.
+        datasets: the headers, in frame order.
 
     Returns:
-        The acquisition times where every instance has one and they ascend, else as for a multi-frame file.
+        The acquisition times if all instances have one and they ascend, otherwise as for a multi-frame file.
     """
     stamps = [instance_time(dataset) for dataset in datasets]
     if len(stamps) > 1 and all(stamp is not None for stamp in stamps):
@@ -110,7 +110,7 @@ def parse_date_time(date: str, time: str | None = None) -> float | None:
         time: TM value.
 
     Returns:
-        Milliseconds, None when the text is no valid time.
+        Milliseconds, None if the value is invalid.
     """
     if time is not None:
         if len(date) != 8 or not _TIME.match(time):
@@ -140,14 +140,14 @@ def parse_date_time(date: str, time: str | None = None) -> float | None:
 
 
 def effective_fps(times_ms: Sequence[float] | None, repeated: Sequence[int]) -> float | None:
-    """Pictures per second, repeated frames not counted.
+    """Frame rate without repeated frames.
 
     Args:
         times_ms: frame times in milliseconds.
-        repeated: indices of the frames that repeat their predecessor.
+        repeated: indices of frames equal to their predecessor.
 
     Returns:
-        Frames per second, None without times or with one frame.
+        Frames per second, None without times or with a single frame.
     """
     if times_ms is None or len(times_ms) < 2 or times_ms[-1] <= times_ms[0]:
         return None
@@ -156,11 +156,13 @@ def effective_fps(times_ms: Sequence[float] | None, repeated: Sequence[int]) -> 
 
 
 class RepeatFinder:
-    """Finds frames that show the same picture as the one before, while a cine is read.
+    """Detects repeated frames while a cine is read.
 
-    A fluoroscope that pulses 15 times a second into a recording of 30 frames a second stores each picture twice.
-    New pictures of the same scene differ by quantum noise; a repeated one differs by nothing, or after lossy coding by
-    much less than the others do.
+    Pulsed fluoroscopy at 15 pulses per second, recorded at 30 frames per second, stores each image twice. New frames
+    differ by quantum noise; repeated frames are identical or, after lossy coding, differ much less.
+
+    Args:
+        lossy: the cine is lossily compressed.
     """
 
     def __init__(self, lossy: bool = False) -> None:
@@ -169,15 +171,15 @@ class RepeatFinder:
         self._differences: list[float] = []
 
     def add(self, frame: np.ndarray) -> None:
-        """Take the next frame, (H, W)."""
+        """Add the next frame, (H, W)."""
         if self._last is not None:
             self._differences.append(self._difference(frame, self._last))
         self._last = frame
 
     def _difference(self, frame: np.ndarray, past: np.ndarray) -> float:
-        """Mean absolute difference on a grid; for lossless frames only whether there is any."""
+        """Mean absolute difference on a grid; 0 or 1 for lossless frames."""
         if not self._lossy:
-            middle = frame.shape[0] // 2  # most new frames are told by one row
+            middle = frame.shape[0] // 2  # one row is enough to detect most new frames
             same = np.array_equal(frame[middle], past[middle]) and np.array_equal(frame, past)
             return 0.0 if same else 1.0
         step = max(1, min(frame.shape) // 64)
@@ -188,13 +190,13 @@ class RepeatFinder:
         return difference
 
     def result(self) -> list[int]:
-        """Indices of the repeated frames, counted over the frames taken."""
+        """Indices of the repeated frames among the added ones."""
         if not self._differences:
             return []
         differences = np.array(self._differences)
         limit = 0.0
         if self._lossy and len(differences) >= 8:
-            # Two clearly separate groups, or nothing but exact copies counts.
+            # Near copies count only if the differences form two clearly separated groups.
             typical = float(np.median(np.sort(differences)[len(differences) // 2 :]))
             below = differences[differences < 0.2 * typical]
             above = differences[differences >= 0.2 * typical]
@@ -220,7 +222,7 @@ def _functional_times(dataset: Dataset, frames: int) -> tuple[list[float], str] 
 
 
 def _pointers(dataset: Dataset) -> list[str]:
-    """Keywords of the tags that FrameIncrementPointer names."""
+    """Keywords of the tags in FrameIncrementPointer."""
     from pydicom.datadict import keyword_for_tag
 
     found = value(dataset, "FrameIncrementPointer")
@@ -234,7 +236,7 @@ def _pointers(dataset: Dataset) -> list[str]:
 
 
 def constant_times(step_ms: float | None, frames: int) -> list[float] | None:
-    """Times of frames at equal steps; None for a step that cannot be true."""
+    """Frame times in ms at a constant step; None for an implausible step."""
     if step_ms is None or not _MIN_STEP_MS <= step_ms <= _MAX_STEP_MS:
         return None
     return [round(index * step_ms, 6) for index in range(frames)]
@@ -249,7 +251,7 @@ def _vector(dataset: Dataset, frames: int) -> list[float] | None:
 
 
 def ascending(times: list[float]) -> list[float] | None:
-    """The times, when they can be true: each frame after the one before."""
+    """The times in ms if they ascend in plausible steps, otherwise None."""
     if len(times) > 1 and not all(0 < b - a <= _MAX_STEP_MS for a, b in itertools.pairwise(times)):
         return None
     return [round(time, 6) for time in times]

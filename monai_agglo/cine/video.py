@@ -1,7 +1,7 @@
-"""Video: AVI, MP4 and the like, and the MPEG-2, H.264 and HEVC streams inside DICOM, decoded by PyAV.
+"""Video files and the MPEG-2, H.264 and HEVC streams of DICOM files, decoded by PyAV.
 
-The container is told from its first bytes and named to PyAV, which gets the open file, never the path: a file that
-claims to be a play list cannot make it open another file or an address.
+The container format is detected from the first bytes and fixed for PyAV, which receives an open file instead of a path:
+a playlist cannot make it open other files or network addresses.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .luminance import frame_to_grey, is_limited
 from .spacing import UNKNOWN_SPACING, cine_affine
 from .timing import NO_TIMING, Timing, ascending, constant_times
 
-_COUNTED = ("avi", "mov")  # containers whose header states how many frames there are
-_REORDERING = ("mpeg4", "msmpeg4v3", "msmpeg4v2", "msmpeg4v1")  # may pack two frames into one packet
+_COUNTED = ("avi", "mov")  # containers that state the number of frames in the header
+_REORDERING = ("mpeg4", "msmpeg4v3", "msmpeg4v2", "msmpeg4v1")  # codecs that may pack two frames into one packet
 
 
 def video_format(head: bytes) -> str | None:
-    """PyAV's name of the container that a file begins with.
+    """Detect the container format of a video.
 
     Args:
-        head: its first 600 bytes or more.
+        head: the first 600 bytes or more of the file.
 
     Returns:
-        The name, None when it is no video.
+        PyAV's name of the format, None for other files.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
@@ -54,16 +54,16 @@ def video_format(head: bytes) -> str | None:
 
 
 class VideoFrames(FrameSource):
-    """Frames of a video stream, decoded in their order.
+    """Frames of a video stream, decoded in presentation order.
 
     Args:
-        opener: opens the byte source anew.
+        opener: opens the byte source from the beginning.
         container: PyAV's name of its format.
-        shown: path for messages.
-        stated: how many frames the surrounding header says there are; None to count them.
+        shown: path shown in error messages.
+        stated: number of frames in the DICOM header; None to count them.
 
     Raises:
-        CineReadError: no video stream, damaged, cut off, or another number of frames than stated.
+        CineReadError: no video stream, damaged, truncated, or another number of frames than stated.
     """
 
     def __init__(self, opener: Callable[[], Any], container: str, shown: object, stated: int | None = None) -> None:
@@ -85,7 +85,7 @@ class VideoFrames(FrameSource):
             if number == following:
                 grey = frame_to_grey(frame, self._limited)
                 if grey.shape != self.shape[:2]:
-                    raise fail(self.shown, f"frame {number + 1} has another size than the first")
+                    raise fail(self.shown, f"frame {number + 1} differs in size from the first")
                 yield grey.astype(self.dtype, copy=False)
                 following = next(chosen, -1)
             count = number + 1
@@ -101,20 +101,20 @@ class VideoFrames(FrameSource):
         try:
             container = av.open(file, "r", format=self._container, metadata_errors="ignore")
             if not container.streams.video:
-                raise fail(self.shown, "there is no picture in the video")
+                raise fail(self.shown, "the file contains no video stream")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
         except CineReadError:
             file.close()
             raise
-        except Exception as error:  # PyAV has one exception per FFmpeg error
+        except Exception as error:  # PyAV defines one exception per FFmpeg error
             file.close()
             raise fail(self.shown, f"the video cannot be opened ({type(error).__name__})") from None
         return file, container, stream
 
     def _decode(self) -> Generator[Any, None, None]:
-        """Decoded frames; damage ends in one sentence."""
+        """Decode all frames; raises CineReadError at a damaged one."""
         file, container, stream = self._open()
         number = 0
         try:
@@ -135,12 +135,12 @@ class VideoFrames(FrameSource):
             file.close()
 
     def _probe(self) -> tuple[int, int, int]:
-        """Rows, columns and bits of the first frame."""
+        """Rows, columns and bits per sample of the first frame."""
         frames = self._decode()
         try:
             frame = next(frames, None)
             if frame is None:
-                raise fail(self.shown, "there is no picture in the video")
+                raise fail(self.shown, "the video contains no frame")
             self._limited = is_limited(frame)
             grey = frame_to_grey(frame, self._limited)
             bits = 8 if grey.dtype == np.uint8 else max(part.bits for part in frame.format.components)
@@ -149,7 +149,7 @@ class VideoFrames(FrameSource):
             frames.close()
 
     def _count(self, stated: int | None) -> list[int | None]:
-        """Presentation time stamps of the frames, by listing packets; by decoding where packets are not frames."""
+        """Presentation time stamps of the frames, from the packets, or by decoding where packets are not frames."""
         file, container, stream = self._open()
         stamps: list[int | None] = []
         empty = 0
@@ -181,9 +181,9 @@ class VideoFrames(FrameSource):
         else:
             stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
         if stated and len(stamps) != stated:
-            raise fail(self.shown, f"NumberOfFrames says {stated} but the video holds {len(stamps)}")
+            raise fail(self.shown, f"NumberOfFrames is {stated} but the video holds {len(stamps)}")
         if claimed and len(stamps) + empty < claimed:
-            raise fail(self.shown, f"the video is cut off: it lists {claimed} frames and holds {len(stamps)}")
+            raise fail(self.shown, f"the video is cut off: {len(stamps)} of {claimed} frames are present")
         return stamps
 
     def _timing(self, stamps: list[int | None]) -> Timing:
@@ -200,17 +200,17 @@ class VideoFrames(FrameSource):
 
 
 class DicomVideoFrames(VideoFrames):
-    """The video stream of an encapsulated DICOM file, read across its fragments.
+    """Video stream of an encapsulated DICOM file, read across its fragments.
 
     Args:
-        header: the file.
-        form: the pixel format that the header states.
+        header: header of the file.
+        form: pixel format of the header.
         count: NumberOfFrames.
         syntax: the transfer syntax.
-        shown: path for messages.
+        shown: path shown in error messages.
 
     Raises:
-        CineReadError: the stream does not hold what the header says.
+        CineReadError: the stream does not match the header.
     """
 
     def __init__(self, header: DicomHeader, form: PixelFormat, count: int, syntax: Syntax, shown: object) -> None:
@@ -225,16 +225,16 @@ class DicomVideoFrames(VideoFrames):
         if self.shape[:2] != (form.rows, form.cols):
             raise fail(
                 shown,
-                f"the video is {self.shape[0]} x {self.shape[1]} pixels, the header says {form.rows} x {form.cols}",
+                f"the video has {self.shape[0]} x {self.shape[1]} pixels, the header {form.rows} x {form.cols}",
             )
 
 
 class SpanFile:
-    """The fragments of a file, joined and read as one file in constant memory.
+    """The fragments of a file as one file, in constant memory.
 
     Args:
         path: the file.
-        spans: offset and length of each fragment.
+        spans: offset and length of each fragment in bytes.
     """
 
     def __init__(self, path: str | os.PathLike, spans: Sequence[Span]) -> None:
@@ -285,13 +285,13 @@ def open_video(path: str | os.PathLike, container: str, shown: object) -> tuple[
     Args:
         path: the file.
         container: its format, from :func:`video_format`.
-        shown: path for messages.
+        shown: path shown in error messages.
 
     Returns:
         The frame source and the metadata of a cine.
 
     Raises:
-        CineReadError: it holds no readable video.
+        CineReadError: the file contains no readable video.
     """
     source = VideoFrames(lambda: open(path, "rb"), container, shown)  # noqa: SIM115 - VideoFrames closes it
     return source, {

@@ -1,7 +1,7 @@
-"""Cines kept as NIfTI or NRRD, as ITK and MONAI Label write them (columns, rows, frames) or as we do (rows first).
+"""Cines in NIfTI or NRRD: (columns, rows, frames) as written by ITK and MONAI Label, or (rows, columns, frames).
 
-Which axis is which is read from the affine: the axis that runs along x holds the columns. Frames are read where they
-lie, from a compressed file by inflating it as far as needed.
+The affine distinguishes the axes: the column axis runs along x. Frames are read by offset; a compressed file is
+inflated as a stream.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .spacing import PixelSize
 from .timing import NO_TIMING, Timing, constant_times
 
 FRAME_TIME_MS = (8.0, 1000.0)
-"""What is taken for a frame time where frames are that far apart: 125 frames a second to one. Writers that know
-nothing put 1 there."""
+"""Range in which the spacing of the frame axis is read as a frame time: 125 to 1 frames per second. Without a time,
+writers store 1."""
 _NRRD_TYPES = {
     **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
     **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
@@ -40,7 +40,7 @@ _NRRD_TYPES = {
 
 @dataclass
 class _Volume:
-    """An image file's layout: first axis fastest in the file."""
+    """Layout of an image file; the first axis varies fastest."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -55,7 +55,7 @@ class _Volume:
 
 
 def volume_format(head: bytes, path: str | os.PathLike) -> str | None:
-    """Whether a file is ``"nifti"`` or ``"nrrd"``, by its first bytes; None for neither."""
+    """``"nifti"`` or ``"nrrd"`` by the first bytes of a file; None for other files."""
     if head[:2] == b"\x1f\x8b":
         try:
             with InflatingFile(path, wbits=31) as stream:
@@ -73,13 +73,13 @@ def open_volume(path: str | os.PathLike, kind: str, shown: object) -> tuple[Fram
     Args:
         path: the file.
         kind: ``"nifti"`` or ``"nrrd"``.
-        shown: path for messages.
+        shown: path shown in error messages.
 
     Returns:
         The frame source and the metadata of a cine.
 
     Raises:
-        CineReadError: damaged, cut off, or not a single-channel image of two axes and frames.
+        CineReadError: damaged, truncated, or not an image of two axes and frames.
     """
     try:
         volume = (_nifti if kind == "nifti" else _nrrd)(path, shown)
@@ -111,20 +111,20 @@ class VolumeFrames(FrameSource):
     Args:
         path: the file.
         volume: its layout.
-        shown: path for messages.
+        shown: path shown in error messages.
     """
 
     def __init__(self, path: str | os.PathLike, volume: _Volume, shown: object) -> None:
         shape = list(volume.shape)
         self.timing: Timing = NO_TIMING
-        if len(shape) == 4 and shape[2] == 1:  # time on the fourth axis, as functional NIfTI keeps it
+        if len(shape) == 4 and shape[2] == 1:  # time on the fourth axis, as in functional MRI
             shape = [shape[0], shape[1], shape[3]]
             times = constant_times(volume.step_ms, shape[2])
             self.timing = NO_TIMING if times is None else Timing(times, "pixdim")
         while len(shape) > 3 and shape[-1] == 1:
             shape.pop()
         if len(shape) not in (2, 3):
-            raise fail(shown, f"an image of {len(shape)} axes is no cine (columns, rows, frames are expected)")
+            raise fail(shown, f"an image of {len(shape)} axes is not a cine (columns, rows, frames)")
         count = shape[2] if len(shape) == 3 else 1
         first, second = abs(volume.affine[0, 0]), abs(volume.affine[1, 0])
         self._rows_first = bool(second > first)  # the first axis runs along y
@@ -179,7 +179,7 @@ class VolumeFrames(FrameSource):
             raise fail(shown, f"the file is cut off in frame {frame} of {count}")
 
     def _frame_affine(self) -> np.ndarray:
-        """The affine of (rows, columns, frames), with frames 1 apart along their own direction."""
+        """Affine of (rows, columns, frames) with a frame step of 1."""
         affine = self._volume.affine.astype(np.float64).copy()
         if not self._rows_first:
             affine[:, [0, 1]] = affine[:, [1, 0]]
@@ -191,9 +191,9 @@ class VolumeFrames(FrameSource):
         row, col = (float(np.linalg.norm(self.affine[:3, axis])) for axis in (0, 1))
         if not (1e-4 <= row <= 1e4 and 1e-4 <= col <= 1e4):
             raise fail(self.shown, "its affine has no usable pixel spacing")
-        if np.allclose((row, col), 1.0):  # what every writer puts in when it knows nothing
+        if np.allclose((row, col), 1.0):  # the default of all writers
             return PixelSize(None, "none", (row, col))
-        # ITK puts the spacing at the detector there, and so do we where ITK does: it cannot count as the patient's.
+        # ITK and this package store the spacing at the detector here: it may differ from that in the patient.
         return PixelSize(None, "affine (at the detector or in the patient, the file does not say)", (row, col))
 
 
@@ -206,7 +206,7 @@ def _nifti(path: str | os.PathLike, shown: object) -> _Volume:
     with stream:
         head = stream.read(540)
     if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
-        raise fail(shown, "its pixels are in another file (.img): save it as one .nii")
+        raise fail(shown, "its pixels are in a separate file (.img): save it as a single .nii")
     kind = nibabel.Nifti1Header if head[344:348] == b"n+1\0" else nibabel.Nifti2Header
     try:
         header = kind(head[: kind.sizeof_hdr], check=False)
@@ -216,13 +216,13 @@ def _nifti(path: str | os.PathLike, shown: object) -> _Volume:
         slope, intercept = header.get_slope_inter()
         offset = int(header["vox_offset"])
         step, unit = float(header["pixdim"][4]), header.get_xyzt_units()[1]
-    except Exception as error:  # nibabel raises whatever a damaged header leads it to
+    except Exception as error:  # a damaged header may raise any type
         raise fail(shown, f"the NIfTI header is damaged ({type(error).__name__})") from None
     colours = 1
     if dtype.names:
         colours, dtype = len(dtype.names), np.dtype("u1")
     if dtype.kind not in "iuf" or colours not in (1, 3, 4) or not np.isfinite(affine).all() or offset < 0:
-        raise fail(shown, "the NIfTI header is damaged or its data type is not one that a cine has")
+        raise fail(shown, "the NIfTI header is damaged or its data type is not supported")
     unit_ms = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}.get(unit)
     return _Volume(
         shape, dtype, offset, packed, 0, affine, float(slope or 1.0), float(intercept or 0.0), colours,
@@ -235,14 +235,14 @@ def _nrrd(path: str | os.PathLike, shown: object) -> _Volume:
         head = file.read(1 << 16)
     end = re.search(rb"\r?\n\r?\n", head)
     if end is None:
-        raise fail(shown, "its pixels are in another file, or the NRRD header is damaged")
+        raise fail(shown, "its pixels are in a separate file, or the NRRD header is damaged")
     fields = {}
     for line in head[: end.start()].decode("latin-1").splitlines()[1:]:
         name, separator, content = line.partition(":")
         if separator and not line.startswith("#") and not content.startswith("="):
             fields[name.strip().lower()] = content.strip()
     if "data file" in fields or "datafile" in fields:
-        raise fail(shown, "its pixels are in another file: save it with the data attached")
+        raise fail(shown, "its pixels are in a separate file: save it with attached data")
     try:
         shape = [int(size) for size in fields["sizes"].split()]
         dtype = np.dtype(_NRRD_TYPES[fields["type"].lower()])
@@ -259,7 +259,7 @@ def _nrrd(path: str | os.PathLike, shown: object) -> _Volume:
     if kinds and len(kinds) == len(shape) and kinds[0] in ("vector", "rgb-color", "rgba-color", "3-color", "list"):
         colours, shape, directions = shape[0], shape[1:], directions[1:]
         if colours not in (1, 3, 4):
-            raise fail(shown, f"an image with {colours} values per pixel is no cine")
+            raise fail(shown, f"an image with {colours} values per pixel is not a cine")
     packed = encoding != "raw"
     start = end.end()
     affine = _nrrd_affine(fields, directions, len(shape))
@@ -269,9 +269,9 @@ def _nrrd(path: str | os.PathLike, shown: object) -> _Volume:
 
 
 def _nrrd_affine(fields: dict[str, str], directions: list[str], axes: int) -> np.ndarray:
-    """The RAS affine of the first three axes; 1 mm along LPS where the header does not say."""
+    """RAS affine of the first three axes; 1 mm along the LPS axes by default."""
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
-    signs = np.array([-1.0, -1.0, 1.0])  # from LPS, which is what ITK and Slicer write
+    signs = np.array([-1.0, -1.0, 1.0])  # from LPS, as written by ITK and Slicer
     if fields.get("space", "").lower() in ("right-anterior-superior", "ras"):
         signs = np.ones(3)
     try:

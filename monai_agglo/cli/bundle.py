@@ -12,7 +12,7 @@ __all__ = ["calibrate_view", "doctor", "export", "pack", "results", "weights"]
 
 
 def doctor(parser: argparse.ArgumentParser) -> Run:
-    """Check the installation and a bundle, or with --teacher a teacher; exit code 1 if one answer is fail."""
+    """Check the installation and a bundle, or with --teacher a teacher; exit code 1 if one check fails."""
     parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
     parser.add_argument("--schema", help="MONAI's metadata schema file, to check the metadata against")
     parser.add_argument("--teacher", metavar="NAME", help="a teacher's name, or module:Class of one just written")
@@ -62,7 +62,7 @@ def export(parser: argparse.ArgumentParser) -> Run:
     def run(args: argparse.Namespace) -> None:
         from monai_agglo import bundle
 
-        print(*bundle.export(args.bundle, args.format, args.int8, args.output, say=print), sep="\n")
+        print(*bundle.export(args.bundle, args.format, args.int8, args.output, log=print), sep="\n")
 
     return run
 
@@ -82,7 +82,7 @@ def results(parser: argparse.ArgumentParser) -> Run:
 
 
 def calibrate_view(parser: argparse.ArgumentParser) -> Run:
-    """Fit a bundle's check for lateral views, after training it anew; writes configs/view_check.json in the bundle."""
+    """Fit a bundle's view check after retraining; writes configs/view_check.json in the bundle."""
     parser.add_argument("lateral", help="data set folder with a datalist.json and masks: lateral views only")
     parser.add_argument("other", nargs="*", help="more of what is not lateral VFSS, beside drawn and frontal views")
     parser.add_argument("--bundle", help="bundle folder (default: the vfss_seg bundle that came with the package)")
@@ -100,7 +100,7 @@ def calibrate_view(parser: argparse.ArgumentParser) -> Run:
 
 
 def weights(parser: argparse.ArgumentParser) -> Run:
-    """List the teachers with their licences and whether their weights are here, or get the weights of one."""
+    """List the teachers with licences and available weights, or get the weights of one."""
     parser.add_argument("teacher", nargs="?", help="get this one's weights (default: list all, download nothing)")
     parser.add_argument("--folder", type=Path, help="folder of weights (default: AGGLO_WEIGHTS, else the user's cache)")
     parser.add_argument("--file", help="which of the published files (default: the preferred one)")

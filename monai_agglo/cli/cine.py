@@ -11,7 +11,7 @@ __all__ = ["datalist", "deidentify", "info", "phantom", "structures"]
 
 
 def info(parser: argparse.ArgumentParser) -> Run:
-    """Say what a cine is: size, frame times, spacing, polarity, repeated frames; decodes every frame."""
+    """Show the properties of a cine: size, frame times, spacing, polarity, repeated frames. Decodes every frame."""
     parser.add_argument("source", help="the cine: a file, or a folder of single-frame DICOM instances")
     parser.add_argument("--any-modality", action="store_true", help="take CT, MR and other non-projection files too")
     parser.add_argument("--json", action="store_true", help="print JSON, with the time of every frame")

@@ -1,4 +1,4 @@
-"""Command line of what talks to a PACS: ``serve``, ``fetch`` and ``send``; see :mod:`monai_agglo.__main__`."""
+"""PACS commands: ``serve``, ``fetch`` and ``send``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACS = "https://... of a DICOMweb service, or dicom://AE_TITLE@ADDRESS:PORT"
 
 
 def serve(parser: argparse.ArgumentParser) -> Run:
-    """Be a DICOM node: take cines by C-STORE, segment them, send SEG and SR to a peer. Research use only."""
+    """Run a DICOM node: receive cines by C-STORE, segment them, send SEG and SR to a peer. Research use only."""
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration, see docs/how-to/pacs.md")
     parser.add_argument("--retry-failed", action="store_true", help="first try again what failed or was refused")
 

@@ -1,4 +1,4 @@
-"""The ``predict`` command of the command line: one cine, a stream, or very many cines."""
+"""The ``predict`` command: one cine, a stream, or thousands of cines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MANY = ("engine", "workers", "address", "query", "user", "ca")
 
 
 def predict(parser: argparse.ArgumentParser) -> Run:
-    """Segment a cine, or all in a folder: masks, record, overlay video and contact sheet; exit code 1 if one fails."""
+    """Segment a cine or a folder of cines: masks, record, overlay video, contact sheet; exit code 1 if one fails."""
     add = parser.add_argument
     add("source", help="DICOM, AVI/MP4, NIfTI, NRRD, PNG or JPEG file, or a folder of them")
     add("--output", required=True, help="folder for the results; made when missing")
@@ -37,9 +37,7 @@ def predict(parser: argparse.ArgumentParser) -> Run:
     add("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
     add("--runtime", default="auto", help="torch, onnxruntime, openvino or auto, the fastest here")
     add("--precision", default="fp32", help="fp32 or int8 (default: fp32)")
-    live = parser.add_argument_group(
-        "while it is being made", "SOURCE: a growing file or folder, a pipe, - or a device"
-    )
+    live = parser.add_argument_group("during acquisition", "SOURCE: a growing file or folder, a pipe, - or a device")
     live.add_argument("--follow", action="store_true", help="segment frames as they arrive, until the stream ends")
     live.add_argument(
         "--limits", type=float, nargs=2, metavar=("LOW", "HIGH"),

@@ -10,7 +10,7 @@ __all__ = ["measure", "report"]
 
 
 def report(parser: argparse.ArgumentParser) -> Run:
-    """Write the report of a cine, or of all in a folder: an HTML page each, with tables; exit code 1 if one fails."""
+    """Write the report of a cine or of a folder of cines: HTML page and tables; exit code 1 if one fails."""
     parser.add_argument("source", help="DICOM, AVI/MP4, NIfTI, NRRD, PNG or JPEG file, or a folder of them")
     parser.add_argument("--output", help="folder for the results (default: report_PSEUDONYM, for a folder reports)")
     parser.add_argument("--events", metavar="FILE", help="corrections that the page exported")

@@ -31,7 +31,7 @@ _own, __dir__, __all__ = lazy.attach(
         "guidance": ["AddPromptGuidanced"],
         "pca_picture": ["pca_colours", "write_pca_picture"],
         "pseudonymize": ["PseudonymizeMetad"],
-        "samplers": ["EpochBatchSampler", "ShareSampler"],
+        "samplers": ["EpochBatchSampler", "ShareSampler", "StepBatchSampler"],
         "save_features": ["SaveFeaturesd"],
         "save_overlay": ["SaveOverlayd"],
         "save_pca_picture": ["SavePcaPictured"],

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-__all__ = ["EpochBatchSampler", "ShareSampler", "rank_and_world"]
+__all__ = ["EpochBatchSampler", "ShareSampler", "StepBatchSampler", "rank_and_world"]
 
 
 class EpochBatchSampler(Sampler):
@@ -48,6 +48,42 @@ class EpochBatchSampler(Sampler):
         for batch in range(skip, len(self)):
             numbers = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(self.epoch, int(n)) for n in numbers]
+
+
+class StepBatchSampler(Sampler):
+    """A fixed number of batches over as many shuffled epochs as that takes; the whole training is one pass.
+
+    The order depends only on the seed, so that a training can be resumed at any step.
+
+    Args:
+        dataset: anything with a length.
+        batch_size: samples per step; all when there are fewer.
+        steps: of the whole training.
+        seed: of the order.
+    """
+
+    def __init__(self, dataset, batch_size: int, steps: int, seed: int = 0) -> None:
+        self.dataset = dataset
+        self.batch_size = min(int(batch_size), len(dataset))
+        self.steps = int(steps)
+        self.seed = int(seed)
+        self.skip = 0
+
+    def set_position(self, epoch: int, skip: int = 0) -> None:
+        """Choose how many steps to leave out in the next pass; there is one epoch only."""
+        self.skip = int(skip)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self):
+        count = len(self.dataset)
+        share = count // self.batch_size
+        skip, self.skip = self.skip, 0
+        for step in range(skip, self.steps):
+            epoch, place = divmod(step, share)
+            order = np.random.default_rng([self.seed, epoch]).permutation(count)
+            yield [(epoch, int(n)) for n in order[place * self.batch_size : (place + 1) * self.batch_size]]
 
 
 class ShareSampler(Sampler):

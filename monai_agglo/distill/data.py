@@ -47,12 +47,12 @@ class PickFrames:
 class DistillationData:
     """Finds the images and says which of them are held out.
 
-    A folder with a ``datalist.json`` is split as that says. Other folders are split by patient as far as files tell one
-    (the pseudonym of a DICOM file's patient, else of the file): a fixed share, chosen by hash, is held out. Masks
-    and labels, known by their names, are no images.
+    A folder with a ``datalist.json`` is split as that says. Other folders, and all files together, are split by patient
+    as far as files tell one (the pseudonym of a DICOM file's patient, else of the file): a fixed share, chosen by hash,
+    is held out. Masks and labels in a folder, known by their names, are left out.
 
     Args:
-        dataset_dir: a folder or file, or several. The default one is filled with phantoms.
+        dataset_dir: a folder or file, or several. A folder that is ``phantom_dir`` is filled with phantoms.
         phantom_dir: the default folder; None where there is none.
         patients: phantom patients.
         frames: frames per phantom study.
@@ -62,6 +62,8 @@ class DistillationData:
         frames_per_cine: of each cine, evenly spread; all when None.
         per_folder: at most so many images or cines of each folder, evenly spread over its names; all when None.
         phantom_options: further arguments of :func:`monai_agglo.bundle.ensure_dataset`.
+        allow_none_held_out: where there are too few images to hold some out, validate on the training images;
+            :meth:`describe` says so.
 
     Raises:
         ValueError: when there is nothing to read, or too little to hold some out.
@@ -79,6 +81,7 @@ class DistillationData:
         frames_per_cine: int | None = 16,
         per_folder: int | None = None,
         phantom_options: dict[str, Any] | None = None,
+        allow_none_held_out: bool = False,
     ) -> None:
         single = isinstance(dataset_dir, (str, os.PathLike))
         folders = [dataset_dir] if single else list(dataset_dir)  # type: ignore[arg-type]
@@ -99,8 +102,13 @@ class DistillationData:
                 for part in PARTS:
                     items = load_datalist(folder, part, optional=True)
                     self.parts[part] += _spread([item["image"] for item in items], per_folder)
-                continue
-            self._split(folder, held_out, per_folder)
+            elif not folder.is_file():
+                cases = [case for case in find_cases(folder) if not NO_IMAGE.search(_inside(case, folder))]
+                self._split(_spread(cases, per_folder), held_out)
+        self._split([case for path in self.folders if path.is_file() for case in find_cases(path)], held_out)
+        self.held_out = bool(self.parts["validation"])
+        if not self.held_out and allow_none_held_out:
+            self.parts["validation"] = self.parts["training"]
         for part in ("training", "validation"):
             if not self.parts[part]:
                 where = ", ".join(map(str, self.folders))
@@ -132,26 +140,29 @@ class DistillationData:
             ]
         )
         frames = CineFrames(Dataset([{"image": image} for image in images], load))
-        files = [Path(p) for image in images for p in (image if isinstance(image, list) else [image])]
-        stamps = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-        key = json.dumps([self.size, self.frames_per_cine, stamps])
-        frames.fingerprint = hashlib.sha256(key.encode()).hexdigest()
+        frames.fingerprint = self._fingerprint(images)
         return frames
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any of the files, and with what is read of them."""
+        return self._fingerprint([image for part in PARTS for image in self.parts[part]])
+
+    def _fingerprint(self, images: Sequence[Any]) -> str:
+        files = [Path(p) for image in images for p in (image if isinstance(image, list) else [image])]
+        stamps = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        return hashlib.sha256(json.dumps([self.size, self.frames_per_cine, stamps]).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """What the images are, for cards and trackers; no path and no patient is in it.
 
         Returns:
-            ``images`` (names of the folders, or phantom), ``licences`` by name, and the number of files per part.
+            ``images`` (names of the folders, or phantom), ``licences`` by name, the number of files per part, and
+            ``held_out`` where nothing is.
         """
-        if self.synthetic:
-            return {
-                "images": ["phantom"],
-                "licences": {"phantom": "CC0-1.0 (synthetic)"},
-                "cases": {part: len(images) for part, images in self.parts.items()},
-            }
-        licences = {}
-        for number, folder in enumerate(self.folders):
+        licences = {"phantom": "CC0-1.0 (synthetic)"} if self.synthetic else {}
+        sources = dict.fromkeys(path.parent if path.is_file() else path for path in self.folders)
+        for number, folder in enumerate([] if self.synthetic else sources):
             stated = _licence(folder)
             # only a set that comes with its terms is public, and may be named
             name = _set_name(folder) if stated else f"folder {number + 1}"
@@ -160,12 +171,12 @@ class DistillationData:
             "images": list(licences),
             "licences": licences,
             "cases": {part: len(images) for part, images in self.parts.items()},
+            **({} if self.held_out else {"held_out": "none: too few images, validation is on the training images"}),
         }
 
-    def _split(self, folder: Path, held_out: float, per_folder: int | None) -> None:
-        cases = [case for case in find_cases(folder) if not NO_IMAGE.search(_inside(case, folder))]
+    def _split(self, cases: Sequence[Case], held_out: float) -> None:
         found: list[tuple[float, Any]] = []
-        for case in _spread(cases, per_folder):
+        for case in cases:
             paths = [str(path) for path in case.paths]
             image = paths if len(paths) > 1 else paths[0]
             try:

@@ -1,9 +1,10 @@
-"""A distilled student that is given away: put into the segmenter's bundle with its card, or refused."""
+"""A released student: put into the bundles with its card, or refused."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from monai_agglo.data.frame_window import describe_zoom
 from monai_agglo.distill.probes.phantom_task import PHANTOM
 from monai_agglo.distill.probes.sources import may_ship
 from monai_agglo.files import atomic_path
+from monai_agglo.handlers import save_atomically
 from monai_agglo.locate import find_bundle
-from monai_agglo.networks import read_student, write_student
+from monai_agglo.networks import StudentEncoder, load_student, read_student, write_student
 from monai_agglo.networks.teachers import teacher_class
 
 from .student_card import student_page
@@ -24,6 +26,9 @@ __all__ = ["ship_student"]
 
 COMMAND = "python -m monai_agglo ship-student"
 WEIGHTS, PAGE = Path("models", "student.safetensors"), Path("docs", "student.md")
+MODEL, OWN_BUNDLE = Path("models", "model.pt"), "agglo_distill"
+OF_FILE = ("format", "student", "input", "parameters", "weights_sha256", "tensors_sha256")
+"""What a card says of its file, which is written anew."""
 
 
 def ship_student(
@@ -31,8 +36,12 @@ def ship_student(
 ) -> list[Path]:
     """Copy a student into a bundle: ``models/student.safetensors``, its card ``student.json`` and ``docs/student.md``.
 
+    Where the bundle ``agglo_distill`` lies beside that bundle, the same weights become its ``models/model.pt``, with a
+    copy of the card.
+
     Args:
-        source: folder of a study that has been run to its last stage, or a student's ``.safetensors`` file.
+        source: folder of a study that has been run to its last stage, or a student's ``.safetensors`` file; a released
+            one is written anew.
         bundle: the bundle's folder or name.
         method: how it was distilled, in words; what the student's own card says when None.
 
@@ -55,7 +64,24 @@ def ship_student(
     page = folder / PAGE
     with atomic_path(page) as partial:
         partial.write_text(student_page(read_student(written)[1]), encoding="utf-8")
-    return [written, written.with_suffix(".json"), page]
+    return [
+        written,
+        written.with_suffix(".json"),
+        page,
+        *_own_bundle(folder.resolve().parent / OWN_BUNDLE, student, written),
+    ]
+
+
+def _own_bundle(folder: Path, student: StudentEncoder, written: Path) -> list[Path]:
+    """The student as the model of the distillation's own bundle, where that is here."""
+    if not (folder / "configs" / "metadata.json").is_file():
+        return []
+    model, card = folder / MODEL, folder / MODEL.with_name("student.json")
+    save_atomically(student.state_dict(), model)
+    with atomic_path(card) as partial:
+        shutil.copyfile(written.with_suffix(".json"), partial)
+    load_student(model)  # what cannot be read again is not released
+    return [model, card]
 
 
 def _student_of(source: Path) -> Path:
@@ -74,22 +100,17 @@ def _student_of(source: Path) -> Path:
 
 
 def _facts(card: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """A study's and a training's cards say the same in two forms; this is the one that is shipped."""
-    teachers, images = card.get("teachers"), card.get("images")
-    if isinstance(teachers, list):  # of a training with agglo_distill
-        names = {sheet["name"]: sheet["licence"] for sheet in teachers}
-        images = card.get("data", {}).get("licences")
-    else:
-        names = dict(teachers or {})
+    """What is released of a student's card."""
+    if card.get("made_by") == COMMAND:
+        return {key: value for key, value in card.items() if key not in OF_FILE}
+    names = [sheet["name"] for sheet in card.get("teachers") or []]
+    images = card.get("data", {}).get("licences")
     if not names or not images:
         raise ValueError(f"the card of {path} does not say which teachers and images it is made of: it stays here")
-    sheets = []
-    for name, licence in names.items():
-        spec = teacher_class(name).spec
-        sheets.append({"name": name, "title": spec.title, "licence": licence, "commercial": spec.commercial})
+    specs = [teacher_class(name).spec for name in names]
     return {
-        "random": bool(card.get("random") or card.get("random_teachers")),
-        "teachers": sheets,
+        "random": bool(card.get("random")),
+        "teachers": [{key: getattr(spec, key) for key in ("name", "title", "licence", "commercial")} for spec in specs],
         "images": [{"name": name, "licence": licence} for name, licence in images.items()],
         "method": _method(card.get("method")),
         "retention": card.get("retention", {}),

@@ -1,10 +1,9 @@
-"""What a distillation is made of: teachers, their cache, students. Mistakes are told before the first teacher runs."""
+"""Parts of a distillation: teachers, feature cache, students. Wrong arguments are refused before a teacher runs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,14 @@ from monai_agglo.engines import Learner, check_strides
 from monai_agglo.handlers import provenance
 from monai_agglo.losses import FeatureLoss, TargetSpace, check_teacher_set, make_balancer
 from monai_agglo.networks import PROJECTORS, StudentEncoder
-from monai_agglo.networks.teachers import Teacher, create_teacher, find_weights, teacher_class, weights_folders
+from monai_agglo.networks.teachers import (
+    Teacher,
+    WeightsMissingError,
+    create_teacher,
+    find_weights,
+    teacher_class,
+    weights_folders,
+)
 from monai_agglo.networks.teachers.small import RANDOM_TEACHERS
 from monai_agglo.networks.teachers.student_teacher import StudentTeacher
 
@@ -38,10 +44,9 @@ __all__ = [
     "training_statistics",
 ]
 
-logger = logging.getLogger(__name__)
-
-OPEN_TEACHERS = ("litemedsam", "mobilesam", "dinov2_small", "mobilenet_v3")
-"""Teachers that are taken, where their weights are found, when none are named."""
+OPEN_TEACHERS = ("litemedsam", "dinov2_small", "mobilesam", "mobilenet_v3")
+"""Teachers with openly licensed weights, which ``python -m monai_agglo weights`` fetches; those whose weights are here
+are taken when none are named."""
 
 
 def choose_teachers(
@@ -54,8 +59,7 @@ def choose_teachers(
 
     Args:
         names: in the registry, ``module:Class``, or the ``.safetensors`` file of a distilled student; None takes those
-            of :data:`OPEN_TEACHERS` whose weights are on this computer, and small random stand-ins where there are
-            fewer than two.
+            of :data:`OPEN_TEACHERS` whose weights are on this computer, with ``random_weights`` two small stand-ins.
         random_weights: random weights on purpose, to try the plumbing.
         balancer: name of the balancer, which decides whether a single teacher will do.
         folders: further folders of weights.
@@ -65,32 +69,41 @@ def choose_teachers(
 
     Raises:
         ValueError: for an unknown teacher, the same one twice, or only one.
-        WeightsMissingError: when a teacher was named and its weights are not here.
+        WeightsMissingError: when weights are missing, with the lines that fetch open ones.
     """
-    places = [*map(Path, folders), *weights_folders()]
     if isinstance(names, str):
         raise ValueError(f"teachers must be a list of names, not {names!r}: give \"['{names}', ...]\"")
+    places = [*map(Path, folders), *weights_folders()]
     if names is None:
-        real = [name for name in OPEN_TEACHERS if find_weights(teacher_class(name).spec, places)]
-        if random_weights or len(real) < 2:
-            if not random_weights:
-                logger.warning(
-                    "weights of %s are on this computer, two teachers are needed: two small ones with RANDOM weights "
-                    "are distilled, and the results mean nothing ('python -m monai_agglo weights' lists the teachers)",
-                    f"only {real[0]}" if real else "no open teacher",
-                )
+        if random_weights:
             return [create_teacher(name, random_weights=True) for name in RANDOM_TEACHERS]
-        names = real
+        names = [name for name in OPEN_TEACHERS if find_weights(teacher_class(name).spec, places)]
+        if len(names) < 2:
+            found = f"only of {names[0]}" if names else "of no open teacher"
+            others = [name for name in OPEN_TEACHERS if name not in names]
+            raise WeightsMissingError(
+                f"weights {found} are on this computer, two are needed: {_how_to_get(others[:2])}"
+            )
     students = {name: StudentTeacher(name) for name in names if str(name).endswith(".safetensors")}
     specs = {name: (students[name] if name in students else teacher_class(name)).spec for name in names}
     check_teacher_set([specs[name].name for name in names], balancer)
+    weights = {name: find_weights(spec, places) for name, spec in specs.items() if name not in students}
+    missing = [name for name, path in weights.items() if path is None and not random_weights]
+    if missing:
+        titles = " and of ".join(specs[name].title for name in missing)
+        lines = missing if set(missing) <= set(OPEN_TEACHERS) else OPEN_TEACHERS[:2]
+        raise WeightsMissingError(f"no weights of {titles} on this computer: {_how_to_get(lines)}")
+    return [
+        students[name] if name in students else create_teacher(name, weights[name], random_weights) for name in names
+    ]
 
-    def made(name: str) -> Teacher:
-        if name in students:
-            return students[name]
-        return create_teacher(name, None if random_weights else find_weights(specs[name], places), random_weights)
 
-    return [made(name) for name in names]
+def _how_to_get(names: Sequence[str]) -> str:
+    lines = " and ".join(f"'python -m monai_agglo weights {name}'" for name in names)
+    return (
+        f"{lines} fetch{'es' if len(names) == 1 else ''} open ones, AGGLO_WEIGHTS names a folder that holds some, and "
+        "--random-weights (in a bundle --random_weights True) tries the plumbing"
+    )
 
 
 def check_students(students: Sequence[Mapping[str, Any]], teachers: Mapping[str, tuple[int, int, int]]) -> None:
@@ -271,19 +284,17 @@ def target_space(kind: str, dataset: StudentFrameDataset, device: torch.device |
 
 
 def describe_run(
-    data: DistillationData,
-    teachers: Sequence[Teacher],
+    data: Mapping[str, Any],
     cache: FeatureCache,
     train: StudentFrameDataset,
     validate: StudentFrameDataset,
     **settings: Any,
 ) -> dict[str, Any]:
-    """What a run is made of, for cards, reports and trackers: code, images, teachers, licences, settings.
+    """The card of a run, for students, reports and trackers: code, images, teachers, licences, settings.
 
     Args:
-        data: the images.
-        teachers: live.
-        cache: of their features.
+        data: the images, as :meth:`~.data.DistillationData.describe` has them.
+        cache: features of the teachers.
         train: training data set.
         validate: held-out data set.
         settings: anything else worth keeping.
@@ -292,16 +303,12 @@ def describe_run(
         Plain JSON, without any path or patient in it.
     """
     sheets = []
-    for teacher in teachers:
-        facts = cache.describe(teacher.spec.name)
+    for name in train.teachers:
+        facts = cache.describe(name)
+        known = ("name", "class", "title", "licence", "commercial", "random_weights")
         sheets.append(
             {
-                "name": teacher.spec.name,
-                "class": f"{type(teacher).__module__}:{type(teacher).__qualname__}",
-                "title": teacher.spec.title,
-                "licence": teacher.spec.licence,
-                "commercial": teacher.spec.commercial,
-                "random_weights": teacher.random_weights,
+                **{key: facts["teacher"][key] for key in known if key in facts["teacher"]},
                 "weights_hash": facts["weights_hash"],
                 "preprocessing_hash": facts["preprocessing_hash"],
                 "stored": [*facts["shape"], facts["precision"]],
@@ -312,10 +319,10 @@ def describe_run(
         json.dumps([[s["name"], s["weights_hash"], s["preprocessing_hash"], s["stored"]] for s in sheets]).encode()
     )
     return {
-        "random": any(teacher.random_weights for teacher in teachers),
+        "random": any(sheet["random_weights"] for sheet in sheets),
         "teachers": sheets,
         "cache_hash": digest.hexdigest()[:16],
-        "data": data.describe(),
+        "data": dict(data),
         **provenance(train, validate),
         **settings,
     }

@@ -37,7 +37,8 @@ def student_page(card: Mapping[str, Any]) -> str:
         " encoder starts from it when it is trained from scratch:",
         "",
         "```bash",
-        "python -m monai.bundle run --config_file bundles/vfss_seg/configs/train.json --from_scratch True",
+        "python -m monai.bundle run --config_file "
+        + "\"['bundles/vfss_seg/configs/train.json','bundles/vfss_seg/configs/from_scratch.json']\"",
         "```",
         "",
         "| | |",

@@ -37,7 +37,7 @@ def probe_student(
     settings: ProbeSettings | None = None,
     output: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Probe students on pictures with masks.
 
@@ -56,7 +56,7 @@ def probe_student(
         settings: of the probes.
         output: JSON file for the result.
         device: where to compute; a GPU where there is one when None.
-        say: told of every step.
+        log: called with a line per step.
 
     Returns:
         Plain JSON: what the pictures are, and by encoder and ``mode-shots`` ``dice`` on the test pictures (fractions,
@@ -71,10 +71,10 @@ def probe_student(
         raise ValueError("a probe needs at least one seed, and numbers of training pictures (0 for all)")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoders = _encoders(students)
-    task = load_picture_task(folder, size, patient, say=say)
+    task = load_picture_task(folder, size, patient, log=log)
     count = len(task.indices("train"))
-    say(f"{task.name}: {count} pictures to train on, {len(task.indices('test'))} to test, split by {task.split_by}")
-    say(f"structures: {', '.join(task.structures)}")
+    log(f"{task.name}: {count} pictures to train on, {len(task.indices('test'))} to test, split by {task.split_by}")
+    log(f"structures: {', '.join(task.structures)}")
     chosen = [n for n in shots if 0 < n < count] + [0] * (0 in shots)
     if not chosen:
         raise ValueError(f"{folder} has {count} pictures to train on: ask for fewer, or for 0, which means all")
@@ -89,7 +89,7 @@ def probe_student(
             for n in chosen
         }
         shown = ", ".join(f"{key} {mean_dice([own]).mean:.3f}" for key, own in scores[name].items())
-        say(f"{name}: mean Dice {shown}")
+        log(f"{name}: mean Dice {shown}")
     report = {
         "folder": task.name, "structures": list(task.structures), "split_by": task.split_by, "seeds": seeds,
         "train": count, "test": len(task.indices("test")), "steps": settings.steps, "size": size,

@@ -1,7 +1,7 @@
 from .agglomeration_trainer import AgglomerationTrainer
 from .distillation_batch import DistillationBatch, TargetReader
 from .freed_memory import keep_freed_memory
-from .learner import Learner, check_strides, make_loss
+from .learner import Learner, check_strides, make_loss, warmup_cosine
 from .retention_evaluator import RetentionEvaluator
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "check_strides",
     "keep_freed_memory",
     "make_loss",
+    "warmup_cosine",
 ]

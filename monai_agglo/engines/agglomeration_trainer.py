@@ -1,4 +1,4 @@
-"""The trainer of the recipe: any number of students on one stream of targets."""
+"""Trainer for agglomerative distillation: any number of students on one stream of targets."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class AgglomerationTrainer(SupervisedTrainer):
             device=device,
             max_epochs=max_epochs,
             train_data_loader=train_data_loader,
-            network=nn.ModuleDict({learner.name: learner.network for learner in learners}),
+            network=nn.ModuleDict({learner.name.replace(".", "_"): learner.network for learner in learners}),
             optimizer=self.learners[0].optimizer,
             loss_function=self.learners[0].loss,
             prepare_batch=prepare_batch or targets,
@@ -132,7 +132,7 @@ class AgglomerationTrainer(SupervisedTrainer):
 
 
 def _blame(batch: DistillationBatch, batchdata: dict[str, Any]) -> None:
-    """A step failed: say so if the targets are at fault, since every further one would fail alike."""
+    """Raise a clear error when the targets of a failed step are at fault."""
     for name, features in batch.features.items():
         bad = ~features.flatten(1).isfinite().all(1)
         if bad.any():

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from monai.optimizers import WarmupCosineSchedule
 from torch import nn
 
-from monai_agglo.handlers.weight_average import WeightAverage
 from monai_agglo.losses import AgglomerationLoss, AgglomerationResult, FeatureLoss
 from monai_agglo.networks import StudentEncoder, StudentWithHeads, parameter_groups
 
 from .captured_losses import CapturedLosses
 from .distillation_batch import DistillationBatch
+from .weight_average import WeightAverage
 
-__all__ = ["Learner", "check_strides", "make_loss"]
+__all__ = ["Learner", "check_strides", "make_loss", "warmup_cosine"]
 
 logger = logging.getLogger(__name__)
 
 
+def warmup_cosine(
+    optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.005
+) -> WarmupCosineSchedule:
+    """MONAI's linear warm-up and cosine decay, in shares of a training.
+
+    Args:
+        optimizer: whose learning rate is scheduled.
+        total_steps: optimiser steps of the whole training.
+        warmup: share of the steps in which the learning rate rises.
+        end: last learning rate, as a share of the largest.
+
+    Returns:
+        The scheduler.
+    """
+    steps = max(1, round(total_steps * warmup))
+    return WarmupCosineSchedule(optimizer, steps, total_steps, end_lr=optimizer.defaults["lr"] * end)
+
+
 class _Objective(nn.Module):
-    """What one call of a learner computes, as one module, so that ``DistributedDataParallel`` sees every head."""
+    """Forward computation of a learner as one module, so that ``DistributedDataParallel`` sees every head."""
 
     def __init__(self, network: StudentWithHeads, loss: AgglomerationLoss) -> None:
         super().__init__()
@@ -39,7 +58,7 @@ class _Objective(nn.Module):
 
 
 class Learner:
-    """A student with all that trains it. Only encoder and heads are wrapped for several processes; teachers never are.
+    """A student with its optimizer, schedule and average. Only encoder and heads are wrapped for several processes.
 
     Args:
         name: of the student, for metrics and files.
@@ -53,10 +72,13 @@ class Learner:
         feature_loss: per token; the default one when None.
         balancer: name in the registry.
         balancer_options: its options.
-        lr: largest learning rate.
-        weight_decay: of convolutions and linear layers; biases, norms and the balancer have none.
-        balancer_lr: learning rate of the balancer's own parameters; ``lr`` when None.
-        warmup: share of the steps in which the learning rate rises.
+        optimizer: makes the optimiser from its parameter groups, such as ``partial(torch.optim.AdamW, lr=1e-3)``; fused
+            AdamW with a weight decay of 0.02 when None.
+        lr_scheduler: makes the scheduler from the optimiser and ``total_steps``, see :func:`warmup_cosine`.
+        lr: largest learning rate; the optimiser's own when None.
+        weight_decay: of convolutions and linear layers, the optimiser's own when None; biases, norms and the balancer
+            have none.
+        balancer_lr: learning rate of the balancer's own parameters; that of the others when None.
         average_decay: of the averaged copy, which is what is evaluated and saved.
         max_norm: gradients are clipped to this norm.
         compile: compile the student's backbone.
@@ -85,10 +107,11 @@ class Learner:
         feature_loss: FeatureLoss | None = None,
         balancer: str = "equal",
         balancer_options: Mapping[str, Any] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.02,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        lr_scheduler: Callable[..., Any] = warmup_cosine,
+        lr: float | None = None,
+        weight_decay: float | None = None,
         balancer_lr: float | None = None,
-        warmup: float = 0.05,
         average_decay: float = 0.999,
         max_norm: float = 5.0,
         compile: bool = False,
@@ -96,10 +119,6 @@ class Learner:
         distributed: bool | None = None,
     ) -> None:
         self.name = str(name)
-        self.settings = {
-            "projector": projector, "hidden": hidden, "project_at": project_at, "balancer": balancer,
-            "balancer_options": dict(balancer_options or {}), "lr": lr, "weight_decay": weight_decay,
-        }  # fmt: skip
         self.total_steps = max(1, int(total_steps))
         self.max_norm = float(max_norm)
         self.steps = 0
@@ -108,14 +127,21 @@ class Learner:
         network = StudentWithHeads(student, teachers, projector, hidden, project_at)
         self.objective = _Objective(network, loss).to(device)
         self.average = WeightAverage(self.network, average_decay)
-        groups = parameter_groups(self.network, weight_decay)
-        own = [p for p in self.loss.parameters() if p.requires_grad]
-        if own:
-            groups.append({"params": own, "weight_decay": 0.0, "lr": lr if balancer_lr is None else balancer_lr})
-        self.optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
-        self.scheduler = WarmupCosineSchedule(
-            self.optimizer, max(1, round(self.total_steps * warmup)), self.total_steps, end_lr=lr / 200
-        )
+        decayed, others = (group["params"] for group in parameter_groups(self.network))
+        balancing = [p for p in self.loss.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        if balancing:
+            own = {} if balancer_lr is None else {"lr": balancer_lr}
+            groups.append({"params": balancing, "weight_decay": 0.0, **own})
+        given = {"lr": lr, "weight_decay": weight_decay}
+        make = optimizer or partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.02, fused=True)
+        self.optimizer = make(groups, **{name: value for name, value in given.items() if value is not None})
+        self.scheduler = lr_scheduler(self.optimizer, self.total_steps)
+        self.settings = {
+            "projector": projector, "hidden": hidden, "project_at": project_at, "balancer": balancer,
+            "balancer_options": dict(balancer_options or {}), "lr": self.optimizer.defaults["lr"],
+            "weight_decay": self.optimizer.defaults.get("weight_decay"),
+        }  # fmt: skip
         if compile:
             student.encoder.backbone.compile()  # in place: names in the state dict stay
         if distributed is None:
@@ -181,7 +207,7 @@ class Learner:
         return result._replace(total=result.total.detach())
 
     def step(self, batch: DistillationBatch) -> bool:
-        """Clip, step, move schedule and average on, and forget the gradients.
+        """Clip gradients, step optimizer, schedule and average, and reset the gradients.
 
         Args:
             batch: the last one, for balancers that look at it again after the step.
@@ -213,7 +239,7 @@ class Learner:
             return self.loss.teacher_losses(again.predictions, batch.targets, batch.masks).mean(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, gradients of an unfinished step included, loadable with ``weights_only=True``."""
+        """Complete state, including gradients of an unfinished step; loads with ``weights_only=True``."""
         pending = {name: p.grad.detach().clone() for name, p in self.objective.named_parameters() if p.grad is not None}
         return {
             "student": dict(self.network.student.options),
@@ -227,7 +253,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave.
+        """Restore the state of :meth:`state_dict`.
 
         Raises:
             ValueError: when it is that of another student.
@@ -289,7 +315,7 @@ def make_loss(
 
 
 def check_strides(student: StudentEncoder, size: int, teachers: Mapping[str, tuple[int, int, int]]) -> None:
-    """Refuse a student whose cells are larger than a teacher's: it would have to invent detail.
+    """Refuse a student with a coarser grid than a teacher's.
 
     Args:
         student: the encoder.

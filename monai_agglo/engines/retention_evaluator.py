@@ -1,4 +1,4 @@
-"""Evaluation of students in training: what each teacher said, and what each student says it said."""
+"""Evaluation of students in training: teachers' features and the students' predictions of them."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+from monai_agglo.engines.weight_average import AttachHandler, WeightAverage
+
 from .clip_gradients import ClipGradients
 from .evaluation_report import EvaluationReport, command_line
 from .feature_cache_builder import FeatureCacheBuilder
@@ -12,7 +14,6 @@ from .structure_metric import StructureMetric
 from .student_loader import EncoderLoader, StudentLoader, student_hash
 from .teacher_losses import IterationScalars, TeacherLosses, metric_name
 from .teacher_weights import TeacherWeightsLoader
-from .weight_average import AttachHandler, WeightAverage
 from .weight_collapse import WeightCollapse
 from .weights_loader import WeightsLoader
 

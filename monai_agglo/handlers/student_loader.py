@@ -13,6 +13,7 @@ from torch import nn
 
 from monai_agglo.data.frame_store import file_hash
 from monai_agglo.networks import StudentEncoder, load_encoder
+from monai_agglo.networks.student_file import find_card
 
 from .weights_loader import WeightsLoader
 
@@ -44,7 +45,7 @@ class StudentLoader(WeightsLoader):
     """Loads a student into a network when an engine starts.
 
     Args:
-        path: ``student.safetensors`` with its card beside it, or a plain state dict such as ``models/model.pt``.
+        path: ``student.safetensors`` or a plain state dict such as ``models/model.pt``, with its card beside it.
         network: the student.
         random_weights: leave it random on purpose, to try the plumbing.
         size: side of its square input, in pixels.
@@ -71,20 +72,21 @@ class StudentLoader(WeightsLoader):
         if self._left_random:
             logger.warning("the student is left with RANDOM weights, as asked for: its features mean nothing")
             return
+        card = find_card(self.path)
         if self.path.suffix != ".safetensors":
             super().load(engine)
-            return
-        if not self.path.is_file():
+        elif not self.path.is_file():
             raise FileNotFoundError(
                 f"there is no student in {self.path}: train one with train.json, or name a file with --weights FILE"
             )
-        load_encoder(self.network.encoder, self.path)  # type: ignore[arg-type]
-        card = self.path.with_suffix(".json")
-        facts = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+        else:
+            load_encoder(self.network.encoder, self.path)  # type: ignore[arg-type]
+            card = self.path.with_suffix(".json")
+            logger.info("weights from %s", self.path)
+        facts = json.loads(card.read_text(encoding="utf-8")) if card is not None and card.is_file() else {}
         self.random_weights = bool(facts.get("random"))
         if self.random_weights:
             logger.warning("%s is %s", self.path.name, facts.get("warning", "random"))
-        logger.info("weights from %s", self.path)
 
 
 class EncoderLoader:

@@ -32,7 +32,7 @@ def free_memory() -> int | None:
 
 
 def check_memory(needed: float, frames: int) -> None:
-    """Refuse work that memory does not suffice for.
+    """Refuse work that exceeds the available memory.
 
     Args:
         needed: bytes.

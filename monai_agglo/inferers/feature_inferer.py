@@ -1,4 +1,4 @@
-"""Features from the cache in the place of a second run of the teacher."""
+"""Teacher features from the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reduced precision: which type, where, and what is left out of it."""
+"""Reduced precision: types, devices, and exempted layers."""
 
 from __future__ import annotations
 

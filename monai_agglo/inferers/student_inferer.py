@@ -1,4 +1,4 @@
-"""A student over the frames of a cine."""
+"""Features of a student for the frames of a cine."""
 
 from __future__ import annotations
 

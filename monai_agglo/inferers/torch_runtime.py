@@ -1,4 +1,4 @@
-"""PyTorch: every device, every network; what the other engines are compared with."""
+"""PyTorch runtime: every device and network; the reference for the other engines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Carrying", "TorchRuntime", "coarse_logits", "has_coarse"]
 
 
 def has_coarse(network: object) -> bool:
-    """Whether a network gives its logits before they are scaled up; one that training steps may not."""
+    """Whether a network gives coarse logits; not during training."""
     return hasattr(network, "coarse") and not getattr(network, "training", False)
 
 

@@ -1,19 +1,17 @@
-from .agglomeration import AgglomerationLoss, AgglomerationResult, TargetSpace, check_teacher_set
-from .balancers import BALANCERS, Balancer, BalancerContext, make_balancer
-from .feature import FeatureLoss
-from .structure_loss import StructureLoss
-from .targets import TargetNormalizer
+"""Losses of the distillation and of the segmentation.
 
-__all__ = [
-    "BALANCERS",
-    "AgglomerationLoss",
-    "AgglomerationResult",
-    "Balancer",
-    "BalancerContext",
-    "FeatureLoss",
-    "StructureLoss",
-    "TargetNormalizer",
-    "TargetSpace",
-    "check_teacher_set",
-    "make_balancer",
-]
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "agglomeration": ["AgglomerationLoss", "AgglomerationResult", "TargetSpace", "check_teacher_set"],
+        "balancers": ["BALANCERS", "Balancer", "BalancerContext", "make_balancer"],
+        "feature": ["FeatureLoss"],
+        "structure_loss": ["StructureLoss"],
+        "targets": ["TargetNormalizer"],
+    },
+)

@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 from .hadamard import equalising_rotation
+from .names import KINDS
 
 __all__ = ["KINDS", "FeatureStatistics", "TargetNormalizer"]
-
-KINDS = ("identity", "standardise", "phi_s")
 
 QUIETEST = 1e-3
 """A channel quieter than this share of the teacher's typical (root mean square) deviation is not made as loud as the

@@ -1,37 +1,23 @@
-from .alignment import fit_frames, student_affine, to_teacher_grid
-from .bundle_networks import PromptNetwork, TeacherNetwork, bundle_network
-from .cine_segmenter import CineSegmenter
-from .light_decoder import LightDecoder
-from .light_encoder import CORE_BACKBONES, LightEncoder, SeparableConv, parameter_groups
-from .projectors import PROJECTORS, make_projector
-from .spliced_student import SplicedStudent, StudentPromptNetwork
-from .student import StudentEncoder
-from .student_file import load_encoder, read_student, write_student
-from .student_heads import StudentOutput, StudentWithHeads
-from .temporal_shift import TemporalShift
+"""The student, the segmenter, and the networks of the teachers.
 
-__all__ = [
-    "CORE_BACKBONES",
-    "PROJECTORS",
-    "CineSegmenter",
-    "LightDecoder",
-    "LightEncoder",
-    "PromptNetwork",
-    "SeparableConv",
-    "SplicedStudent",
-    "StudentEncoder",
-    "StudentOutput",
-    "StudentPromptNetwork",
-    "StudentWithHeads",
-    "TeacherNetwork",
-    "TemporalShift",
-    "bundle_network",
-    "fit_frames",
-    "load_encoder",
-    "make_projector",
-    "parameter_groups",
-    "read_student",
-    "student_affine",
-    "to_teacher_grid",
-    "write_student",
-]
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "alignment": ["fit_frames", "student_affine", "to_teacher_grid"],
+        "bundle_networks": ["PromptNetwork", "TeacherNetwork", "bundle_network"],
+        "cine_segmenter": ["CineSegmenter"],
+        "light_decoder": ["LightDecoder"],
+        "light_encoder": ["CORE_BACKBONES", "LightEncoder", "SeparableConv", "parameter_groups"],
+        "projectors": ["PROJECTORS", "make_projector"],
+        "spliced_student": ["SplicedStudent", "StudentPromptNetwork"],
+        "student": ["StudentEncoder"],
+        "student_file": ["load_encoder", "load_student", "read_student", "write_student"],
+        "student_heads": ["StudentOutput", "StudentWithHeads"],
+        "temporal_shift": ["TemporalShift"],
+    },
+)

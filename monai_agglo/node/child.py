@@ -7,13 +7,12 @@ The process ends with its parent.
 from __future__ import annotations
 
 import errno
-import json
 import os
-import queue
 import sys
-import threading
 from pathlib import Path
 from typing import Any
+
+from monai_agglo.processes import serve_lines
 
 __all__ = ["answer", "limit", "main"]
 
@@ -110,31 +109,25 @@ def _nameless(error: Exception, job: dict[str, Any]) -> str:
     return " ".join(str(error).replace(job["file"], "").split()).lstrip(": ")
 
 
-def main() -> int:
+def main() -> None:
     """Answer jobs until stdin ends. The first line is the set-up, answered when the bundle could be loaded."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
-    lines: queue.Queue[str] = queue.Queue()
+    setup: dict[str, Any] = {}
 
-    def listen() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        os._exit(0)  # the parent is gone, perhaps in the middle of a job
+    def handle(content: dict[str, Any]) -> dict[str, Any]:
+        if setup:
+            return answer(content, setup)
+        setup.update(content)
+        limit(setup["memory_mb"])
+        try:
+            from monai_agglo.prediction.segmenter import Segmenter
 
-    threading.Thread(target=listen, daemon=True).start()
-    setup = json.loads(lines.get())
-    limit(setup["memory_mb"])
-    try:
-        from monai_agglo.prediction.segmenter import Segmenter
+            Segmenter(setup["bundle"], setup["device"])
+        except Exception as error:  # nothing of a patient is known yet: the text may be shown
+            return {"error": " ".join(str(error).split()) or type(error).__name__}
+        return {"ready": True}
 
-        Segmenter(setup["bundle"], setup["device"])
-        reply: dict[str, Any] = {"ready": True}
-    except Exception as error:  # nothing of a patient is known yet: the text may be shown
-        reply = {"error": " ".join(str(error).split()) or type(error).__name__}
-    while True:
-        print(json.dumps(reply), file=out, flush=True)
-        reply = answer(json.loads(lines.get()), setup)
+    serve_lines(handle)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import os
-import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from typing import Any
+
+from monai_agglo.locate import find_bundle
+from monai_agglo.prediction.runtimes.graphs import BundleNetwork
+from monai_agglo.prediction.settings import read_settings
+from monai_agglo.processes import ChildDiedError, JsonProcess
 
 from .audit import Audit
 from .config import ConfigError, ServeConfig
@@ -25,10 +24,6 @@ _START_S = 600
 _DISK_WAIT_S = 30.0
 
 
-class ChildDiedError(RuntimeError):
-    """The process ended without an answer, or was ended because it took too long."""
-
-
 class SegmentingChild:
     """The process of :mod:`.child`, started when first needed and anew when it is gone.
 
@@ -36,7 +31,7 @@ class SegmentingChild:
         config: bundle, device, results and limits.
     """
 
-    command = [sys.executable, "-m", "monai_agglo.node.child"]
+    arguments = ["-m", "monai_agglo.node.child"]
 
     def __init__(self, config: ServeConfig) -> None:
         self._limits = config.limits
@@ -47,8 +42,7 @@ class SegmentingChild:
             "any_view": config.any_view,
             "memory_mb": config.limits.memory_mb,
         }
-        self._process: subprocess.Popen | None = None
-        self._answers: queue.Queue[str | None] = queue.Queue()
+        self._process: JsonProcess | None = None
         self._jobs = 0
 
     def start(self) -> None:
@@ -59,13 +53,8 @@ class SegmentingChild:
             ChildDiedError: when it ends, or does not answer.
         """
         # stderr goes nowhere: decoders warn there in words of the file
-        self._process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            encoding="utf-8", start_new_session=True,
-        )  # fmt: skip
-        self._answers, self._jobs = queue.Queue(), 0
-        threading.Thread(target=_pump, args=(self._process.stdout, self._answers), daemon=True).start()
-        reply = self._ask(self._setup, _START_S)
+        self._process, self._jobs = JsonProcess(self.arguments, stderr=subprocess.DEVNULL), 0
+        reply = self._process.ask(self._setup, _START_S)
         if "error" in reply:
             self.stop()
             raise ConfigError(f"the bundle cannot be used: {reply['error']}")
@@ -82,64 +71,18 @@ class SegmentingChild:
         Raises:
             ChildDiedError: when the process died of it or took too long; the next job gets a new process.
         """
-        if self._process is None or self._process.poll() is not None or self._jobs >= self._limits.jobs:
+        if self._process is None or not self._process.alive or self._jobs >= self._limits.jobs:
             self.stop()
             self.start()
+        assert self._process is not None
         self._jobs += 1
-        return self._ask(job, self._limits.seconds)
-
-    def _ask(self, content: dict[str, Any], seconds: float) -> dict[str, Any]:
-        process = self._process
-        assert process is not None and process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(content) + "\n")
-            process.stdin.flush()
-            line = self._answers.get(timeout=seconds)
-        except queue.Empty:
-            self.stop()
-            raise ChildDiedError(f"it was not done after {seconds:.0f} s") from None
-        except OSError:
-            line = None
-        if line is None:
-            code = process.wait()
-            self.stop()
-            raise ChildDiedError(f"its process ended ({_how(code)})")
-        return json.loads(line)
+        return self._process.ask(job, self._limits.seconds)
 
     def stop(self) -> None:
         """End the process and whatever it started."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-        except AttributeError:  # Windows
+        if process is not None:
             process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
-
-def _pump(stream: Any, answers: queue.Queue[str | None]) -> None:
-    try:
-        for line in stream:
-            answers.put(line)
-    except (OSError, ValueError):
-        pass
-    answers.put(None)
-
-
-def _how(code: int) -> str:
-    if code < 0:
-        try:
-            return signal.Signals(-code).name
-        except ValueError:
-            return f"signal {-code}"
-    return f"exit code {code}"
 
 
 class Worker(threading.Thread):
@@ -157,10 +100,19 @@ class Worker(threading.Thread):
         self._child = SegmentingChild(config)
         self._stopping = threading.Event()
         self._full = False
+        self.failure: ConfigError | None = None
 
-    def prepare(self) -> None:
-        """Load the bundle, so that a wrong one is found before the node listens."""
-        self._child.start()
+    def check(self) -> None:
+        """Refuse a bundle that is absent or has a wrong configuration; reads its small files only.
+
+        Raises:
+            ConfigError: with the reason.
+        """
+        try:
+            folder = find_bundle(self._config.bundle or "vfss_seg")
+            BundleNetwork(folder, read_settings(folder))
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"the bundle cannot be used: {error}") from None
 
     def stop(self) -> None:
         """End; a cine in work stays in the queue."""
@@ -168,7 +120,14 @@ class Worker(threading.Thread):
         self._child.stop()
 
     def run(self) -> None:
-        """Work until :meth:`stop`."""
+        """Load the bundle, then work until :meth:`stop`."""
+        try:
+            self._child.start()
+        except ConfigError as error:
+            self.failure = error
+            return
+        except ChildDiedError as error:  # the first cine starts another
+            logger.error("the bundle could not be loaded: %s", error)
         while not self._stopping.is_set():
             try:
                 wait = self._next()

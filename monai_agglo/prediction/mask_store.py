@@ -1,4 +1,4 @@
-"""Masks of a cine, kept packed while they are made, and written as one NIfTI file."""
+"""Masks of a cine, packed in memory and written as one NIfTI file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a segmented cine: what ``predict.json`` holds, and what of it a person is told."""
+"""The record of a segmented cine, ``predict.json``, and its summary for people."""
 
 from __future__ import annotations
 
@@ -16,28 +16,14 @@ from monai_agglo.pictures.contact_sheet import DISCLAIMER
 from .segmenter import Segmenter
 from .view_check import FrameView, ViewCheck, view_record
 
-__all__ = ["cine_lines", "cine_record", "cine_warnings", "known_facts", "spacing_pair"]
+__all__ = ["cine_lines", "cine_record", "cine_warnings", "known_facts"]
 
 KIND, VERSION = "monai_agglo.predict", 1
 SOURCE_KEYS = ("source_format", "modality", "photometric", "bits_stored", "lossy", "mask_subtraction", "view")
 
 
-def spacing_pair(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
-    """One or two millimetres as (row, column).
-
-    Raises:
-        ValueError: when they are not positive numbers.
-    """
-    if spacing is None:
-        return None
-    values = np.atleast_1d(np.asarray(spacing, float))
-    if values.size not in (1, 2) or not np.all(np.isfinite(values)) or values.min() <= 0:
-        raise ValueError(f"spacing must be one or two positive numbers of millimetres, not {spacing}")
-    return float(values[0]), float(values[-1])
-
-
 def known_facts(cine: Cine, fps: float | None, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:
-    """The cine's metadata, with what the user knows better.
+    """The cine's metadata with the values given by the user.
 
     Args:
         cine: the cine.
@@ -133,14 +119,14 @@ def _plain(value: Any) -> Any:
 
 
 def cine_warnings(record: dict[str, Any], check: ViewCheck | None) -> list[str]:
-    """What a reader of the result must know, one sentence each, the gravest first.
+    """Warnings, one sentence each, the most severe first.
 
     Args:
         record: from :func:`cine_record`.
         check: the bundle's view check, if it has one.
 
     Returns:
-        Sentences; empty when there is nothing to say.
+        Sentences; empty when there is no warning.
     """
     view, frames, source = record["view"], record["frames"], record["source"]
     found = []
@@ -182,7 +168,7 @@ def _versions(runtime: str) -> dict[str, str]:
 
 
 def cine_lines(record: dict[str, Any]) -> list[str]:
-    """The head of the contact sheet: what was read and what was found.
+    """Header lines of the contact sheet.
 
     Args:
         record: from :func:`cine_record`.

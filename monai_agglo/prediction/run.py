@@ -21,13 +21,15 @@ from monai_agglo.cine.identity import pseudonym
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.cine.timing import RepeatFinder, effective_fps
 from monai_agglo.files import write_json
+from monai_agglo.locate import find_bundle
 from monai_agglo.outputs import SUMMARY, check_output, result_folder
 from monai_agglo.pictures.contact_sheet import pick_frames, write_contact_sheet
 from monai_agglo.pictures.overlay import OverlayVideo
 
 from .dicom_results import DicomResults
 from .mask_store import MaskStore
-from .record import cine_lines, cine_record, cine_warnings, known_facts, spacing_pair
+from .options import PredictOptions
+from .record import cine_lines, cine_record, cine_warnings, known_facts
 from .segmenter import Segmenter
 from .view_check import FrameView, ViewCheck
 
@@ -47,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one cine.
+    """Result for one cine.
 
     Args:
         shown: the file as the user knows it.
@@ -64,7 +66,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What became of all cines.
+    """Results for all cines.
 
     Args:
         output: the folder of the results.
@@ -87,32 +89,24 @@ class PredictReport:
 
 @dataclass
 class PredictJob:
-    """What is the same for every cine of a run.
+    """Settings shared by all cines of a run.
 
     Args:
-        load: makes the segmenter, when the first cine needs it.
-        fps: frames per second that the user gave; None for those of the file.
-        spacing_mm: pixel spacing (row, column) that the user gave; None for that of the file.
-        options: of :func:`~monai_agglo.data.open_cine`.
-        progress: show a bar per cine.
-        dicom: which DICOM files to write.
-        overlay: write the overlay video.
+        options: how to segment and what to write.
+        progress: show a bar per cine, and what takes long.
     """
 
-    load: Callable[[], Segmenter]
-    fps: float | None
-    spacing_mm: tuple[float, float] | None
-    options: dict[str, Any]
-    progress: bool
-    dicom: DicomResults
-    overlay: bool = True
+    options: PredictOptions
+    progress: bool = False
     segmenter: Segmenter | None = None
     check: ViewCheck | None = None
 
     def ready(self) -> tuple[Segmenter, ViewCheck | None]:
         """The segmenter and the bundle's view check, loaded once."""
         if self.segmenter is None:
-            self.segmenter = self.load()
+            self.segmenter = self.options.segmenter(
+                partial(print, file=sys.stderr, flush=True) if self.progress else None
+            )
             self.check = ViewCheck.load(self.segmenter.folder)
         return self.segmenter, self.check
 
@@ -122,50 +116,24 @@ def predict(
     output: str | os.PathLike,
     bundle: str | os.PathLike | None = None,
     *,
-    device: str | None = None,
-    size: int | None = None,
-    batch: int | None = None,
-    fps: float | None = None,
-    spacing_mm: float | Sequence[float] | None = None,
-    any_modality: bool = False,
-    overwrite: bool = False,
-    dicom_seg: bool = False,
-    dicom_overlay: bool = False,
-    keep_identity: bool = False,
-    overlay: bool = True,
-    runtime: str = "auto",
-    precision: str = "fp32",
     progress: bool = False,
+    **options: Any,
 ) -> PredictReport:
     """Segment a cine, or every cine in a folder.
 
     For one cine ``output`` holds ``masks.nii.gz`` (rows, columns, frames, 12 structures in table order, uint8, in the
     geometry of the source), ``predict.json`` (the record: structures, frame times, areas, view, model), ``overlay.mp4``
     and ``contact_sheet.png``. For several, each has a sub-folder named by its pseudonym, beside ``summary.json`` and
-    ``index.html``; one that cannot be read is reported and the others go on. Older results are replaced when the new
+    ``index.html``; a cine that cannot be read is reported and the others go on. Older results are replaced when the new
     ones are whole.
 
     Args:
         source: a DICOM file, AVI, MP4, NIfTI, NRRD, PNG or JPEG; a folder of single-frame DICOM instances; or a folder
             with any number of these.
         output: folder for the results; made when missing.
-        bundle: bundle folder or name; ``vfss_seg`` when None. Bundles are code: take them from people you trust only.
-        device: ``cpu``, ``cuda``, ``cuda:1``...; the first GPU when there is one when None.
-        size: longer side of the frames as the network sees them, in pixels; the bundle's own when None.
-        batch: frames per call of the network; the bundle's own when None.
-        fps: frames per second, where the file states none or a wrong one.
-        spacing_mm: pixel spacing in millimetres, one value or (row, column), where the file states none or a wrong one.
-            It goes into the record; the masks keep the geometry of the file, so that they lie on it in a viewer.
-        any_modality: try CT, MR and other files that are no projection cine as well.
-        overwrite: allow an ``output`` folder that holds other files; only files of the same names are replaced.
-        dicom_seg: write the masks as a DICOM Segmentation too, ``seg.dcm``; the cine must be DICOM.
-        dicom_overlay: write the overlay as a DICOM secondary capture too, ``overlay.dcm``, which any PACS can show.
-        keep_identity: give these DICOM files the patient, study and UIDs of the cine, for the PACS that it came from.
-            Otherwise they carry pseudonyms and the UIDs that ``deidentify`` gives.
-        overlay: write the overlay video; without it a third of the time is saved.
-        runtime: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: on the CPU the fastest that is installed.
-        precision: ``fp32`` or ``int8``.
+        bundle: bundle folder or name; ``vfss_seg`` when None.
         progress: show a progress bar, and print a line per cine of a folder.
+        options: fields of :class:`~.options.PredictOptions`.
 
     Returns:
         What was done.
@@ -176,16 +144,11 @@ def predict(
         ValueError: when an argument, the output folder or the bundle cannot be used.
         FileNotFoundError: when there is no such bundle.
     """
-    if fps is not None and not 0 < fps <= 1000:
-        raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
+    job = PredictJob(PredictOptions(bundle, **options), progress)
+    overwrite = job.options.overwrite
     target = check_output(output, overwrite)
     cases = find_cases(source, target)
-    if keep_identity and not (dicom_seg or dicom_overlay):
-        raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
-    dicom = DicomResults(dicom_seg, dicom_overlay, keep_identity)
-    log = partial(print, file=sys.stderr, flush=True) if progress else None
-    load = partial(Segmenter, bundle, device, size, batch, runtime, precision, log)
-    job = PredictJob(load, fps, spacing_pair(spacing_mm), {"any_modality": any_modality}, progress, dicom, overlay)
+    find_bundle(bundle or "vfss_seg")
     if len(cases) == 1:
         record = segment_case(cases[0], lambda _: target, job, "segmenting")
         return PredictReport(target, [CaseResult(cases[0].shown, target, record=record)])
@@ -193,7 +156,7 @@ def predict(
 
 
 def _segment_all(cases: list[Case], target: Path, job: PredictJob, overwrite: bool) -> PredictReport:
-    """Segment several cines; whatever happens to one, the others go on."""
+    """Segment several cines; a failure does not stop the others."""
     used: set[str] = set()
     results = []
 
@@ -231,7 +194,7 @@ def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[C
 
     Args:
         target: the folder.
-        results: what became of each cine.
+        results: result for each cine.
         cases: the cines, in the same order.
         facts: further entries of the summary.
     """
@@ -250,7 +213,7 @@ def write_summary(target: Path, results: Sequence[CaseResult], cases: Sequence[C
 
 
 def failure_sentence(error: Exception, case: Case) -> str:
-    """Why a cine failed, in one line that names the file once.
+    """Reason of a failure, in one line that names the file once.
 
     Args:
         error: what was raised.
@@ -263,7 +226,7 @@ def failure_sentence(error: Exception, case: Case) -> str:
 
 
 def _nameless(result: CaseResult, case: Case) -> str:
-    """The reason without the paths in it."""
+    """The reason without paths."""
     text = result.error
     for name in (case.shown, *map(str, case.paths), *(path.name for path in case.paths)):
         text = text.replace(name, "")
@@ -289,14 +252,16 @@ def segment_case(case: Case, place: Callable[[Cine], Path], job: PredictJob, lab
 
     started = time.monotonic()
     source = case.paths[0] if len(case.paths) == 1 else list(case.paths)
-    cine = open_cine(source, **job.options)
-    reference = job.dicom.reference(case.paths, cine.shape[2])
+    options = job.options
+    cine = open_cine(source, any_modality=options.any_modality)
+    dicom = DicomResults(options.dicom_seg, options.dicom_overlay, options.keep_identity)
+    reference = dicom.reference(case.paths, cine.shape[2])
     segmenter, check = job.ready()
     target = place(cine)
     limits = segmenter.intensity_range(cine)
     window = limits if limits[1] > limits[0] else None
     rows, columns, total = cine.shape
-    meta = known_facts(cine, job.fps, job.spacing_mm)
+    meta = known_facts(cine, options.fps, options.pair_mm)
     times = meta["frame_times_ms"]
     views: list[FrameView] = []
     finder = RepeatFinder(bool(meta.get("lossy")))
@@ -315,7 +280,7 @@ def segment_case(case: Case, place: Callable[[Cine], Path], job: PredictJob, lab
                 if check is not None:
                     views.append(check.frame(item.probabilities))
                     note = "" if views[-1].lateral else f"not a lateral VFSS view? {views[-1].reason}"
-                if job.overlay:
+                if options.overlay:
                     video.add(next(blank_outside([item.frame], field)), item.masks, note)
                 bar.update()
         repeated = finder.result()
@@ -325,7 +290,7 @@ def segment_case(case: Case, place: Callable[[Cine], Path], job: PredictJob, lab
         contact_sheet(work / "contact_sheet.png", cine, field, store, record, views, window, title)
         store.write_nifti(work / "masks.nii.gz", meta["affine"], "monai-agglo masks: rows, columns, frames, structures")
         if reference is not None:
-            record["dicom"] = job.dicom.write(work, reference, cine, store, segmenter, window, times)
+            record["dicom"] = dicom.write(work, reference, cine, field, store, segmenter, window, times)
         record["seconds"] = round(time.monotonic() - started, 2)
         write_json(work / "predict.json", record)
     return record

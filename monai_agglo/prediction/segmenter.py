@@ -1,4 +1,4 @@
-"""A bundle's network run over a cine as a stream: a window of frames in, their masks out, memory flat."""
+"""Streaming segmentation with a bundle's network: windows of frames in, masks out, in constant memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOWRES = 128
 
 @dataclass(frozen=True)
 class SegmentedFrame:
-    """One frame and what was found in it.
+    """One frame with its masks.
 
     Args:
         index: 0-based frame index.
@@ -59,7 +59,7 @@ class Segmenter:
         batch: frames of a window; the bundle's own when None, or fewer where the runtime has no use for more.
         runtime: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: on the CPU the fastest that is installed.
         precision: ``fp32`` (on a GPU the bundle's own) or ``int8``.
-        log: told of work that takes a few seconds, once for new weights.
+        log: called with a line before slow one-time work.
 
     Raises:
         ImportError: when the runtime that was asked for is not installed.
@@ -125,22 +125,22 @@ class Segmenter:
 
     @property
     def ahead(self) -> int:
-        """Frames that :meth:`run` holds at most before it hands out the first of them."""
+        """Maximum number of frames that :meth:`run` buffers."""
         return (self.runtime.workers + 2) * (self.batch + 2 * self.context)
 
     @property
     def context(self) -> int:
-        """Frames on both sides of a window that the network must see as well, see :meth:`segment_window`."""
+        """Additional frames on both sides of a window that the network needs, see :meth:`segment_window`."""
         return self.settings.context
 
     @property
     def lookahead(self) -> int:
-        """Later frames that the masks of a frame depend on: 0 without a temporal shift, or with a causal one."""
+        """Number of later frames that the masks of a frame depend on: 0 without temporal shift or with a causal one."""
         facts = self.runtime.facts
         return self.context if facts.mixes and not facts.causal else 0
 
     def identity(self) -> dict[str, Any]:
-        """What stands in every record: bundle name and version, and the SHA-256 of the weights."""
+        """Bundle name, version and SHA-256 of the weights, for the record."""
         return {
             "bundle": self.metadata.get("name") or self.folder.name,
             "version": self.metadata.get("version"),
@@ -148,7 +148,7 @@ class Segmenter:
         }
 
     def intensity_range(self, cine: Cine | Iterable[np.ndarray]) -> tuple[float, float]:
-        """The grey levels that become 0 and 1: the bundle's own scaling, from a sample of the frames.
+        """Grey levels that map to 0 and 1 by the bundle's scaling, from a sample of the frames.
 
         Args:
             cine: an open cine, of which a few frames are decoded; or, for a stream without an end, some of its frames
@@ -182,7 +182,7 @@ class Segmenter:
         return plane[None]
 
     def run(self, cine: Cine, limits: tuple[float, float]) -> Iterator[SegmentedFrame]:
-        """Segment every frame of a cine, in order: the offline loop over :meth:`segment_window`.
+        """Segment every frame of a cine, in order.
 
         Args:
             cine: an open cine.
@@ -236,7 +236,7 @@ class Segmenter:
         start: int = 0,
         count: int | None = None,
     ) -> list[SegmentedFrame]:
-        """Segment a few successive frames at once; a stream calls this with what has arrived.
+        """Segment successive frames in one batch.
 
         A network with a temporal shift needs :attr:`context` frames on both sides of those that are wanted, or before
         them only when the shift is causal. The first and the last frames of a cine have none.
@@ -283,7 +283,7 @@ class Segmenter:
         return results
 
     def prepare(self, frames: Sequence[np.ndarray], limits: tuple[float, float]) -> np.ndarray:
-        """Frames as the network takes them.
+        """Frames as network input.
 
         Args:
             frames: (H, W) frames of one size.
@@ -297,7 +297,7 @@ class Segmenter:
     def _stack(
         self, frames: Sequence[np.ndarray], limits: tuple[float, float]
     ) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Frames as the network takes them, (N, 1, h, w) float32, and their sizes before each resizing."""
+        """Frames as network input, (N, 1, h, w) float32, and their sizes before each resizing."""
         planes = [np.ascontiguousarray(frame, np.float32) for frame in frames]
         sizes: list[tuple[int, int]] = []
         for step in self._steps:

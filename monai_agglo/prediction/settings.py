@@ -57,7 +57,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class SegmenterSettings:
-    """What ``inference.json`` says of its segmenter.
+    """Settings of the segmenter in ``inference.json``.
 
     Args:
         network_def: the network's class and arguments, references resolved.

@@ -1,4 +1,4 @@
-"""Does a frame look like lateral VFSS? A small calibrated rule over :mod:`monai_agglo.prediction.view_features`."""
+"""View check: a calibrated logistic rule over :mod:`.view_features` that tells lateral VFSS frames from others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENOUGH = 0.5
 
 @dataclass(frozen=True)
 class FrameView:
-    """The verdict on one frame.
+    """Result of the view check for one frame.
 
     Args:
         score: 0 (no) to 1 (yes).
@@ -42,7 +42,7 @@ class FrameView:
 
 @dataclass(frozen=True)
 class CineView:
-    """The verdict on a cine.
+    """Result of the view check for a cine.
 
     Args:
         score: median of the frames' scores.
@@ -140,7 +140,7 @@ class ViewCheck:
         return np.clip(standard, -4, 4) * np.asarray(self.weight)
 
     def frame(self, probabilities: np.ndarray) -> FrameView:
-        """Judge one frame.
+        """Classify one frame.
 
         Args:
             probabilities: (12, h, w) in 0..1.
@@ -156,7 +156,7 @@ class ViewCheck:
 
     @staticmethod
     def cine(frames: Sequence[FrameView]) -> CineView:
-        """Judge a cine by its frames.
+        """Classify a cine from the results of its frames.
 
         Args:
             frames: at least one.

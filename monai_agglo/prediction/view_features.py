@@ -1,4 +1,4 @@
-"""Numbers that tell a lateral VFSS frame from anything else, read off the segmentation itself.
+"""Features of the segmentation that tell lateral VFSS frames from other images.
 
 The network was trained on lateral swallow studies only. On such a frame it finds a column of vertebrae in the right
 order, of similar size and distance, with the jaw and the airway on one side of it, and it is sure of what it finds. On
@@ -32,7 +32,7 @@ WORDS = {
     "airway": "no airway or pharynx in front of the spine",
     "blur": "the outlines found are vague",
 }
-"""Feature name -> what a person is told when it speaks against a lateral view most."""
+"""Feature name -> reason shown when this feature speaks most against a lateral view."""
 FEATURES = tuple(WORDS)
 COLUMN = [index_of(name) for name in ("c2", "c3", "c4", "c5", "c6", "c7")]
 MANDIBLE = index_of("mandible")
@@ -100,7 +100,7 @@ def view_features(probabilities: np.ndarray) -> np.ndarray:
 
 
 def facing(probabilities: np.ndarray) -> str | None:
-    """Which way the patient looks in the picture.
+    """Direction that the patient faces in the image.
 
     Args:
         probabilities: (12, h, w) in 0..1.

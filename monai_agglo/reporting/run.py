@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.files import atomic_path, write_json
 from monai_agglo.outputs import check_output
+from monai_agglo.prediction.options import PredictOptions
 from monai_agglo.prediction.run import predict
 from monai_agglo.swallow import CineMeasures
 
@@ -94,17 +94,12 @@ def report(
     masks: str | os.PathLike | None = None,
     view: str | None = None,
     repeats: int = 4,
-    device: str | None = None,
-    size: int | None = None,
-    fps: float | None = None,
-    spacing_mm: float | Sequence[float] | None = None,
-    any_modality: bool = False,
-    overwrite: bool = False,
     progress: bool = False,
+    **options: Any,
 ) -> ReportRun:
     """Write the report of a cine, or of every cine in a folder.
 
-    ``output`` holds what :func:`~monai_agglo.apps.predict` writes, and ``report.html`` (one page that needs nothing
+    ``output`` holds what ``predict`` writes, and ``report.html`` (one page that needs nothing
     else), ``measurements.json``, ``measurements.csv``, ``events.csv`` and ``frames.csv``; for several cines each has a
     sub-folder, beside ``index.html``. Masks that are already there, from the same cine and weights, are used again: a
     report with corrected events takes seconds.
@@ -118,8 +113,8 @@ def report(
         masks: edited masks (NIfTI, NRRD, DICOM SEG) to measure instead of those of the network.
         view: ``lateral`` or ``ap``, where the view check or the file are wrong.
         repeats: how often to measure again on perturbed masks for the uncertainty; 0 leaves it open.
-        device, size, fps, spacing_mm, any_modality, overwrite: as for ``predict``.
         progress: show progress bars.
+        options: fields of :class:`~monai_agglo.prediction.options.PredictOptions`.
 
     Returns:
         What was done.
@@ -136,16 +131,17 @@ def report(
         if path is not None and not Path(path).is_file():
             raise ValueError(f"{path}: there is no such file of {what}")
     job = _Job(events and Path(events), masks and Path(masks), view, repeats)  # type: ignore[arg-type]
+    chosen = PredictOptions(bundle, **options)
+    overwrite, any_modality = chosen.overwrite, chosen.any_modality
     target = None if output is None else check_output(output, overwrite)
     cases = find_cases(source, target)
-    options: dict[str, Any] = {"device": device, "size": size, "fps": fps, "spacing_mm": spacing_mm}
-    options |= {"any_modality": any_modality, "overwrite": overwrite, "progress": progress}
+    options["progress"] = progress
     if len(cases) == 1:
         cine = _open(cases[0], any_modality)
         target = target or check_output(f"report_{cine.meta['pseudonym']}", overwrite)
         if job.events:
             read_corrections(job.events, cine.meta["pseudonym"], cine.shape[2])  # before the work
-        again = any(value is not None for value in (size, fps, spacing_mm))
+        again = any(value is not None for value in (chosen.size, chosen.fps, chosen.spacing_mm))
         if again or not fits(target, cine, cases[0], bundle):
             predict(source, target, bundle, **options)
         done = _report_case(cases[0], cine, target, job)

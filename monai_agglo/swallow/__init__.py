@@ -1,10 +1,10 @@
 from .definitions import DEFINITIONS, Definition
-from .measure import CineMeasures, measure
+from .measure import measure
 from .measurement import Measurement
 from .norms import NO_RANGE, Reference, reference_for
 from .parts import keep_main_parts
 from .region import Region
-from .results import COLUMNS, measures_json, table_rows
+from .results import COLUMNS, CineMeasures, measures_json, table_rows
 from .scale import Scale, find_scale
 from .structures import AUXILIARY, NAMES, STRUCTURES, TARGET_NAMES, TARGETS, Structure, flatten, index_of
 from .timing import EVENTS

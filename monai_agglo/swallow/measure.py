@@ -3,68 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .airway import AirwayFlags, airway_flags
-from .bolus import BolusCurves, bolus_curves
+from .airway import airway_flags
+from .bolus import bolus_curves
 from .clock import Clock
 from .events import complete_events
 from .landmarks import Gate, RamusLine, find_ramus, find_ues_gate
 from .measurement import Measurement
 from .region import Region
+from .results import CineMeasures
 from .scale import Scale, find_scale, no_scale
 from .structures import NAMES
 from .swallow_rows import swallow_rows
 from .timing import EVENTS, Swallow, find_swallows
-from .tracks import Tracks, find_tracks
+from .tracks import find_tracks
 
-__all__ = ["RESEARCH_USE", "CineMeasures", "measure"]
-
-RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
-
-
-@dataclass(frozen=True)
-class CineMeasures:
-    """The measures of a cine.
-
-    Args:
-        view: ``"lateral"``, ``"ap"`` or ``"unknown"``.
-        reason: why there is no lateral measure at all; empty when there may be.
-        clock: times of the frames.
-        scale: C2-C4 scale and axis.
-        labelled: names of the structures that were given.
-        study: measures of the whole cine.
-        swallows: events of each swallow.
-        rows: measures of each swallow, by name.
-        bolus: curves of the bolus, None without scale or bolus.
-        tracks: curves of the other structures, None without scale.
-        airway: frames flagged for review, None when airway or bolus are not labelled.
-        gate: where the UES is.
-        warnings: what a reader must know, one sentence each.
-    """
-
-    view: str
-    reason: str
-    clock: Clock
-    scale: Scale
-    labelled: tuple[str, ...]
-    study: dict[str, Measurement] = field(default_factory=dict)
-    swallows: list[Swallow] = field(default_factory=list)
-    rows: list[dict[str, Measurement]] = field(default_factory=list)
-    bolus: BolusCurves | None = None
-    tracks: Tracks | None = None
-    airway: AirwayFlags | None = None
-    gate: Gate | None = None
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as JSON-able built-ins, nan as null; see docs/reference/measurements.md."""
-        from .results import measures_json
-
-        return measures_json(self)
+__all__ = ["measure"]
 
 
 def measure(

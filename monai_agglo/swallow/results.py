@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from .airway import LEVELS, NO_SCORE
+from .airway import LEVELS, NO_SCORE, AirwayFlags
+from .bolus import BolusCurves
+from .clock import Clock
 from .definitions import DEFINITIONS
-from .timing import EVENTS
+from .landmarks import Gate
+from .measurement import Measurement
+from .scale import Scale
+from .timing import EVENTS, Swallow
+from .tracks import Tracks
 
-if TYPE_CHECKING:
-    from .measure import CineMeasures
+__all__ = ["COLUMNS", "RESEARCH_USE", "CineMeasures", "measures_json", "table_rows"]
 
-__all__ = ["COLUMNS", "measures_json", "table_rows"]
-
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
 KIND, VERSION = "monai_agglo.measurements", 1
 COLUMNS = (
     "swallow", "measure", "title", "value", "unit", "uncertainty", "plus_minus_s", "reference", "outside", "source",
@@ -22,17 +27,54 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class CineMeasures:
+    """The measures of a cine.
+
+    Args:
+        view: ``"lateral"``, ``"ap"`` or ``"unknown"``.
+        reason: why there is no lateral measure at all; empty when there may be.
+        clock: times of the frames.
+        scale: C2-C4 scale and axis.
+        labelled: names of the structures that were given.
+        study: measures of the whole cine.
+        swallows: events of each swallow.
+        rows: measures of each swallow, by name.
+        bolus: curves of the bolus, None without scale or bolus.
+        tracks: curves of the other structures, None without scale.
+        airway: frames flagged for review, None when airway or bolus are not labelled.
+        gate: where the UES is.
+        warnings: what a reader must know, one sentence each.
+    """
+
+    view: str
+    reason: str
+    clock: Clock
+    scale: Scale
+    labelled: tuple[str, ...]
+    study: dict[str, Measurement] = field(default_factory=dict)
+    swallows: list[Swallow] = field(default_factory=list)
+    rows: list[dict[str, Measurement]] = field(default_factory=list)
+    bolus: BolusCurves | None = None
+    tracks: Tracks | None = None
+    airway: AirwayFlags | None = None
+    gate: Gate | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON-able built-ins, nan as null; see docs/reference/measurements.md."""
+        return measures_json(self)
+
+
 def measures_json(found: CineMeasures) -> dict[str, Any]:
     """Measures of a cine as JSON-able built-ins; nan becomes null.
 
     Args:
-        found: from :func:`~monai_agglo.swallow.measure.measure`.
+        found: from :func:`~.measure.measure`.
 
     Returns:
         The content of ``measurements.json``, see docs/reference/measurements.md.
     """
-    from .measure import RESEARCH_USE
-
     clock, scale = found.clock, found.scale
     return {
         "kind": KIND,
@@ -133,7 +175,7 @@ def table_rows(found: CineMeasures) -> list[dict[str, Any]]:
     """One row per swallow and measure, for a spreadsheet.
 
     Args:
-        found: from :func:`~monai_agglo.swallow.measure.measure`.
+        found: from :func:`~.measure.measure`.
 
     Returns:
         Dictionaries with the keys :data:`COLUMNS`; what is not known is an empty string. ``swallow`` counts from 1.

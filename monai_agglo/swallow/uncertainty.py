@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .measure import CineMeasures
+from .results import CineMeasures
 
 __all__ = ["perturbed", "with_spread"]
 

@@ -10,7 +10,6 @@ import torch
 
 from monai_agglo import __main__ as cli
 from monai_agglo.bundle import doctor
-from monai_agglo.bundle.doctor import sha256
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = Path(os.environ.get("AGGLO_SHARED", ROOT.parent / "shared")) / "schema" / "meta_schema_20240725.json"
@@ -128,8 +127,3 @@ def test_command_ends_with_1(bundle, capsys):
     (bundle / "LICENSE").unlink()
     assert cli.main(["doctor", str(bundle)]) == 1
     assert "fail  files        missing: LICENSE" in capsys.readouterr().out
-
-
-def test_sha256(tmp_path):
-    (tmp_path / "x").write_bytes(b"abc")
-    assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -92,7 +92,7 @@ def test_packs_again_but_never_over_something_else(packed, tmp_path):
 
 def test_refuses_what_would_not_work(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no models/model.pt: train it"):
-        pack("agglo_distill", tmp_path)
+        pack("medclip_teacher", tmp_path)
     copy = Path(shutil.copytree(BUNDLE, tmp_path / "mine", ignore=shutil.ignore_patterns("eval", "data")))
     (copy / "scripts").mkdir()
     with pytest.raises(ValueError, match="holds a folder scripts"):

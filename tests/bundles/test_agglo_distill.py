@@ -11,12 +11,12 @@ import time
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 from PIL import Image
 
 from monai_agglo.bundle.doctor import SCHEMA_MD5
 from monai_agglo.bundle.exports.student import export_student
-from monai_agglo.networks import read_student
+from monai_agglo.networks import load_student, read_student
 
 from .distill import BUNDLE, NETWORK, ROOT, config, run, small
 from .running import fails_because
@@ -71,11 +71,60 @@ def test_train_writes_a_student_and_tracks_it(trained):
     assert metrics["worst_r2"] == pytest.approx(card["worst_r2"], abs=1e-4)
     assert record.data.params["random"] == "True" and "cache_hash" in record.data.params
     assert not any(str(trained) in str(value) for value in record.data.params.values())
-    # model_final.pt is the same student, and so is what export-student takes out of the checkpoint
-    final = torch.load(trained / "model_final.pt", weights_only=True)
+    # model.pt is the same student, and so is what export-student takes out of the checkpoint
+    final = torch.load(trained / "model.pt", weights_only=True)
     assert all(torch.equal(final[key], value) for key, value in student.state_dict().items())
     again, _ = read_student(export_student(trained, trained / "again.safetensors"))
     assert all(torch.equal(value, student.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+def test_the_best_weights_are_kept_apart(trained):
+    best, final = (torch.load(trained / name, weights_only=True) for name in ("model_best.pt", "model.pt"))
+    assert best.keys() == final.keys()
+
+
+@pytest.fixture
+def parsed(tmp_path):
+    """The training config with overrides, as the command line gives them, initialised and not run."""
+
+    def parse(**overrides):
+        options = small(tmp_path / "out", tmp_path / "p", **overrides)
+        workflow = ConfigWorkflow(config_file=config("train"), workflow_type="train", **options)
+        workflow.initialize()
+        return workflow.parser
+
+    return parse
+
+
+def test_parsing_builds_nothing(parsed, tmp_path):
+    """Neither phantoms nor features, also when the ids that do not need them are asked for."""
+    parser = parsed()
+    for name in ("network_def", "live_teachers", "loss", "optimizer", "lr_scheduler", "students", "view"):
+        parser.get_parsed_content(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_are_dataset_dir_or_phantoms(tmp_path, monkeypatch):
+    monkeypatch.setenv("AGGLO_SHARED", str(tmp_path / "shared"))
+    monkeypatch.setenv("AGGLO_DATA", str(tmp_path / "shared"))
+    (tmp_path / "shared" / "data" / "some" / "images").mkdir(parents=True)
+    workflow = ConfigWorkflow(config_file=config("train"), workflow_type="train", logging_file=False)
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("dataset_dir") == workflow.parser.get_parsed_content("phantom_dir")
+
+
+def test_optimizer_scheduler_and_loss_are_ids(parsed, trained, phantom):
+    """What is set on the command line reaches every student's optimiser."""
+    overrides = {"optimizer#lr": 1e-3, "optimizer#weight_decay": 0.1, "lr_scheduler#warmup": 0.5, "loss#kind": "mse"}
+    several = [{"name": "one"}, {"name": "two", "lr": 5e-4}]
+    options = {"dataset_dir": str(phantom), "phantom_dir": str(phantom), "cache_dir": str(trained / "cache")}
+    learners = parsed(**overrides, **options, students=several, epochs=4).get_parsed_content("learners")
+    assert [learner.optimizer.defaults["lr"] for learner in learners] == [1e-3, 5e-4]
+    first, second = (group["weight_decay"] for group in learners[0].optimizer.param_groups)
+    assert (first, second) == (0.1, 0.0)
+    assert learners[0].scheduler.warmup_steps == learners[0].total_steps // 2
+    assert learners[0].loss.feature_loss.kind == "mse"
+    assert learners[0].settings["lr"] == 1e-3 and learners[1].settings["lr"] == 5e-4
 
 
 def test_evaluate_reports_the_same_retention(trained, phantom):
@@ -133,7 +182,7 @@ def test_killed_and_resumed_equals_uninterrupted(trained, phantom, tmp_path):
         time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL, running.stdout.read()[-3000:]
-    assert not (tmp_path / "model_final.pt").exists()
+    assert not (tmp_path / "model.pt").exists()
     run("train", **small(tmp_path, phantom, epochs=3, resume=True, track=False))
     ends = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (trained, tmp_path)]
     assert ends[0]["engine"] == ends[1]["engine"]
@@ -204,6 +253,29 @@ def test_metadata(tmp_path):
     verify_metadata(
         meta_file=str(BUNDLE / "configs" / "metadata.json"), filepath=str(copy), hash_val=SCHEMA_MD5, hash_type="md5"
     )
+
+
+def test_the_directory_is_whole_for_a_model_zoo():
+    """The files that the zoo's check asks for, in the clone as it is checked out, and weights that fit the network."""
+    needed = ("LICENSE", "configs/metadata.json", "configs/inference.json", "configs/train.json", "docs/README.md")
+    needed += ("docs/data_license.txt", "models/model.pt", "models/student.json")
+    files = [f"bundles/agglo_distill/{name}" for name in needed]
+    if (ROOT / ".git").exists():
+        found = subprocess.run(["git", "ls-files", *files], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert sorted(found.stdout.split()) == sorted(files)
+    assert all((ROOT / name).is_file() for name in files)
+    meta = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    assert {"inputs", "outputs"} <= meta["network_data_format"].keys()
+    network = ConfigParser(ConfigParser.load_config_file(config("inference")[0])).get_parsed_content("network_def")
+    network.load_state_dict(torch.load(BUNDLE / "models" / "model.pt", weights_only=True))
+
+
+def test_the_released_student_is_one_in_both_bundles():
+    segmenter = ROOT / "bundles" / "vfss_seg"
+    one, other = (load_student(folder).state_dict() for folder in (BUNDLE, segmenter))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    cards = [(folder / "models" / "student.json").read_bytes() for folder in (BUNDLE, segmenter)]
+    assert cards[0] == cards[1]
 
 
 def test_network_is_what_the_metadata_say():

@@ -14,7 +14,7 @@ from .distill import ROOT, run, small
 TEACHERS = ("dinov2_small", "mobilenet_v3")
 
 
-def test_real_teachers_and_images(tmp_path):
+def test_real_teachers_and_images(tmp_path, monkeypatch):
     """The card names weights, images and their licences; MLflow has losses, weights and retention of every teacher."""
     shared = Path(os.environ.get("AGGLO_SHARED") or ROOT.parent / "shared")
     folder = shared / "data" / "us_breast_busbra" / "images"
@@ -24,7 +24,7 @@ def test_real_teachers_and_images(tmp_path):
         pytest.skip(f"no real images or no weights of {', '.join(missing) or 'teachers'} (AGGLO_SHARED, AGGLO_WEIGHTS)")
     options = {"dataset_dir": str(folder), "per_folder": 5, "frame_size": 256, "teachers": list(TEACHERS)}
     options |= {"random_weights": False, "image_size": 160, "epochs": 2, "data#phantom_options": None}
-    options |= {"live_teachers#folders": [str(place) for place in places]}
+    monkeypatch.setenv("AGGLO_WEIGHTS", os.pathsep.join(map(str, places)))
     run("train", **small(tmp_path, tmp_path / "none", **options))
     _, card = read_student(tmp_path / "student.safetensors")
     assert not card["random"] and "warning" not in card and not (tmp_path / "none").exists()

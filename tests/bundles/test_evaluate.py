@@ -58,9 +58,8 @@ def test_default_data_are_held_out(clone):
         key: wanted[key] for key in ("data_seed", "patients", "frames")
     }
     assert parser.get("dataset#splits") == wanted["splits"] and parser.get("part") == "test"
-    train = ConfigParser(ConfigParser.load_config_file(str(folder / "train.json")))
-    for scratch in (True, False):
-        train["from_scratch"] = scratch
+    for files in (["train.json"], ["train.json", "from_scratch.json"]):
+        train = ConfigParser(ConfigParser.load_config_files([str(folder / name) for name in files]))
         train.parse()
         assert train.get_parsed_content("data_seed") != 9
 

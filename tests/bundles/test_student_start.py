@@ -1,5 +1,6 @@
 """vfss_seg starts from the distilled student where one is shipped, and from the shipped weights as ever."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from monai.bundle import ConfigParser, create_workflow
 from monai_agglo.networks import StudentEncoder, read_student, write_student
 
 from .conftest import ROOT
-from .running import TINY, configs, fails_because
+from .running import TINY, configs, fails_because, run
 
-SCRATCH = {"from_scratch": True, "patients": 5, "epochs": 1, "prepare_workers": 0, "track": False}
+SCRATCH = {"patients": 5, "epochs": 1, "prepare_workers": 0, "track": False}
 
 
 @pytest.fixture
@@ -27,10 +28,10 @@ def at_clone_with_student(clone, tmp_path, monkeypatch):
     return Path("bundles/vfss_seg"), student
 
 
-def start(bundle, data, output, **overrides):
+def start(bundle, data, output, *more, **overrides):
     """Encoder weights at the first step."""
     options = {**TINY, "dataset_dir": str(data), "output_dir": str(output), "logging_file": False, **overrides}
-    workflow = create_workflow(config_file=configs(bundle, "train"), **options)
+    workflow = create_workflow(config_file=configs(bundle, "train", *more), **options)
     trainer = workflow.parser.get_parsed_content("train#trainer")
     found = {}
 
@@ -52,12 +53,12 @@ def same(state, other):
 def test_from_scratch_starts_from_the_student(at_clone_with_student, tiny_data, tmp_path):
     bundle, student = at_clone_with_student
     wanted = student.encoder.state_dict()
-    assert same(start(bundle, tiny_data, tmp_path / "a", **SCRATCH), wanted)
+    assert same(start(bundle, tiny_data, tmp_path / "a", "from_scratch", **SCRATCH), wanted)
     # asked for, nothing at all; and another backbone has another encoder
-    assert not same(start(bundle, tiny_data, tmp_path / "b", **SCRATCH, encoder=""), wanted)
+    assert not same(start(bundle, tiny_data, tmp_path / "b", "from_scratch", **SCRATCH, encoder=""), wanted)
     other = {"network_def#backbone": "test_efficientnet"}
-    assert start(bundle, tiny_data, tmp_path / "c", **SCRATCH, **other).keys() != wanted.keys()
-    # without from_scratch: the shipped weights, as before
+    assert start(bundle, tiny_data, tmp_path / "c", "from_scratch", **SCRATCH, **other).keys() != wanted.keys()
+    # the plain recipe: the shipped weights
     model = torch.load(bundle / "models" / "model.pt", weights_only=True)
     shipped = {key.removeprefix("encoder."): value for key, value in model.items() if key.startswith("encoder.")}
     assert same(start(bundle, tiny_data, tmp_path / "d", track=False), shipped)
@@ -66,10 +67,21 @@ def test_from_scratch_starts_from_the_student(at_clone_with_student, tiny_data, 
 
 
 def test_without_a_student_it_starts_from_nothing(at_clone):
-    parser = ConfigParser(ConfigParser.load_config_file(configs(at_clone, "train")[0]))
-    parser["from_scratch"] = True
+    parser = ConfigParser(ConfigParser.load_config_files(configs(at_clone, "train", "from_scratch")))
     parser.parse()
     assert parser.get_parsed_content("encoder") is None and not parser.get_parsed_content("start_from_weights")
+
+
+def test_the_old_flag_is_refused(at_clone, tiny_data, tmp_path):
+    with fails_because(ValueError, "--from_scratch is no option any more: give the override file too"):
+        run(at_clone, "train", dataset_dir=str(tiny_data), output_dir=str(tmp_path), from_scratch=True, track=False)
+
+
+def test_the_recipes_differ_in_what_the_override_names(at_clone):
+    """One recipe per file: the override holds plain values, none of which depends on a flag."""
+    train, scratch = (json.loads(Path(configs(at_clone, name)[0]).read_text()) for name in ("train", "from_scratch"))
+    assert not [key for key in scratch if key not in (*train, "_desc_")]
+    assert not [key for key, value in train.items() if "@from_scratch" in json.dumps(value) and key != "initialize"]
 
 
 def test_the_shipped_student_is_the_segmenter_s_encoder():

@@ -1,4 +1,4 @@
-"""Every transfer syntax, every pixel format: the array is what was written."""
+"""Decoding of all transfer syntaxes and pixel formats."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from monai_agglo.cine.decode import SYNTAXES
 
 
 def read(path, **options):
-    """Frames first, as the factory takes them."""
+    """(frames, rows, columns), the axis order of the factory."""
     return open_cine(path, **options).read().transpose(2, 0, 1)
 
 
@@ -42,7 +42,7 @@ def test_lossy_syntaxes_are_close(tmp_path, syntax, bits, worst, mean):
     assert cine.meta["lossy"] == (syntax not in ("htj2k_rpcl", "j2k_lossy", "htj2k_lossy"))
 
 
-def test_every_syntax_that_the_factory_writes_is_in_the_table():
+def test_syntax_table():
     assert set(SYNTAX.values()) <= set(SYNTAXES)
     for syntax in SYNTAXES.values():
         assert (syntax.decode is None) == (syntax.kind == "video")
@@ -66,13 +66,13 @@ def test_monochrome1_is_inverted_within_bits_stored(tmp_path, syntax, signed):
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "big", "rle", "encapsulated"])
-def test_overlay_in_the_unused_bits_is_masked_off(tmp_path, syntax):
+def test_overlay_in_unused_bits_is_removed(tmp_path, syntax):
     frames = moving_disc(bits=12)
     overlaid = frames | np.uint16(0x9000)
     np.testing.assert_array_equal(read(write_cine(tmp_path / "a.dcm", overlaid, syntax, bits=12)), frames)
 
 
-def test_samples_in_the_high_bits_are_shifted_down(tmp_path):
+def test_samples_in_the_high_bits(tmp_path):
     frames = moving_disc(bits=10)
     path = write_cine(tmp_path / "a.dcm", frames << 6 | 5, bits=10, tags={"HighBit": 15})
     np.testing.assert_array_equal(read(path), frames)
@@ -90,7 +90,7 @@ def test_32_bits_and_8_bits_in_16(tmp_path):
         np.testing.assert_array_equal(array, narrow)
 
 
-def test_odd_frames_of_bytes_in_big_endian_words(tmp_path):
+def test_8_bit_frames_of_odd_size_in_big_endian_words(tmp_path):
     frames = moving_disc(frames=4, rows=5, cols=7)
     data = np.frombuffer(frames.tobytes(), "u2").byteswap().tobytes()
     path = write_cine(
@@ -99,7 +99,7 @@ def test_odd_frames_of_bytes_in_big_endian_words(tmp_path):
     np.testing.assert_array_equal(read(path), frames)
 
 
-def test_an_odd_number_of_bytes_is_padded(tmp_path):
+def test_odd_number_of_bytes(tmp_path):
     frames = moving_disc(frames=3, rows=5, cols=7)
     for syntax in ("explicit", "encapsulated", "deflated"):
         np.testing.assert_array_equal(read(write_cine(tmp_path / f"{syntax}.dcm", frames, syntax)), frames)
@@ -122,7 +122,7 @@ def luminance(rgb):
 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "deflated", "rle", "sv1", "jpegls", "j2k", "htj2k"])
-def test_rgb_becomes_its_luminance(tmp_path, syntax, planar):
+def test_luminance_of_rgb(tmp_path, syntax, planar):
     rgb = colour_cine()
     grey = read(
         write_cine(tmp_path / "a.dcm", rgb, syntax, kind="MFSCRGB", planar=planar and syntax in ("explicit", "big"))
@@ -131,7 +131,7 @@ def test_rgb_becomes_its_luminance(tmp_path, syntax, planar):
     assert np.abs(grey - luminance(rgb)).max() <= 1
 
 
-def test_deep_rgb(tmp_path):
+def test_16_bit_rgb(tmp_path):
     rgb = colour_cine(bits=16)
     for syntax in ("explicit", "rle"):
         grey = read(write_cine(tmp_path / f"{syntax}.dcm", rgb, syntax, kind="SC"))

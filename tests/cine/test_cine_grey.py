@@ -1,4 +1,4 @@
-"""Rescale, VOI, lookup tables and palettes."""
+"""Greyscale conversion: rescale, VOI, lookup tables, palettes."""
 
 import struct
 
@@ -25,7 +25,7 @@ def read(path, **options):
     return open_cine(path, **options).read().transpose(2, 0, 1)
 
 
-def test_native_dtype_unless_asked_for(tmp_path):
+def test_rescale(tmp_path):
     frames = moving_disc(bits=12)
     path = write_cine(tmp_path / "a.dcm", frames, bits=12, tags={"RescaleSlope": "2", "RescaleIntercept": "-1000"})
     assert read(path).dtype == np.uint16
@@ -49,7 +49,7 @@ def test_window(tmp_path):
     np.testing.assert_allclose(out, np.clip((frames - 2048.0) / 1000 + 0.5, 0, 1) * 4095, atol=0.01)
 
 
-def test_window_of_monochrome1_is_inverted_last(tmp_path):
+def test_monochrome1_is_inverted_after_the_window(tmp_path):
     frames = moving_disc(bits=12)
     tags = {"WindowCenter": "2048", "WindowWidth": "1000"}
     plain = read(write_cine(tmp_path / "a.dcm", frames, bits=12, tags=tags), voi=True)
@@ -66,7 +66,7 @@ def test_modality_and_voi_tables(tmp_path):
     np.testing.assert_allclose(read(path, voi=True), frames.astype(np.float64) ** 2 * 255 / 65535, rtol=1e-5)
 
 
-def test_voi_without_one_in_the_file_keeps_the_range(tmp_path):
+def test_voi_without_a_window_in_the_file(tmp_path):
     frames = moving_disc(bits=12)
     np.testing.assert_allclose(read(write_cine(tmp_path / "a.dcm", frames, bits=12), voi=True), frames, rtol=1e-5)
 
@@ -101,7 +101,7 @@ def test_palette_of_8_bits_stays_8_bits(tmp_path):
         np.testing.assert_array_equal(out, expected[frames])
 
 
-def test_missing_palette_is_one_sentence(tmp_path):
+def test_missing_palette(tmp_path):
     path = write_cine(tmp_path / "a.dcm", moving_disc(), kind="US", photometric="PALETTE COLOR")
     with pytest.raises(CineReadError, match="palette is missing"):
         open_cine(path)
@@ -115,7 +115,7 @@ def test_segmented_palette():
     assert len(expand_segments(bomb, 256, 16)) <= 256 + 65535
 
 
-def test_overlay_planes_are_not_burnt_in(tmp_path):
+def test_overlay_planes_and_shutters_are_not_applied(tmp_path):
     frames = moving_disc(bits=12)
     path = write_cine(tmp_path / "a.dcm", frames, bits=12)
     import pydicom

@@ -1,4 +1,4 @@
-"""Files that lie: one sentence each, in bounded time and memory."""
+"""Inconsistent, damaged and malicious files: a one-line error in bounded time and memory."""
 
 import contextlib
 import struct
@@ -16,7 +16,7 @@ LIMIT_MB = 300
 
 @pytest.fixture(autouse=True)
 def bounded():
-    """Every test here ends within thirty seconds of computing and a few hundred MB."""
+    """Limit each test to 30 s of processor time and 300 MB of additional memory."""
     import time
 
     resource = pytest.importorskip("resource")
@@ -41,7 +41,7 @@ ENCAPSULATED = ("rle", "jpeg", "sv1", "jpegls", "j2k", "htj2k", "encapsulated")
 @pytest.mark.parametrize("stated", [1, 2, 3, 5, 40, 20_000])
 @pytest.mark.parametrize("offsets", [True, False])
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "deflated", *ENCAPSULATED])
-def test_number_of_frames_lies(tmp_path, syntax, offsets, stated):
+def test_wrong_number_of_frames(tmp_path, syntax, offsets, stated):
     path = write_cine(tmp_path / "x.dcm", FRAMES, syntax, tags={"NumberOfFrames": stated}, offsets=offsets)
     message = refused(path, "NumberOfFrames|cut off|has .* bytes")
     assert str(stated) in message
@@ -49,9 +49,9 @@ def test_number_of_frames_lies(tmp_path, syntax, offsets, stated):
 
 @pytest.mark.parametrize("syntax", ["jpeg", "jpegls"])
 @pytest.mark.parametrize("stated", [1, 2, 8])
-def test_number_of_frames_lies_among_fragments(tmp_path, syntax, stated):
+def test_wrong_number_of_frames_with_fragments(tmp_path, syntax, stated):
     path = write_cine(tmp_path / "x.dcm", FRAMES, syntax, fragments=2, offsets=False, tags={"NumberOfFrames": stated})
-    if stated == 8:  # eight fragments pass for eight frames until they are decoded
+    if stated == 8:  # eight fragments look like eight frames until decoded
         refused(path, "damaged|NumberOfFrames")
     else:
         refused(path, "pixel data hold 4")
@@ -59,13 +59,13 @@ def test_number_of_frames_lies_among_fragments(tmp_path, syntax, stated):
 
 @pytest.mark.parametrize("syntax", ["mpeg2", "h264", "hevc"])
 @pytest.mark.parametrize("stated", [2, 9])
-def test_number_of_frames_lies_about_a_video(tmp_path, syntax, stated):
+def test_wrong_number_of_frames_of_a_video(tmp_path, syntax, stated):
     path = write_cine(tmp_path / "x.dcm", FRAMES, syntax, tags={"NumberOfFrames": stated})
-    refused(path, f"NumberOfFrames says {stated} but the video holds 4")
+    refused(path, f"NumberOfFrames is {stated} but the video holds 4")
 
 
 @pytest.mark.parametrize("stated", [0, -3, 10**9, "1A", "2.5", "nan"])
-def test_number_of_frames_is_nonsense(tmp_path, stated):
+def test_invalid_number_of_frames(tmp_path, stated):
     path = write_cine(tmp_path / "x.dcm", FRAMES, tags={"NumberOfFrames": None})
     raw = str(stated).encode()
     raw += b" " * (len(raw) % 2)
@@ -83,23 +83,23 @@ def test_number_of_frames_is_nonsense(tmp_path, stated):
     {"PhotometricInterpretation": "CMYK"}, {"PhotometricInterpretation": "RGB"}, {"Columns": 63}, {"Columns": 640},
 ])  # fmt: skip
 @pytest.mark.parametrize("syntax", ["explicit", "rle", "jpeg", "jpegls", "j2k"])
-def test_contradictory_headers(tmp_path, syntax, tags):
+def test_inconsistent_headers(tmp_path, syntax, tags):
     path = write_cine(tmp_path / "x.dcm", FRAMES, syntax, tags=tags)
-    if syntax == "explicit" and tags == {"Columns": 63}:  # left-over bytes are padding
+    if syntax == "explicit" and tags == {"Columns": 63}:  # trailing bytes are padding
         assert open_cine(path).shape == (48, 63, 4)
     else:
         refused(path, ".")
 
 
 @pytest.mark.parametrize("syntax", ["rle", "jpeg", "sv1", "jpegls", "j2k", "htj2k", "explicit", "deflated", "h264"])
-def test_absurd_dimensions_from_a_small_file(tmp_path, syntax):
+def test_large_dimensions_in_a_small_file(tmp_path, syntax):
     for rows, cols in ((4096, 4096), (65535, 65535), (4096, 4000)):
         path = write_cine(tmp_path / "x.dcm", FRAMES[:2], syntax, tags={"Rows": rows, "Columns": cols})
         refused(path, ".")
 
 
-def test_absurd_codestreams_are_refused_before_decoding(tmp_path):
-    """The header agrees with the codestream, and both are larger than any cine."""
+def test_large_codestreams_are_refused_before_decoding(tmp_path):
+    """Header and codestream agree on a size above the limit."""
     for syntax in ("jpeg", "jpegls", "j2k"):
         code = bytearray(encode(FRAMES[0], syntax, _dataset()))
         if syntax == "j2k":
@@ -121,7 +121,7 @@ def test_truncated_files(tmp_path, syntax, part):
     refused(path, ".")
 
 
-def test_frames_before_the_cut_can_still_be_had(tmp_path):
+def test_frames_before_a_damaged_one_are_read(tmp_path):
     path = write_cine(tmp_path / "x.dcm", FRAMES, "rle", coded=[*map(encode_rle, FRAMES[:3]), b"\0" * 64])
     iterator = open_cine(path).frames()
     for frame in FRAMES[:3]:
@@ -136,11 +136,11 @@ def test_unsupported_syntaxes(tmp_path):
         refused(path, "transfer syntax is not supported")
 
 
-def test_no_transfer_syntax_and_no_pixels(tmp_path):
+def test_without_transfer_syntax_or_pixel_data(tmp_path):
     path = write_cine(tmp_path / "x.dcm", FRAMES, "jpeg")
     data = path.read_bytes()
     path.write_bytes(data.replace(SYNTAX["jpeg"].encode(), b"\0" * len(SYNTAX["jpeg"]), 1))
-    refused(path, "compressed, but the file does not name its transfer syntax")
+    refused(path, "compressed, but the file does not state its transfer syntax")
     path.write_bytes(data[: data.index(struct.pack("<HH", 0x0008, 0x0016))])
     refused(path, "transfer syntax|no pixel data")
     data = write_cine(path, FRAMES).read_bytes()
@@ -157,11 +157,11 @@ def test_uncompressed_syntax_with_compressed_pixels(tmp_path):
     old = SYNTAX["jpeg"].encode() + b"\0" * (len(SYNTAX["jpeg"]) % 2)
     new = SYNTAX["explicit"].encode().ljust(len(old), b"\0")
     path.write_bytes(data.replace(old, new, 1))
-    refused(path, "says uncompressed")
+    refused(path, "transfer syntax is uncompressed")
 
 
 def deflated(header_extra=b"", pixels=b"", zeros=(0, 0), rows=512, frames=1):
-    """A deflated file built by hand, with runs of zeros (MB) before and in its pixel data, which are never held."""
+    """A handmade deflated file with runs of zeros (in MB) before and in its pixel data."""
 
     def element(group, number, vr, value):
         if vr in (b"OB", b"OW", b"UN", b"UT"):
@@ -195,7 +195,7 @@ def test_deflate_bombs(tmp_path):
     refused(path, "deflate bomb|cut off|has .* bytes|NumberOfFrames")
 
 
-def test_deflated_and_damaged(tmp_path):
+def test_damaged_deflated_files(tmp_path):
     frame = moving_disc(frames=1, rows=512, cols=512)[0]
     data = deflated(pixels=frame.tobytes())
     path = tmp_path / "x.dcm"
@@ -205,14 +205,14 @@ def test_deflated_and_damaged(tmp_path):
     refused(path, "cut off|damaged")
     middle = len(data) // 2
     path.write_bytes(data[:middle] + bytes(50) + data[middle + 50 :])
-    with contextlib.suppress(CineReadError):  # raw deflate has no checksum: some damage just is another picture
+    with contextlib.suppress(CineReadError):  # raw deflate has no checksum: damage may decode to another image
         assert open_cine(path).read().shape == (512, 512, 1)
     path.write_bytes(data[:600] + bytes(10) + data[610:])
     with contextlib.suppress(CineReadError):
         assert open_cine(path).read().shape == (512, 512, 1)
 
 
-def test_a_header_that_claims_four_gigabytes(tmp_path):
+def test_header_elements_of_four_gigabytes(tmp_path):
     path = write_cine(tmp_path / "x.dcm", FRAMES)
     data = path.read_bytes()
     place = data.index(struct.pack("<HH", 0x0028, 0x0002))
@@ -233,7 +233,7 @@ def test_deep_nesting(tmp_path):
     refused(path, ".")
 
 
-def test_a_million_empty_fragments(tmp_path):
+def test_a_million_fragments(tmp_path):
     path = write_cine(tmp_path / "x.dcm", FRAMES, "rle")
     data = path.read_bytes()
     place = data.index(struct.pack("<HH", 0x7FE0, 0x0010)) + 12
@@ -243,7 +243,7 @@ def test_a_million_empty_fragments(tmp_path):
     refused(path, "fragments")
 
 
-def test_rle_that_expands_without_end(tmp_path):
+def test_rle_bomb(tmp_path):
     segment = b"\x81\x00" * 1_000_000  # 128 zeros each: 128 MB
     bomb = struct.pack("<16L", 1, 64, *[0] * 14) + segment
     with contextlib.suppress(CineReadError):
@@ -254,8 +254,8 @@ def test_rle_that_expands_without_end(tmp_path):
 @pytest.mark.parametrize(
     "syntax", ["rle", "jpeg", "jpeg12", "sv1", "lossless", "jpegls", "j2k", "htj2k", "deflated", "explicit"]
 )
-def test_mutated_files_give_an_array_or_one_sentence(tmp_path, syntax):
-    """A few mutations of each kind; nothing but an array of the stated shape or CineReadError may come out."""
+def test_mutated_files(tmp_path, syntax):
+    """Random mutations give an array of the stated shape or CineReadError."""
     bits = 12 if syntax in ("jpeg12", "sv1") else 8
     path = write_cine(tmp_path / "x.dcm", moving_disc(frames=2, rows=24, cols=32, bits=bits), syntax, bits=bits)
     data = path.read_bytes()

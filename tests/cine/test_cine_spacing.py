@@ -1,4 +1,4 @@
-"""Pixel size in the patient, and masks that lie on the pixels of the cine that ITK opens."""
+"""Pixel spacing in the patient, and alignment of the affine with ITK."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ MAGNIFIED = {"EstimatedRadiographicMagnificationFactor": "1.25"}
         ({"PixelSpacing": [-0.3, 0.2]}, None),
     ],
 )
-def test_rules(tags, mm):
+def test_spacing_precedence(tags, mm):
     spacing = dicom_spacing(header(**tags))
     assert spacing.mm == (mm if mm is None else pytest.approx(mm))
     assert spacing.known == (mm is not None)
@@ -70,10 +70,10 @@ def test_meta_of_the_file(tmp_path):
     assert "detector" in meta["spacing_source"]
 
 
-PLACES = [  # classes and tags for which ITK's own spacing is right
+PLACES = [  # SOP classes and tags with a correct spacing in ITK
     ("XRF", IMAGER), ("XA", IMAGER), ("XRF", {}), ("SC", {"PixelSpacing": [0.3, 0.2]}), ("MFSC8", {}), ("US", {}),
     ("SC", {"NominalScannedPixelSpacing": [0.1, 0.2]}), ("DX", IMAGER),
-    # and for which it is not: a mask lies on the pixels all the same
+    # with an incorrect spacing in ITK; masks are aligned nevertheless
     ("XRF", {"PixelSpacing": [0.3, 0.2], **IMAGER}), ("XA", {"PixelSpacing": [0.3, 0.2]}),
     ("XRF", {**IMAGER, **MAGNIFIED}),
     ("US", {"PixelSpacing": [0.3, 0.2]}), ("MFSC8", {"PixelSpacing": [0.3, 0.2]}),
@@ -81,7 +81,7 @@ PLACES = [  # classes and tags for which ITK's own spacing is right
 
 
 @pytest.mark.parametrize(("kind", "tags"), PLACES)
-def test_pixels_lie_where_itk_puts_them(tmp_path, kind, tags):
+def test_pixel_positions_match_itk(tmp_path, kind, tags):
     sitk = pytest.importorskip("SimpleITK")
     frames = moving_disc(frames=1 if kind in ("SC", "DX") else 5)
     row, col, time = 10, 20, frames.shape[0] - 1
@@ -96,12 +96,12 @@ def test_pixels_lie_where_itk_puts_them(tmp_path, kind, tags):
     assert cine.read()[row, col, time] == 255
     ours = cine.meta["affine"] @ [row, col, 0, 1]
     np.testing.assert_allclose(ours[:3] * [-1, -1, 1], physical, atol=1e-6)  # RAS to LPS
-    # the frame axis counts frames: ITK puts FrameTime there, in milliseconds
+    # the frame step is 1; ITK's is FrameTime in milliseconds
     np.testing.assert_array_equal(cine.meta["affine"][:3, 2], [0, 0, 1])
 
 
 @pytest.mark.parametrize(("kind", "tags"), PLACES)
-def test_a_mask_saved_with_our_affine_lies_on_the_pixels(tmp_path, kind, tags):
+def test_masks_saved_with_our_affine_align_in_itk(tmp_path, kind, tags):
     sitk = pytest.importorskip("SimpleITK")
     import nibabel
 
@@ -119,7 +119,7 @@ def test_a_mask_saved_with_our_affine_lies_on_the_pixels(tmp_path, kind, tags):
         index = overlay.TransformPhysicalPointToIndex(point)
         assert overlay[index] == 1
         assert sitk.GetArrayViewFromImage(image)[frame, row, col] < 100
-    # pixel by pixel over the whole frame: resampled onto the cine, the mask is the thresholded cine
+    # the mask, resampled onto the cine, equals the thresholded cine
     if len(frames) == 1:
         image = sitk.Extract(image, [*image.GetSize()[:2], 1])
     plane = sitk.Resample(overlay, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
@@ -132,12 +132,12 @@ def test_a_mask_saved_with_our_affine_lies_on_the_pixels(tmp_path, kind, tags):
     {"ImagePositionPatient": [10, 20, 30], "ImageOrientationPatient": [0.8, 0.6, 0, 0, 0, -1]},
     {"ImagePositionPatient": [10, 20, 30], "ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
 ])  # fmt: skip
-def test_a_stated_position_is_followed_as_itk_follows_it(tmp_path, kind, tags):
+def test_position_and_orientation_match_itk(tmp_path, kind, tags):
     sitk = pytest.importorskip("SimpleITK")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     path = write_cine(tmp_path / "a.dcm", moving_disc(frames=3), kind=kind, tags={**tags, **IMAGER, "FrameTime": None})
     image, affine = sitk.ReadImage(str(path)), open_cine(path).meta["affine"]
-    if tags.get("ImageOrientationPatient") == [1, 0, 0, 1, 0, 0]:  # no plane: ITK makes up its own third axis
+    if tags.get("ImageOrientationPatient") == [1, 0, 0, 1, 0, 0]:  # degenerate: ITK invents a third axis
         assert np.linalg.matrix_rank(affine) == 4
         return
     for row, col, frame in ((0, 0, 0), (10, 20, 0), (47, 63, 2)):
@@ -145,7 +145,7 @@ def test_a_stated_position_is_followed_as_itk_follows_it(tmp_path, kind, tags):
         np.testing.assert_allclose((affine @ [row, col, frame, 1])[:3] * [-1, -1, 1], physical, atol=1e-5)
 
 
-def test_itk_spacing_option_follows_itk_where_it_ignores_calibration(tmp_path):
+def test_itk_spacing_option(tmp_path):
     sitk = pytest.importorskip("SimpleITK")
     tags = {"PixelSpacing": [0.3, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL", **IMAGER}
     path = write_cine(tmp_path / "a.dcm", moving_disc(), tags=tags)
@@ -159,7 +159,7 @@ def test_itk_spacing_option_follows_itk_where_it_ignores_calibration(tmp_path):
 @pytest.mark.parametrize(
     "kind", [kind for kind in SOP if kind not in ("CT", "NM", "Video", "EnhancedXA", "EnhancedXRF")]
 )
-def test_itk_spacing_agrees_with_itk_for_every_class(tmp_path, kind):
+def test_itk_spacing_of_every_sop_class(tmp_path, kind):
     sitk = pytest.importorskip("SimpleITK")
     tags = {"PixelSpacing": [0.3, 0.2], **IMAGER, "NominalScannedPixelSpacing": [0.1, 0.15]}
     frames = moving_disc(frames=2)
@@ -180,7 +180,7 @@ def test_itk_spacing_agrees_with_itk_for_every_class(tmp_path, kind):
         {"FrameTime": None, "CineRate": "25"},
     ],
 )
-def test_frames_as_far_apart_as_itk_puts_them(tmp_path, kind, tags):
+def test_itk_frame_step_option(tmp_path, kind, tags):
     sitk = pytest.importorskip("SimpleITK")
     path = write_cine(tmp_path / "a.dcm", moving_disc(frames=3), kind=kind, tags={**IMAGER, **tags})
     step = sitk.ReadImage(str(path)).GetSpacing()[2]

@@ -1,4 +1,4 @@
-"""Frame times: which source wins, what is assumed, which frames are repeated."""
+"""Frame times: precedence of sources, assumed rates, repeated frames."""
 
 import numpy as np
 import pytest
@@ -44,12 +44,12 @@ ALL = {
         ({"FrameTimeVector": ["7", "30", "50", "30"]}, [0, 30, 80, 110], "FrameTimeVector", False),
     ],
 )  # fmt: skip
-def test_order_of_sources(tags, times, source, assumed):
+def test_precedence_of_sources(tags, times, source, assumed):
     timing = dicom_timing(header(**tags), 4)
     assert (timing.times_ms, timing.source, timing.assumed) == (times, source, assumed)
 
 
-def test_through_a_file(tmp_path):
+def test_frame_time_of_a_file(tmp_path):
     cine = open_cine(write_cine(tmp_path / "a.dcm", moving_disc(frames=4), tags={"FrameTime": "66.667"}))
     assert cine.meta["frame_times_ms"] == [0.0, 66.667, 133.334, 200.001]
     assert cine.meta["time_source"] == "FrameTime" and cine.meta["time_assumed"] is False
@@ -57,7 +57,7 @@ def test_through_a_file(tmp_path):
     assert cine.meta["effective_fps"] == pytest.approx(15.0, abs=0.01)
 
 
-def test_no_source_means_no_seconds(tmp_path):
+def test_without_a_source(tmp_path):
     cine = open_cine(write_cine(tmp_path / "a.dcm", moving_disc(), tags={"FrameTime": None}))
     cine.read()
     assert cine.meta["frame_times_ms"] is None and cine.meta["effective_fps"] is None
@@ -72,13 +72,13 @@ def test_enhanced_per_frame_times(tmp_path):
     assert cine.meta["spacing_mm"] == pytest.approx((0.25, 0.2))
 
 
-def test_enhanced_times_that_go_back_are_passed_over(tmp_path):
+def test_descending_enhanced_times_are_skipped(tmp_path):
     stamps = ["20240131120000.2", "20240131120000.1", "20240131120000.3"]
     path = write_enhanced(tmp_path / "a.dcm", moving_disc(frames=3), stamps, tags={"FrameTime": "40"})
     assert open_cine(path).meta["time_source"] == "FrameTime"
 
 
-def test_instances_of_a_series(tmp_path):
+def test_acquisition_times_of_a_series(tmp_path):
     def each(number):
         return {"AcquisitionDate": "20240131", "AcquisitionTime": f"1015{number:02d}.5"}
 
@@ -97,7 +97,7 @@ def test_date_times():
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "sv1", "jpeg"])
-def test_15_pulses_in_30_frames_per_second(tmp_path, syntax):
+def test_15_pulses_per_second_recorded_at_30_frames_per_second(tmp_path, syntax):
     pulses = moving_disc(frames=10, rows=96, cols=96)
     frames = np.repeat(pulses, 2, axis=0)
     cine = open_cine(write_cine(tmp_path / "a.dcm", frames, syntax))
@@ -106,7 +106,7 @@ def test_15_pulses_in_30_frames_per_second(tmp_path, syntax):
     assert cine.meta["effective_fps"] == pytest.approx(15.0, abs=0.01)
 
 
-def test_scan_finds_repeats_without_keeping_the_array(tmp_path):
+def test_scan(tmp_path):
     frames = np.repeat(moving_disc(frames=4), 3, axis=0)
     cine = open_cine(write_cine(tmp_path / "a.dcm", frames))
     assert cine.meta["repeated_frames"] == []
@@ -114,7 +114,7 @@ def test_scan_finds_repeats_without_keeping_the_array(tmp_path):
     assert cine.meta["effective_fps"] == pytest.approx(10.0, abs=0.01)
 
 
-def test_near_copies_of_a_lossy_recording():
+def test_near_copies_after_lossy_coding():
     finder = RepeatFinder(lossy=True)
     generator = np.random.default_rng(0)
     for pulse in moving_disc(frames=8, rows=96, cols=96):
@@ -124,14 +124,14 @@ def test_near_copies_of_a_lossy_recording():
 
 
 @pytest.mark.parametrize("lossy", [False, True])
-def test_a_swallow_without_repeats_has_none(lossy):
+def test_no_repeated_frames(lossy):
     finder = RepeatFinder(lossy)
     for frame in moving_disc(frames=30, rows=64, cols=64):
         finder.add(frame)
     assert finder.result() == []
 
 
-def test_one_changed_pixel_is_a_new_frame():
+def test_one_changed_pixel_makes_a_new_frame():
     frame = moving_disc(frames=1)[0]
     other = frame.copy()
     other[3, 5] += 1
@@ -142,7 +142,7 @@ def test_one_changed_pixel_is_a_new_frame():
         assert finder.result() == [2]
 
 
-def test_effective_rate():
+def test_effective_fps():
     assert effective_fps([0, 100, 200, 300], []) == 10
     assert effective_fps([0, 100, 200, 300], [1, 3]) == 5
     assert effective_fps([0.0], []) is None and effective_fps(None, []) is None

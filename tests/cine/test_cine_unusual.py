@@ -1,4 +1,4 @@
-"""Files that real writers make and the standard does not foresee, or hardly anyone else reads."""
+"""Rare and non-conformant files of real writers."""
 
 import imagecodecs
 import numpy as np
@@ -21,7 +21,7 @@ def read(path):
 
 
 def elements(path, syntax):
-    """The data set of a file as it stands in it, without preamble and meta group."""
+    """Encoded data set of a file, without preamble and meta group."""
     source = pydicom.dcmread(path)
     dataset = pydicom.Dataset()
     dataset.update({element.tag: element for element in source})
@@ -47,7 +47,7 @@ def test_without_a_preamble(tmp_path, syntax):
     np.testing.assert_array_equal(read(path), FRAMES)
 
 
-def test_a_folder_of_them(tmp_path):
+def test_series_without_preambles(tmp_path):
     for number, frame in enumerate(FRAMES):
         tags = {"InstanceNumber": number, "SeriesInstanceUID": "1.2.3", "NumberOfFrames": None}
         path = write_cine(tmp_path / f"{9 - number}", frame[None], kind="SC", tags=tags)
@@ -58,15 +58,15 @@ def test_a_folder_of_them(tmp_path):
 @pytest.mark.parametrize(
     "data", [b"\x08\0", b"\x08\0\x05\0" * 300, b"\0\x08" * 600, b"\x02\0\0\0UL", b"\x08\0\x16\0UI\x04\0"]
 )
-def test_what_only_looks_like_it(tmp_path, data):
+def test_files_that_resemble_dicom(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(CineReadError, match="DICOM|no pixel data|transfer syntax"):
         open_cine(tmp_path / "a")
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "deflated"])
-def test_single_bits_run_on_from_frame_to_frame(tmp_path, syntax):
-    frames = np.random.default_rng(0).integers(0, 2, (5, 7, 9)).astype(np.uint8)  # 63 pixels: no frame ends with a byte
+def test_single_bit_frames_are_packed_without_padding(tmp_path, syntax):
+    frames = np.random.default_rng(0).integers(0, 2, (5, 7, 9)).astype(np.uint8)  # 63 pixels, not a multiple of 8
     packed = np.packbits(frames.reshape(-1), bitorder="little").tobytes()
     path = write_cine(tmp_path / "a", frames, syntax, kind="MFSC8", tags=BIT, pixel_data=packed)
     np.testing.assert_array_equal(read(path), frames)
@@ -74,23 +74,23 @@ def test_single_bits_run_on_from_frame_to_frame(tmp_path, syntax):
     path = write_cine(tmp_path / "b", frames, syntax, "MFSC8", photometric="MONOCHROME1", tags=BIT, pixel_data=packed)
     np.testing.assert_array_equal(read(path), 1 - frames)
     path = write_cine(tmp_path / "c", frames, syntax, kind="MFSC8", tags=BIT, pixel_data=packed[:20])
-    with pytest.raises(CineReadError, match="NumberOfFrames says 5 but the pixel data hold 2"):
+    with pytest.raises(CineReadError, match="NumberOfFrames is 5 but the pixel data hold 2"):
         open_cine(path)
 
 
-def test_422_that_was_decompressed_to_full_size(tmp_path):
+def test_422_decompressed_to_full_size(tmp_path):
     colour = np.stack([FRAMES, 255 - FRAMES, FRAMES // 2], axis=-1)
     path = write_cine(tmp_path / "a", colour, kind="MFSCRGB", photometric="YBR_FULL_422")
     np.testing.assert_array_equal(read(path), FRAMES)
 
 
-def test_jfif_is_ybr_whatever_the_header_says(tmp_path):
+def test_jfif_is_ybr_despite_the_header(tmp_path):
     colour = np.stack([FRAMES, FRAMES // 2, 255 - FRAMES], axis=-1)
     coded = [imagecodecs.jpeg8_encode(frame, level=95, colorspace="RGB", outcolorspace="YCBCR") for frame in colour]
     assert all(b"JFIF" in code for code in coded)
     path = write_cine(tmp_path / "a", colour, "jpeg", kind="MFSCRGB", photometric="RGB", coded=coded)
     difference = np.abs(read(path) - colour @ np.array([0.299, 0.587, 0.114]))
-    assert difference.mean() < 2 and difference.max() < 12  # JPEG's own loss; 99 when taken for RGB
+    assert difference.mean() < 2 and difference.max() < 12  # JPEG loss; 99 if read as RGB
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -27,7 +27,7 @@ def test_containers_and_codecs(tmp_path, container, codec, pix_fmt, mean):
     options = {"crf": "8", "x265-params": "log-level=none"} if codec.startswith("libx26") else {}
     if codec == "libx264":
         del options["x265-params"]
-    path = tmp_path / "clip.dat"  # the content tells, not the name
+    path = tmp_path / "clip.dat"  # the format is detected from the content
     write_video(str(path), FRAMES, container, codec, 25, options, pix_fmt)
     image = LoadImaged("image", reader="monai_agglo.data.CineVideoReader")({"image": str(path)})["image"]
     assert image.shape == (64, 96, 12)
@@ -45,8 +45,7 @@ def test_containers_and_codecs(tmp_path, container, codec, pix_fmt, mean):
     ("libx264", "gray"), ("libx264", "yuv420p"), ("libx264", "yuvj420p"), ("ffv1", "gray"), ("ffv1", "yuv420p"),
     ("ffv1", "gray16le"), ("libx264", "gray10le"),
 ])  # fmt: skip
-def test_black_is_black_and_white_is_white(tmp_path, codec, pix_fmt):
-    """The luminance range is the full one, whatever the file says or leaves out."""
+def test_luminance_has_full_range(tmp_path, codec, pix_fmt):
     ramp = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (4, 64, 1))
     write_video(str(tmp_path / "x"), ramp, "matroska", codec, 25, {"crf": "1"} if codec == "libx264" else {}, pix_fmt)
     cine = open_cine(tmp_path / "x")
@@ -62,7 +61,7 @@ def test_variable_frame_rate_from_pts(tmp_path):
     assert meta["frame_times_ms"] == pytest.approx(times, abs=1.0)
 
 
-def test_lazy_slices_are_the_same_frames(tmp_path):
+def test_slices_of_a_video(tmp_path):
     write_video(str(tmp_path / "x.mp4"), FRAMES, "mp4", "libx264", 30, {"bf": "2", "g": "5"})
     cine = open_cine(tmp_path / "x.mp4")
     whole = cine.read()
@@ -80,7 +79,7 @@ def test_15_pulses_in_a_30_fps_video(tmp_path):
     assert cine.meta["effective_fps"] == pytest.approx(15, rel=0.02)
 
 
-def test_times_in_dicom_win_over_the_stream(tmp_path):
+def test_dicom_times_take_precedence_over_the_stream(tmp_path):
     path = write_cine(tmp_path / "a.dcm", FRAMES, "h264", kind="Video", tags={"FrameTime": "40"})
     meta = open_cine(path).meta
     assert meta["time_source"] == "FrameTime" and meta["frame_times_ms"][1] == 40
@@ -122,16 +121,16 @@ def test_every_video_syntax_is_decoded(tmp_path):
             assert open_cine(path).read().shape == (64, 96, 3)
 
 
-def test_another_size_than_the_header_says(tmp_path):
+def test_size_differs_from_the_header(tmp_path):
     path = write_cine(tmp_path / "a.dcm", FRAMES, "h264", tags={"Rows": 32})
-    with pytest.raises(CineReadError, match="64 x 96 pixels, the header says 32 x 96"):
+    with pytest.raises(CineReadError, match="64 x 96 pixels, the header 32 x 96"):
         open_cine(path)
 
 
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp4", "libx264"), ("avi", "mjpeg"), ("matroska", "libx264"), ("avi", "mpeg4")]
 )
-def test_cut_or_damaged_videos(tmp_path, container, codec):
+def test_truncated_and_damaged_videos(tmp_path, container, codec):
     whole = tmp_path / "whole"
     pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     write_video(str(whole), np.concatenate([FRAMES] * 3), container, codec, pix_fmt=pix_fmt)
@@ -143,7 +142,7 @@ def test_cut_or_damaged_videos(tmp_path, container, codec):
             array = open_cine(cut).read()
         except CineReadError as error:
             assert "\n" not in str(error)
-        else:  # Matroska states no number of frames: what is there is read
+        else:  # Matroska does not state the number of frames: the remaining ones are read
             assert container == "matroska" and array.shape[:2] == (64, 96) and array.shape[2] < 36
     generator = np.random.default_rng(0)
     for _ in range(15):
@@ -158,7 +157,7 @@ def test_cut_or_damaged_videos(tmp_path, container, codec):
             assert "\n" not in str(error)
 
 
-def test_no_picture_in_it(tmp_path):
+def test_file_without_video_stream(tmp_path):
     import av
 
     with av.open(str(tmp_path / "x.mp4"), "w") as output:
@@ -167,12 +166,12 @@ def test_no_picture_in_it(tmp_path):
         frame.sample_rate = 8000
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    with pytest.raises(CineReadError, match="no picture"):
+    with pytest.raises(CineReadError, match="no video stream"):
         open_cine(tmp_path / "x.mp4")
 
 
-def test_a_play_list_opens_nothing(tmp_path):
-    """FFmpeg follows HLS and concat lists to other files and addresses; here they are not even video."""
+def test_playlists_are_refused(tmp_path):
+    """FFmpeg would open the files and addresses of HLS and concat playlists."""
     write_video(str(tmp_path / "secret.mp4"), FRAMES, "mp4", "libx264")
     for name, content in (
         ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nsecret.mp4\n#EXT-X-ENDLIST\n"),
@@ -184,7 +183,7 @@ def test_a_play_list_opens_nothing(tmp_path):
             open_cine(tmp_path / name)
 
 
-def test_sizes_beyond_a_cine(tmp_path):
+def test_frame_size_limit(tmp_path):
     buffer = io.BytesIO()
     write_video(buffer, np.zeros((1, 4200, 4200), np.uint8), "avi", "mjpeg", pix_fmt="yuvj420p")
     (tmp_path / "x.avi").write_bytes(buffer.getvalue())
@@ -192,7 +191,7 @@ def test_sizes_beyond_a_cine(tmp_path):
         open_cine(tmp_path / "x.avi").read()
 
 
-def test_pixels_that_are_not_square(tmp_path):
+def test_pixel_aspect(tmp_path):
     import av
 
     with av.open(str(tmp_path / "x.mp4"), "w") as output:
@@ -205,7 +204,7 @@ def test_pixels_that_are_not_square(tmp_path):
     assert open_cine(tmp_path / "x.mp4").meta["pixel_aspect"] == pytest.approx(0.5)
 
 
-def test_names_do_not_leak(tmp_path):
+def test_pseudonym_is_independent_of_the_file_name(tmp_path):
     write_video(str(tmp_path / "Zaphodson_Trillian.mp4"), FRAMES, "mp4", "libx264")
     meta = open_cine(tmp_path / "Zaphodson_Trillian.mp4").meta
     assert "Zaphodson" not in repr(meta)

@@ -1,4 +1,4 @@
-"""NIfTI, NRRD and stills through the same door."""
+"""NIfTI, NRRD and stills."""
 
 import gzip
 import struct
@@ -22,7 +22,7 @@ def load(path):
 
 
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.nrrd", "noname"])
-def test_itk_writes_columns_first_and_we_read_rows_first(tmp_path, name):
+def test_volumes_written_by_itk(tmp_path, name):
     sitk = pytest.importorskip("SimpleITK")
     source = write_cine(tmp_path / "a.dcm", FRAMES, tags={"ImagerPixelSpacing": [0.4, 0.5], "FrameTime": None})
     image = sitk.ReadImage(str(source))
@@ -37,7 +37,7 @@ def test_itk_writes_columns_first_and_we_read_rows_first(tmp_path, name):
     np.testing.assert_array_equal(load(path).numpy(), ROWS_FIRST)
 
 
-def test_what_we_save_comes_back_in_our_order(tmp_path):
+def test_volumes_written_by_saveimage(tmp_path):
     source = write_cine(tmp_path / "a.dcm", FRAMES, tags={"PixelSpacing": [0.3, 0.2]})
     data = LoadImaged("image", reader="monai_agglo.data.CineReader", ensure_channel_first=True)({"image": str(source)})
     SaveImaged("image", output_dir=tmp_path / "out", separate_folder=False, resample=False, print_log=False)(data)
@@ -48,8 +48,8 @@ def test_what_we_save_comes_back_in_our_order(tmp_path):
     np.testing.assert_allclose(cine.meta["affine"], open_cine(source).meta["affine"], atol=1e-6)
 
 
-def test_the_spacing_of_an_affine_is_not_taken_for_the_patients(tmp_path):
-    """ITK writes the spacing at the detector into a NIfTI file; nothing in the file says so."""
+def test_spacing_of_an_affine_is_not_calibrated(tmp_path):
+    """ITK stores the spacing at the detector in a NIfTI file without stating it."""
     affine = open_cine(write_cine(tmp_path / "a.dcm", FRAMES, tags={"ImagerPixelSpacing": [0.4, 0.5]})).meta["affine"]
     nibabel.save(nibabel.Nifti1Image(ROWS_FIRST, affine), tmp_path / "x.nii")
     meta = open_cine(tmp_path / "x.nii").meta
@@ -57,8 +57,8 @@ def test_the_spacing_of_an_affine_is_not_taken_for_the_patients(tmp_path):
     np.testing.assert_allclose(meta["affine"], affine, atol=1e-6)
 
 
-def test_itk_reads_ours_in_place(tmp_path):
-    """Rows first with our affine: ITK puts each pixel where it puts it in the DICOM file."""
+def test_our_volumes_align_in_itk(tmp_path):
+    """ITK places the pixels of our NIfTI file (rows first) as those of the DICOM file."""
     sitk = pytest.importorskip("SimpleITK")
     source = write_cine(tmp_path / "a.dcm", FRAMES, tags={"ImagerPixelSpacing": [0.4, 0.5], "FrameTime": None})
     cine = open_cine(source)
@@ -68,14 +68,14 @@ def test_itk_reads_ours_in_place(tmp_path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(moved), FRAMES)
 
 
-def test_frames_are_lazy_and_in_order(tmp_path):
+def test_slices_of_a_volume(tmp_path):
     nibabel.save(nibabel.Nifti1Image(FRAMES.transpose(2, 1, 0), np.eye(4)), tmp_path / "x.nii.gz")
     cine = open_cine(tmp_path / "x.nii.gz")
     np.testing.assert_array_equal(cine.read(slice(1, 5, 2)), ROWS_FIRST[..., 1:5:2])
     assert cine.meta["spacing_known"] is False and cine.meta["frame_times_ms"] is None
 
 
-def test_two_axes_four_axes_and_scaling(tmp_path):
+def test_axes_and_scaling(tmp_path):
     image = FRAMES.transpose(2, 1, 0)
     nibabel.save(nibabel.Nifti1Image(image[..., 0], np.eye(4)), tmp_path / "still.nii")
     assert open_cine(tmp_path / "still.nii").read().shape == (48, 64, 1)
@@ -113,14 +113,14 @@ def test_data_types_and_big_endian(tmp_path, dtype):
     np.testing.assert_array_equal(open_cine(tmp_path / "big.nii").read(), frames.transpose(1, 2, 0))
 
 
-def test_colour_volumes_become_grey(tmp_path):
+def test_colour_volumes(tmp_path):
     sitk = pytest.importorskip("SimpleITK")
     rgb = np.repeat(FRAMES[..., None], 3, axis=-1)
     sitk.WriteImage(sitk.GetImageFromArray(rgb, isVector=True), str(tmp_path / "x.nrrd"))
     np.testing.assert_array_equal(open_cine(tmp_path / "x.nrrd").read(), ROWS_FIRST)
 
 
-def test_files_that_lie(tmp_path):
+def test_damaged_files(tmp_path):
     good = tmp_path / "x.nii"
     nibabel.save(nibabel.Nifti1Image(FRAMES.transpose(2, 1, 0), np.eye(4)), good)
     data = bytearray(good.read_bytes())
@@ -184,7 +184,7 @@ def test_stills(tmp_path, name, mode):
     assert array.meta["source_format"] == "still" and "frame_times_ms" not in array.meta
 
 
-def test_a_huge_still_is_refused_before_it_is_decoded(tmp_path):
+def test_large_stills_are_refused_before_decoding(tmp_path):
     from PIL import Image
 
     Image.new("L", (8, 8)).save(tmp_path / "x.png")
@@ -198,8 +198,8 @@ def test_a_huge_still_is_refused_before_it_is_decoded(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.nii.gz", "x.nrrd"])
-def test_the_frame_time_that_itk_keeps_as_a_distance(tmp_path, name):
-    """What MONAI Label's DICOMweb store hands on: (W, H, T) without a tag, the frame time in ms between the frames."""
+def test_frame_time_stored_as_spacing(tmp_path, name):
+    """Volumes of MONAI Label's DICOMweb store: (W, H, T) without tags, frame spacing in mm = frame time in ms."""
     sitk = pytest.importorskip("SimpleITK")
     source = write_cine(tmp_path / "a.dcm", FRAMES, tags={"ImagerPixelSpacing": [0.4, 0.5], "FrameTime": "33.3"})
     path = tmp_path / name
@@ -214,7 +214,7 @@ def test_the_frame_time_that_itk_keeps_as_a_distance(tmp_path, name):
     np.testing.assert_allclose(np.linalg.norm(plain[:3, :3], axis=0), [0.4, 0.5, 1], rtol=1e-5)
 
 
-def test_a_distance_that_is_no_frame_time(tmp_path):
+def test_implausible_frame_times_are_ignored(tmp_path):
     for step in (1.0, 5.0, 2000.0):
         nibabel.save(nibabel.Nifti1Image(FRAMES.transpose(2, 1, 0), np.diag([1, 1, step, 1])), tmp_path / "x.nii")
         assert open_cine(tmp_path / "x.nii").meta["frame_times_ms"] is None

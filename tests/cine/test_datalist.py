@@ -1,4 +1,4 @@
-"""Cines find their masks, patients stay together, and what a person edited stays."""
+"""Datalist: pairing of cines and masks, split by patient, preserved edits."""
 
 import json
 
@@ -35,7 +35,7 @@ def write_cine(path, patient, series=None, instance=1, frames=SHAPE[2]):
 
 
 def write_masks(path, frames=(1,), shape=SHAPE):
-    """A label map (rows, columns, frames) with bolus in some frames."""
+    """Write a label map (rows, columns, frames) with a bolus in the given frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = np.zeros(shape, np.uint8)
     labels[2:5, 3:9, list(frames)] = 12
@@ -47,7 +47,7 @@ def items_of(folder):
     return {item["image"]: {**item, "part": part} for part in PARTS for item in content[part]}
 
 
-def test_pairs_in_every_layout(tmp_path):
+def test_pairing_in_all_layouts(tmp_path):
     write_cine(tmp_path / "a" / "one.dcm", "P1")
     write_masks(tmp_path / "a" / "one_masks.nii.gz")
     write_cine(tmp_path / "a" / "two.dcm", "P1")
@@ -76,13 +76,13 @@ def test_pairs_in_every_layout(tmp_path):
     assert items["a/one.dcm"]["patient_id"] == items["a/two.dcm"]["patient_id"]
     assert len({item["patient_id"] for item in items.values()}) == 5
     assert {item["part"] for item in items.values()} == set(PARTS)
-    for part in PARTS:  # what the training reads
+    for part in PARTS:  # as read by the training
         assert len(load_datalist(tmp_path, part)) == report.cases[part]
     text = (tmp_path / "datalist.json").read_text(encoding="utf-8")
     assert "Name" not in text and '"P1"' not in text
 
 
-def test_left_out_with_the_reason(tmp_path):
+def test_reasons_of_excluded_files(tmp_path):
     write_cine(tmp_path / "good.dcm", "P1")
     write_masks(tmp_path / "good_mask.nii.gz")
     write_cine(tmp_path / "bare.dcm", "P2")
@@ -97,22 +97,22 @@ def test_left_out_with_the_reason(tmp_path):
     assert reasons["broken.avi"] == "has no mask file"
     assert reasons["other.dcm"] == "other_mask.nii.gz has 12 x 16 x 4 values, the cine 12 x 16 pixels and 3 frames"
     assert reasons["orphan_mask.nii.gz"] == "masks without a cine of that name"
-    assert "needs a patient under validation" in str(report)
+    assert "needs a validation patient" in str(report)
 
 
-def write_picture(path, array):
+def write_png(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.astype(np.uint8)).save(path)
 
 
 def test_stills_with_png_masks(tmp_path):
-    """Frames that somebody exported and drew on: one structure in black and white, or a label map."""
+    """Annotated stills: one structure in black and white, or a label map."""
     still, drawn = np.random.default_rng(0).integers(0, 255, (20, 20)), np.zeros((20, 20))
     drawn[3:9, 2:5] = 1
     for name in ("a", "b"):
-        write_picture(tmp_path / "white" / "images" / f"{name}.png", still)
-        write_picture(tmp_path / "white" / "masks" / f"{name}.png", 255 * drawn)
-    with pytest.raises(ValueError, match="a.png: .*name it, and it alone, as what was labelled"):
+        write_png(tmp_path / "white" / "images" / f"{name}.png", still)
+        write_png(tmp_path / "white" / "masks" / f"{name}.png", 255 * drawn)
+    with pytest.raises(ValueError, match="a.png: .*give its name as the only structure"):
         make_datalist(tmp_path / "white")
     make_datalist(tmp_path / "white", (0, 0, 1), structures=["bolus"])
     items = items_of(tmp_path / "white")
@@ -121,28 +121,28 @@ def test_stills_with_png_masks(tmp_path):
     loaded = LoadCineMasksd("label")(LoadImaged("image", reader=CineReader(), ensure_channel_first=True)(case))
     np.testing.assert_array_equal(loaded["label"][11, :, :, 0], drawn)
     assert (loaded["label"][:11] == 255).all()
-    write_picture(tmp_path / "ids" / "p1" / "still.png", still)
-    write_picture(tmp_path / "ids" / "p1" / "still_mask.png", 12 * drawn)
-    write_picture(tmp_path / "ids" / "p2" / "still.png", still)
-    write_picture(tmp_path / "ids" / "p2" / "still_mask.png", 40 * drawn)
+    write_png(tmp_path / "ids" / "p1" / "still.png", still)
+    write_png(tmp_path / "ids" / "p1" / "still_mask.png", 12 * drawn)
+    write_png(tmp_path / "ids" / "p2" / "still.png", still)
+    write_png(tmp_path / "ids" / "p2" / "still_mask.png", 40 * drawn)
     report = make_datalist(tmp_path / "ids", drawn_frames=True)
     assert items_of(tmp_path / "ids")["p1/still.png"]["labelled_frames"] == [0]
-    assert "label value 40 is no structure" in dict(report.left_out)[str(tmp_path / "ids" / "p2" / "still.png")]
+    assert "label value 40 is not a structure id" in dict(report.left_out)[str(tmp_path / "ids" / "p2" / "still.png")]
 
 
-def test_a_preview_beside_the_masks_is_no_second_mask(tmp_path):
+def test_preview_image_beside_masks_is_ignored(tmp_path):
     write_cine(tmp_path / "x.dcm", "P1")
     write_masks(tmp_path / "labels" / "x.nii.gz")
-    write_picture(tmp_path / "labels" / "x.png", np.zeros((12, 16)))
+    write_png(tmp_path / "labels" / "x.png", np.zeros((12, 16)))
     make_datalist(tmp_path)
     assert items_of(tmp_path)["x.dcm"]["label"] == "labels/x.nii.gz"
 
 
-def test_ambiguous_masks_are_not_guessed(tmp_path):
+def test_ambiguous_masks_are_refused(tmp_path):
     for name in ("a", "b"):
         write_cine(tmp_path / f"{name}.dcm", name)
     write_masks(tmp_path / "masks.nii.gz")
-    with pytest.raises(ValueError, match="several cines lie beside masks.nii.gz; name it after its cine"):
+    with pytest.raises(ValueError, match="several cines beside masks.nii.gz; name it after its cine"):
         make_datalist(tmp_path)
     assert not (tmp_path / "datalist.json").exists()
 
@@ -157,7 +157,7 @@ def test_partial_labels(tmp_path):
         make_datalist(tmp_path, structures=["tongue"])
 
 
-def test_edits_and_parts_survive_new_studies(tmp_path):
+def test_update_keeps_edits_and_parts(tmp_path):
     for number in range(4):
         write_cine(tmp_path / f"s{number}" / "cine.dcm", f"P{number}")
         write_masks(tmp_path / f"s{number}" / "masks.nii.gz")
@@ -177,7 +177,7 @@ def test_edits_and_parts_survive_new_studies(tmp_path):
     assert len(after) == 9
     assert {image: after[image] for image in before} == before
     path.write_text("{")
-    with pytest.raises(ValueError, match="is no datalist"):
+    with pytest.raises(ValueError, match="is not a datalist"):
         make_datalist(tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_split_by_patient():
 
 def test_command(tmp_path, capsys):
     assert cli.main(["datalist", str(tmp_path / "absent")]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
     for number in range(2):
         write_cine(tmp_path / f"s{number}" / "cine.dcm", f"P{number}")
         write_masks(tmp_path / f"s{number}" / "masks.nii.gz")

@@ -1,4 +1,4 @@
-"""The exposed field is found, whatever is written beside it, and nothing of it is blanked."""
+"""Detection of the exposed field, and blanking of burnt-in text outside it."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ def test_field_of_phantoms(field):
     found = exposed_field(frames)
     assert found is not None
     for frame, blanked in zip(frames, blank_outside(frames, found)):
-        changed = frame != blanked  # a shoulder as dark as the border may lie outside: it looks the same
-        assert (changed & truth).sum() < 0.01 * truth.sum(), "a part of the field is blanked"
+        changed = frame != blanked  # a shoulder as dark as the border may be outside
+        assert (changed & truth).sum() < 0.01 * truth.sum(), "part of the field is blanked"
         assert np.ptp(frame[~truth]) > 500 and np.ptp(blanked[~found]) == 0
         written = (frame > 0.3 * frame.max()) & ~truth
-        assert not (written & ~changed).any(), "the text can still be read"
+        assert not (written & ~changed).any(), "the text is still legible"
 
 
-def test_exposed_to_the_edges_is_no_field():
+def test_no_field_without_a_border():
     rng = np.random.default_rng(0)
     frames = [rng.normal(2000, 100, (64, 64)) for _ in range(3)]
     assert exposed_field(frames) is None
@@ -32,15 +32,15 @@ def test_exposed_to_the_edges_is_no_field():
     assert exposed_field([]) is None
 
 
-def test_bright_border_is_left_alone():
-    """Unattenuated beam is bright: what stands in it may be a spoon, so it is not blanked."""
+def test_bright_border_is_kept():
+    """A bright border is unattenuated beam; objects in it (a spoon) are not blanked."""
     frame = np.full((64, 64), 4000.0)
     frame[16:48, 16:48] = 1000
     frame[2:6, 2:30] = 500
     assert exposed_field([frame]) is None
 
 
-def test_text_that_moves_is_outside_too():
+def test_moving_text_is_blanked():
     frames = []
     for t in range(4):
         frame = np.zeros((80, 80), np.uint8)

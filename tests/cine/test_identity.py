@@ -1,4 +1,4 @@
-"""Pseudonyms: keyed, stable, private, and never a name in metadata, logs or messages."""
+"""Pseudonyms are keyed and stable; metadata, logs and messages contain no identifying values."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ def test_stable_and_keyed(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-def test_the_key_is_private(tmp_path, monkeypatch):
+def test_key_is_private(tmp_path, monkeypatch):
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path / "home"))
     old = os.umask(0)
     try:
@@ -46,7 +46,7 @@ def test_the_key_is_private(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-def test_an_open_key_file_is_closed(tmp_path, monkeypatch):
+def test_permissions_of_an_existing_key_are_restricted(tmp_path, monkeypatch):
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path))
     (tmp_path / "pseudonym.key").write_text("ab" * 32)
     os.chmod(tmp_path / "pseudonym.key", 0o644)
@@ -54,7 +54,7 @@ def test_an_open_key_file_is_closed(tmp_path, monkeypatch):
     assert stat.S_IMODE((tmp_path / "pseudonym.key").stat().st_mode) == 0o600
 
 
-def test_a_damaged_key_is_not_replaced(tmp_path, monkeypatch):
+def test_damaged_key_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path))
     (tmp_path / "pseudonym.key").write_text("nonsense")
     with pytest.raises(PseudonymKeyError, match="damaged"):
@@ -62,7 +62,7 @@ def test_a_damaged_key_is_not_replaced(tmp_path, monkeypatch):
     assert (tmp_path / "pseudonym.key").read_text() == "nonsense"
 
 
-def test_a_folder_that_cannot_be_written_costs_only_stability(tmp_path, monkeypatch, caplog):
+def test_read_only_folder_gives_a_warning(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MONAI_AGGLO_HOME", str(tmp_path / "file" / "home"))
     with caplog.at_level(logging.WARNING):
@@ -76,7 +76,7 @@ def _one(home, queue, start):
     queue.put(pseudonym("Zaphodson^Trillian"))
 
 
-def test_many_processes_agree_on_one_key(tmp_path):
+def test_concurrent_processes_share_one_key(tmp_path):
     context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
     queue, start = context.Queue(), context.Event()
     workers = [context.Process(target=_one, args=(str(tmp_path / "home"), queue, start)) for _ in range(8)]
@@ -96,7 +96,7 @@ def test_default_home(monkeypatch, tmp_path):
     assert home_folder() == tmp_path / "monai_agglo"
 
 
-def test_file_pseudonym_follows_the_content(tmp_path):
+def test_file_pseudonym_depends_on_the_content(tmp_path):
     (tmp_path / "Zaphodson_Trillian.avi").write_bytes(b"1" * 700_000)
     first = file_pseudonym(tmp_path / "Zaphodson_Trillian.avi")
     (tmp_path / "Zaphodson_Trillian.avi").rename(tmp_path / "b.avi")
@@ -105,13 +105,13 @@ def test_file_pseudonym_follows_the_content(tmp_path):
     assert file_pseudonym(tmp_path / "b.avi") != first
 
 
-SECRET = "Zwxyqv"  # planted in every text tag
+SECRET = "Zwxyqv"  # value of every text tag
 SECRET_UID = "1.2.826.0.1.3680043.8.498.7777777"
 SECRET_DATE = "19331122"
 
 
 def plant(extra=None):
-    """A secret in every text tag that a header may have, also in those that the reader looks at."""
+    """Secret values for all text tags of the DICOM dictionary, including those parsed by the reader."""
     from pydicom.datadict import DicomDictionary, keyword_for_tag
 
     keep = {"PhotometricInterpretation", "SOPClassUID", "TransferSyntaxUID", "Modality", "NumberOfFrames", "FrameTime"}
@@ -145,10 +145,10 @@ def assert_silent(*texts):
 
 
 @pytest.mark.parametrize("modality", ["RF", SECRET])
-def test_nothing_identifying_leaves_the_reader(tmp_path, caplog, capfd, recwarn, modality):
+def test_no_identity_in_metadata_and_logs(tmp_path, caplog, capfd, recwarn, modality):
     caplog.set_level(logging.DEBUG)
     path = write_cine(tmp_path / "a.dcm", moving_disc(), tags=plant({"Modality": modality}))
-    recwarn.clear()  # writing the file warned and logged, as it may
+    recwarn.clear()  # discard warnings of the writer
     caplog.clear()
     loader = Compose([
         LoadImaged("image", reader="monai_agglo.data.CineReader", ensure_channel_first=True),
@@ -165,7 +165,7 @@ def test_nothing_identifying_leaves_the_reader(tmp_path, caplog, capfd, recwarn,
     json.dumps({key: item.tolist() if isinstance(item, np.ndarray) else item for key, item in cine.meta.items()})
 
 
-def test_nothing_identifying_in_errors(tmp_path, caplog, capfd):
+def test_no_identity_in_errors(tmp_path, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     frames = moving_disc()
     broken = {
@@ -195,7 +195,7 @@ def test_nothing_identifying_in_errors(tmp_path, caplog, capfd):
     assert_silent(caplog.text, out, err)
 
 
-def test_nothing_identifying_from_series_and_enhanced(tmp_path):
+def test_no_identity_of_series_and_enhanced_files(tmp_path):
     folder = write_series(tmp_path / "s", moving_disc(frames=3), tags=plant({"SeriesInstanceUID": SECRET_UID}),
                           each=lambda n: {"SOPInstanceUID": f"{SECRET_UID}.{n}", "InstanceNumber": n})  # fmt: skip
     cine = open_cine(folder)
@@ -208,13 +208,13 @@ def test_nothing_identifying_from_series_and_enhanced(tmp_path):
     assert cine.meta["frame_times_ms"] == [0, 1000, 2000]
 
 
-def test_one_patient_has_one_pseudonym_and_each_cine_its_own(tmp_path):
+def test_pseudonyms_of_two_cines_of_one_patient(tmp_path):
     metas = [open_cine(write_cine(tmp_path / f"{n}.dcm", moving_disc())).meta for n in range(2)]
     assert metas[0]["patient_pseudonym"] == metas[1]["patient_pseudonym"]
     assert metas[0]["pseudonym"] != metas[1]["pseudonym"]
 
 
-def test_pseudonymize_leaves_the_input_alone_and_drops_entries(tmp_path):
+def test_pseudonymize_meta_copies_and_drops_entries(tmp_path):
     path = write_cine(tmp_path / "a.dcm", moving_disc())
     data = LoadImaged("image", reader="monai_agglo.data.CineReader")({"image": str(path)})
     result = PseudonymizeMetad("image", drop=("frame_times_ms",))(data)

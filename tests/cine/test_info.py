@@ -1,4 +1,4 @@
-"""``info`` says what the reader found, from the pixels themselves and without identity."""
+"""Command ``info``: facts of a cine without identifying values."""
 
 import json
 
@@ -13,7 +13,7 @@ from monai_agglo.cine.info import describe
 
 @pytest.fixture(scope="module")
 def cine(tmp_path_factory):
-    """Ten frames of 20 x 30, recorded twice each, 30 per second, of a patient with a name."""
+    """Ten frames of 20 x 30 pixels at 30 frames per second, in pairs of equal frames, with a patient name."""
     path = tmp_path_factory.mktemp("info") / "cine.dcm"
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -52,7 +52,7 @@ def test_no_identity(cine, capsys):
     assert "Zaphodson" not in text and "SECRET" not in text and "1.2.826" not in text
 
 
-def test_lines_for_a_person(cine, capsys):
+def test_table(cine, capsys):
     assert cli.main(["info", str(cine)]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["shape"] == "[20, 30, 10]"

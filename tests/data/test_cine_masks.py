@@ -126,11 +126,11 @@ class TestRefusals:
                 "masks of 20 x 30 pixels and 5 frames do not belong to a cine of 20 x 30",
             ),
             (np.zeros((H, W - 1, T, 12), np.uint8), "20 x 29 pixels and 4 frames do not belong"),
-            (np.zeros((H, W, T, 5), np.uint8), "5 mask channels, but 12 structures are asked for"),
+            (np.zeros((H, W, T, 5), np.uint8), "5 mask channels, but 12 structures are requested"),
             (np.zeros((H, W, T, 1, 12), np.uint8), "need the axes rows, columns, frames"),
-            (np.full((H, W, T), 19, np.uint8), "label value 19 is no structure; ids are 1..18"),
-            (np.full((H, W, T), -1, np.int16), "label value -1 is no structure"),
-            (np.full((H, W, T), np.nan, np.float32), "label value nan is no structure"),
+            (np.full((H, W, T), 19, np.uint8), "label value 19 is not a structure id \\(1..18\\)"),
+            (np.full((H, W, T), -1, np.int16), "label value -1 is not a structure id"),
+            (np.full((H, W, T), np.nan, np.float32), "label value nan is not a structure id"),
             (np.zeros((H, W, T), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "one number per pixel"),
         ],
     )
@@ -190,8 +190,8 @@ class TestLoad:
         ("extra", "words"),
         [
             ({"labelled_structures": ["tongue"]}, "unknown structure 'tongue'; known: epiglottis, mandible"),
-            ({"labelled_frames": [0, 4]}, r"labelled_frames names frame 4, but the cine has frames 0\.\.3"),
-            ({"labelled_frames": [-1]}, "labelled_frames names frame -1"),
+            ({"labelled_frames": [0, 4]}, r"labelled_frames contains frame 4, but the cine has frames 0\.\.3"),
+            ({"labelled_frames": [-1]}, "labelled_frames contains frame -1"),
         ],
     )
     def test_wrong_partial_labels(self, case, extra, words):

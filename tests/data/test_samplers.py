@@ -2,7 +2,7 @@
 
 import pytest
 
-from monai_agglo.data import EpochBatchSampler, samplers
+from monai_agglo.data import EpochBatchSampler, StepBatchSampler, samplers
 
 
 class TestSampler:
@@ -38,3 +38,19 @@ class TestSampler:
         assert len({len(part) for part in parts}) == 1  # or the processes would wait for one another forever
         numbers = [n for part in parts for batch in part for _, n in batch]
         assert len(set(numbers)) == min(count, len(numbers))
+
+
+def test_step_batches_cover_epochs_and_resume_anywhere():
+    whole = list(StepBatchSampler(range(10), 3, 7, seed=4))
+    assert [len(batch) for batch in whole] == [3] * 7 and len(StepBatchSampler(range(10), 3, 7)) == 7
+    for epoch in (0, 1):  # three batches of an epoch, without repetition
+        seen = [pair for batch in whole[3 * epoch : 3 * epoch + 3] for pair in batch]
+        assert {number for number, _ in seen} == {epoch} and len({place for _, place in seen}) == 9
+    resumed = StepBatchSampler(range(10), 3, 7, seed=4)
+    resumed.set_position(1, 5)
+    assert list(resumed) == whole[5:] and list(resumed) == whole
+    assert whole != list(StepBatchSampler(range(10), 3, 7, seed=5))
+
+
+def test_a_step_takes_all_samples_where_there_are_too_few():
+    assert [sorted(place for _, place in batch) for batch in StepBatchSampler(range(2), 16, 3)] == [[0, 1]] * 3

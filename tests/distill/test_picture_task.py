@@ -26,7 +26,7 @@ def quiet(text):
 
 
 def load(root, **options):
-    return load_picture_task(root, 64, say=quiet, **options)
+    return load_picture_task(root, 64, log=quiet, **options)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_what_does_not_belong_together_is_said(tmp_path):
         write_pair(tmp_path, f"images/{n}.png", f"masks/{n}.png", seed=n)
     said = []
     Image.new("L", (50, 40)).save(tmp_path / "images" / "alone.png")
-    load_picture_task(tmp_path, 64, say=said.append)
+    load_picture_task(tmp_path, 64, log=said.append)
     assert said == ["1 pictures have no mask and are left out"]
     Image.new("L", (20, 40), 255).save(tmp_path / "masks" / "3.png")
     with pytest.raises(ValueError, match=r"3.png has 40 x 20 pixels, its picture 40 x 50"):

@@ -35,7 +35,7 @@ def test_gains_are_over_an_untaught_encoder_of_the_same_kind(pictures, student, 
     said = []
     report = probe_student(
         pictures, [student], (3, 50, 0), 2, size=64, tuned=True, settings=SHORT, output=tmp_path / "out" / "p.json",
-        device="cpu", say=said.append,
+        device="cpu", log=said.append,
     )  # fmt: skip
     assert json.loads((tmp_path / "out" / "p.json").read_text()) == report
     assert str(pictures.parent) not in json.dumps(report) and report["folder"] == "bars"
@@ -71,13 +71,13 @@ def test_command(pictures, student, tmp_path, capsys):
 def test_the_shipped_student_is_the_usual_one(pictures):
     if not (ROOT / "bundles" / "vfss_seg" / "models" / "student.safetensors").is_file():
         pytest.skip("no student is shipped yet: python -m monai_agglo ship-student STUDY")
-    report = probe_student(pictures, shots=(3,), seeds=1, size=64, settings=SHORT, device="cpu", say=lambda text: None)
+    report = probe_student(pictures, shots=(3,), seeds=1, size=64, settings=SHORT, device="cpu", log=lambda text: None)
     assert list(report["encoders"]) == [UNTAUGHT, "student"]
 
 
 def test_students_of_one_name_are_told_apart(pictures, student, tmp_path):
     other = write_student(tmp_path / "other" / "mine.safetensors", StudentEncoder("lcnet_050", 8), {"random": True})
     report = probe_student(
-        pictures, [student, other], (3,), 1, size=64, settings=SHORT, device="cpu", say=lambda text: None
+        pictures, [student, other], (3,), 1, size=64, settings=SHORT, device="cpu", log=lambda text: None
     )
     assert list(report["encoders"]) == [UNTAUGHT, student.as_posix(), other.as_posix()]

@@ -38,7 +38,7 @@ for line in sys.stdin:
 def work(tmp_path, monkeypatch):
     """Starts a worker whose process does what its cines say (a real process; only segmenting is left out)."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    monkeypatch.setattr(SegmentingChild, "command", [sys.executable, str(tmp_path / "stand_in.py")])
+    monkeypatch.setattr(SegmentingChild, "arguments", [str(tmp_path / "stand_in.py")])
     running = []
 
     def start(*contents, **limits):
@@ -152,6 +152,6 @@ def test_answers(random_bundle, tmp_path):
 
 
 def test_dead_process_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(SegmentingChild, "command", [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(SegmentingChild, "arguments", ["-c", "raise SystemExit(3)"])
     with pytest.raises(ChildDiedError, match="its process ended .exit code 3"):
         SegmentingChild(config(tmp_path, "unused", 1)).start()

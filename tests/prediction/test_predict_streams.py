@@ -43,14 +43,14 @@ def test_memory_does_not_grow_with_the_cine(random_bundle, tmp_path):
 
 KILL = """
 import os, sys
-from monai_agglo.bundle.exports import graph, run
+from monai_agglo.bundle.exports import onnx_file, run
 from monai_agglo.prediction import predict
 dead = lambda *a, **k: os._exit(9)
 if sys.argv[1] == "export":
     run.publish_files = dead
     run.export(sys.argv[2], ["onnx"], output=sys.argv[3])
 else:
-    graph._compare = dead
+    onnx_file._compare = dead
     predict(sys.argv[4], sys.argv[3], sys.argv[2], device="cpu", runtime="onnxruntime")
 """
 

@@ -1,4 +1,4 @@
-"""Networks in the forms that other programs run, each compared with PyTorch before it is kept.
+"""Export of networks: TorchScript, ONNX, torch.export, OpenVINO, each compared with PyTorch.
 
 Names load on first use.
 """

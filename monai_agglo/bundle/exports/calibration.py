@@ -1,4 +1,4 @@
-"""Pictures that set the ranges of an int8 network, and pictures to test it on: phantoms of other patients."""
+"""Frames for the calibration of int8 networks, and held-out frames for their evaluation."""
 
 from __future__ import annotations
 

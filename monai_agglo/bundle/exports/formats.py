@@ -1,4 +1,4 @@
-"""The forms that a segmenter's network is exported to: how each is written, and how it is run again."""
+"""Export formats: how each is written and run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 
 from monai_agglo.prediction.runtimes.graphs import INFO
 
-from .graph import OPSET, quiet, set_properties, write_graph
+from .onnx_file import OPSET, quiet, set_properties, write_graph
 
 __all__ = ["FORMATS", "ExportFormat"]
 
@@ -27,7 +27,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One form of the network.
+    """One export format.
 
     Args:
         files: names it is written under; the last one is what a program opens.
@@ -35,7 +35,7 @@ class ExportFormat:
         write: writes the network into a folder.
         load: opens what was written.
         free_size: whether height and width are free (multiples of 32), as batch and frames are.
-        coarse: whether it gives the coarse logits of frames, see :class:`~.graph.FrameNetwork`.
+        coarse: whether it gives the coarse logits of frames, see :class:`~.onnx_file.FrameNetwork`.
     """
 
     files: tuple[str, ...]
@@ -48,7 +48,7 @@ class ExportFormat:
 
 @contextmanager
 def silence():
-    """Exporters warn about their own future and about every shape that they follow."""
+    """Silence the exporters' deprecation and tracing warnings."""
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         yield
@@ -166,7 +166,7 @@ FORMATS: dict[str, ExportFormat] = {
 
 
 def publish_files(folder: Path, names: tuple[str, ...], target: Path) -> list[Path]:
-    """Move finished files to where they belong, each by a rename, what a program opens last."""
+    """Move finished files into place by renames; the file that programs open comes last."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         os.replace(folder / name, target / name)

@@ -1,4 +1,4 @@
-"""Eight-bit integers instead of floats: post-training static quantisation of a graph's convolutions."""
+"""Post-training static int8 quantisation of a graph's convolutions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_agglo.prediction.errors import GraphError
 from monai_agglo.prediction.runtimes.frame_runtime import padded
 from monai_agglo.prediction.runtimes.graphs import BundleNetwork
 
-from .graph import quiet, set_properties
+from .onnx_file import quiet, set_properties
 
 __all__ = ["quantise_bundle", "quantise_graph"]
 

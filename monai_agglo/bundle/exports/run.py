@@ -1,4 +1,4 @@
-"""A segmenter's network in the forms that other programs run, each compared with PyTorch before it is left there."""
+"""Export of a segmenter's network, each format compared with PyTorch before it is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monai_agglo.prediction.segmenter import Segmenter
 
 from .calibration import HELD_OUT, labelled_frames, phantom_frames, real_frames
 from .formats import FORMATS, publish_files
-from .graph import graph_info, set_properties
+from .onnx_file import graph_info, set_properties
 from .quantise import quantise_graph
 
 __all__ = ["Exported", "ParityError", "export"]
@@ -35,12 +35,12 @@ DICE_LOSS = 0.003
 
 
 class ParityError(ValueError):
-    """A form of the network that does not give what the network gives."""
+    """An exported network that differs from the original."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written and what it was checked with.
+    """An exported file and the figures of its check.
 
     Args:
         name: of the format.
@@ -64,12 +64,12 @@ def export(
     int8: bool = False,
     output: str | os.PathLike | None = None,
     patients: int = 20,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> list[Exported]:
     """Write the network of a bundle as TorchScript, ONNX, torch.export program or OpenVINO model.
 
     ``onnx`` is the graph that ``predict`` runs: ``frames`` (N, 1, H, W) to ``logits`` (N, 4 * 12, H / 4, W / 4), see
-    :class:`~.graph.FrameNetwork`. Its SHA-256 goes into ``configs/metadata.json``; ``predict`` refuses another file.
+    :mod:`.onnx_file`. Its SHA-256 goes into ``configs/metadata.json``; ``predict`` refuses another file.
     The other forms take ``image`` (B, 1, H, W, T) and give ``pred``, logits (B, 12, H, W, T), as in PyTorch. Batch and
     frames are free in every form, height and width too (multiples of 32) except in ``pt2``, which has the bundle's own
     size. Every file is compared with PyTorch on frames of phantoms before it takes its place.
@@ -81,7 +81,7 @@ def export(
             ``AGGLO_SHARED`` names holds some, real stills; compared by Dice on phantoms of other patients.
         output: folder to write to; the bundle's ``models`` when None.
         patients: held-out phantoms, two frames each, that int8 is compared on.
-        say: told what is being done.
+        log: called with a line per step.
 
     Returns:
         What was written.
@@ -111,7 +111,7 @@ def export(
     folder = Path(tempfile.mkdtemp(prefix=".export.", suffix=".part", dir=target))
     try:
         for name in wanted:
-            _tell(say, f"writing {FORMATS[name].files[-1]}")
+            _tell(log, f"writing {FORMATS[name].files[-1]}")
             FORMATS[name].write(segmenter.network, folder, metadata)
             facts = _agree(name, segmenter, folder, cines)
             kept = Path(tempfile.mkdtemp(dir=folder))
@@ -119,7 +119,7 @@ def export(
                 shutil.copy2(folder / file, kept / file)
             done.append(Exported(name, publish_files(kept, FORMATS[name].files, target), facts))
         if int8:
-            _tell(say, f"quantising {GRAPHS['int8']}")
+            _tell(log, f"quantising {GRAPHS['int8']}")
             if not (folder / "model.onnx").is_file():
                 FORMATS["onnx"].write(segmenter.network, folder, metadata)
             done.append(_int8(segmenter, folder, target, patients, metadata))
@@ -142,9 +142,9 @@ def _publish_hashes(bundle: Path) -> None:
             partial.write_text(new + "\n", encoding="utf-8")
 
 
-def _tell(say: Callable[[str], None] | None, text: str) -> None:
-    if say is not None:
-        say(text)
+def _tell(log: Callable[[str], None] | None, text: str) -> None:
+    if log is not None:
+        log(text)
 
 
 def _prepared(segmenter: Segmenter, frame: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ def _cines(segmenter: Segmenter) -> Iterator[np.ndarray]:
 
 
 def _agree(name: str, segmenter: Segmenter, folder: Path, cines: Sequence[np.ndarray]) -> dict[str, float]:
-    """Compare a written form with PyTorch."""
+    """Compare an exported format with PyTorch."""
     import torch
 
     try:

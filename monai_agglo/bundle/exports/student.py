@@ -1,4 +1,4 @@
-"""The student alone: what is deployed after a distillation, in a file of its own."""
+"""Export of the student of a distillation, without projectors and balancer."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _splice(
 
 
 def _card_beside(path: Path, name: str) -> dict[str, Any]:
-    """What the training wrote about this student; of an unfinished one, that nothing is known."""
+    """Card of this student from the training; a minimal one when the training is unfinished."""
     file = path.with_name(f"{name}.json")
     own = ("format", "student", "input", "parameters", "weights_sha256")
     if file.is_file():

@@ -12,7 +12,7 @@ import numpy as np
 from monai_agglo.cine.cine import open_cine
 from monai_agglo.cine.datalist import MASK_FOLDER, WORDS
 from monai_agglo.cine.errors import check_size
-from monai_agglo.cine.mask_picture import MODES
+from monai_agglo.cine.png_masks import MODES
 from monai_agglo.pictures.drawing import to_grey8
 
 from .splits import check_leakage, split
@@ -44,7 +44,7 @@ def load_picture_task(
     size: int = 256,
     patient: str | None = None,
     seed: int = 0,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Task:
     """Read pictures and their masks, and split them by patient.
 
@@ -58,7 +58,7 @@ def load_picture_task(
         patient: regular expression over a picture's path in the folder; its groups, joined, name the patient. Pictures
             of one patient are never in two parts. Every picture is a patient of its own when None.
         seed: of the split.
-        say: told what was found.
+        log: called with a line per finding.
 
     Returns:
         The task, with the parts ``train`` and ``test``.
@@ -79,7 +79,7 @@ def load_picture_task(
             "as NAME_mask.png"
         )
     if alone:
-        say(f"{alone} pictures have no mask and are left out")
+        log(f"{alone} pictures have no mask and are left out")
     names = [image.relative_to(root).as_posix() for image, _ in pairs]
     sources = [_patient(name, patient) for name in names]
     colours = _colours([mask for _, mask in pairs])

@@ -139,7 +139,7 @@ def load_tasks(
     names: Sequence[str] | None = None,
     phantom: tuple[int, int] = (24, 8),
     seed: int = 0,
-    say: Callable[[str], None] = logger.info,
+    log: Callable[[str], None] = logger.info,
 ) -> dict[str, Task]:
     """Read the sets that are there, and draw the phantom's.
 
@@ -150,7 +150,7 @@ def load_tasks(
         names: of sets and ``phantom``; all when None.
         phantom: patients, and frames of each.
         seed: of the split.
-        say: told a line per set.
+        log: called with a line per data set.
 
     Returns:
         Tasks, and the sets without a task, by name.
@@ -167,7 +167,7 @@ def load_tasks(
     tasks = {}
     for name in wanted:
         tasks[name] = _phantom(size, cache, phantom, seed) if name == PHANTOM else _real(data / name, size, cache, seed)
-        say(tasks[name].describe())
+        log(tasks[name].describe())
     return tasks
 
 

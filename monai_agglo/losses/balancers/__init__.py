@@ -1,40 +1,27 @@
-"""Balancers: how the losses of several teachers become one. One file each, one interface, see :class:`Balancer`."""
+"""Balancers: how the losses of several teachers become one. One file each, one interface, see :class:`Balancer`.
 
-from .adaloss import AdaLossBalancer
-from .attention import AttentionBalancer, ImageAttentionBalancer
-from .base import Balance, Balancer, BalancerContext, Weighting
-from .dropping import TeacherDropping
-from .dwa import DWABalancer
-from .equal import EqualWeights
-from .famo import FAMOBalancer
-from .fixed import FixedWeights
-from .gradnorm import GradNormBalancer
-from .mlp import MLPBalancer
-from .random import RandomWeights
-from .registry import BALANCERS, make_balancer
-from .single import SingleTeacher
-from .tchebycheff import TchebycheffBalancer
-from .uncertainty import UncertaintyBalancer
+Names load on first use.
+"""
 
-__all__ = [
-    "BALANCERS",
-    "AdaLossBalancer",
-    "AttentionBalancer",
-    "Balance",
-    "Balancer",
-    "BalancerContext",
-    "DWABalancer",
-    "EqualWeights",
-    "FAMOBalancer",
-    "FixedWeights",
-    "GradNormBalancer",
-    "ImageAttentionBalancer",
-    "MLPBalancer",
-    "RandomWeights",
-    "SingleTeacher",
-    "TchebycheffBalancer",
-    "TeacherDropping",
-    "UncertaintyBalancer",
-    "Weighting",
-    "make_balancer",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "adaloss": ["AdaLossBalancer"],
+        "attention": ["AttentionBalancer", "ImageAttentionBalancer"],
+        "base": ["Balance", "Balancer", "BalancerContext", "Weighting"],
+        "dropping": ["TeacherDropping"],
+        "dwa": ["DWABalancer"],
+        "equal": ["EqualWeights"],
+        "famo": ["FAMOBalancer"],
+        "fixed": ["FixedWeights"],
+        "gradnorm": ["GradNormBalancer"],
+        "mlp": ["MLPBalancer"],
+        "random": ["RandomWeights"],
+        "registry": ["BALANCERS", "make_balancer"],
+        "single": ["SingleTeacher"],
+        "tchebycheff": ["TchebycheffBalancer"],
+        "uncertainty": ["UncertaintyBalancer"],
+    },
+)

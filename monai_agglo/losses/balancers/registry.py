@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from typing import Any
 
-from .adaloss import AdaLossBalancer
-from .attention import AttentionBalancer, ImageAttentionBalancer
+from ..names import BALANCER_CLASSES, check_balancer_name
 from .base import Balancer
-from .dropping import TeacherDropping
-from .dwa import DWABalancer
-from .equal import EqualWeights
-from .famo import FAMOBalancer
-from .fixed import FixedWeights
-from .gradnorm import GradNormBalancer
-from .mlp import MLPBalancer
-from .random import RandomWeights
-from .single import SingleTeacher
-from .tchebycheff import TchebycheffBalancer
-from .uncertainty import UncertaintyBalancer
 
 __all__ = ["BALANCERS", "make_balancer"]
 
-BALANCERS: dict[str, type[Balancer]] = {
-    "single": SingleTeacher,
-    "equal": EqualWeights,
-    "fixed": FixedWeights,
-    "mlp": MLPBalancer,
-    "attention": AttentionBalancer,
-    "image_attention": ImageAttentionBalancer,
-    "adaloss": AdaLossBalancer,
-    "uncertainty": UncertaintyBalancer,
-    "dwa": DWABalancer,
-    "random": RandomWeights,
-    "famo": FAMOBalancer,
-    "tchebycheff": TchebycheffBalancer,
-    "gradnorm": GradNormBalancer,
-    "dropping": TeacherDropping,
-}
+
+def _class(target: str) -> type[Balancer]:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(f".{module}", __package__), attribute)
+
+
+BALANCERS: dict[str, type[Balancer]] = {name: _class(target) for name, target in BALANCER_CLASSES.items()}
 
 
 def make_balancer(name: str, n_teachers: int, **options: Any) -> Balancer:
@@ -54,8 +34,7 @@ def make_balancer(name: str, n_teachers: int, **options: Any) -> Balancer:
     Raises:
         ValueError: for an unknown name, an unknown or missing option, or one out of range.
     """
-    if name not in BALANCERS:
-        raise ValueError(f"there is no balancer {name!r}: choose one of {', '.join(BALANCERS)}")
+    check_balancer_name(name)
     kind = BALANCERS[name]
     try:
         inspect.signature(kind).bind(n_teachers, **options)

@@ -1,25 +1,25 @@
-from .base import Teacher
-from .checkpoint import CheckpointError, Layout, read_checkpoint
-from .geometry import FrameGrid, TeacherFeatures, sample_on_frame
-from .preprocess import FrameError
-from .registry import TEACHERS, WeightsMissingError, create_teacher, find_weights, teacher_class, weights_folders
-from .spec import TeacherSpec, WeightFile
+"""Teachers: frozen vision encoders with their own preprocessing and published weights.
 
-__all__ = [
-    "TEACHERS",
-    "CheckpointError",
-    "FrameError",
-    "FrameGrid",
-    "Layout",
-    "Teacher",
-    "TeacherFeatures",
-    "TeacherSpec",
-    "WeightFile",
-    "WeightsMissingError",
-    "create_teacher",
-    "find_weights",
-    "read_checkpoint",
-    "sample_on_frame",
-    "teacher_class",
-    "weights_folders",
-]
+Names load on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Teacher"],
+        "checkpoint": ["CheckpointError", "Layout", "read_checkpoint"],
+        "geometry": ["FrameGrid", "TeacherFeatures", "sample_on_frame"],
+        "preprocess": ["FrameError"],
+        "registry": [
+            "TEACHERS",
+            "WeightsMissingError",
+            "create_teacher",
+            "find_weights",
+            "teacher_class",
+            "weights_folders",
+        ],
+        "spec": ["TeacherSpec", "WeightFile"],
+    },
+)

@@ -100,6 +100,7 @@ class Teacher(nn.Module):
         """The data sheet with what is loaded, as plain JSON: goes into every output made with this teacher."""
         return {
             **asdict(self.spec),
+            "class": f"{type(self).__module__}:{type(self).__qualname__}",
             "stride": self.spec.stride,
             "random_weights": self.random_weights,
             "weights_file": None if self.weights_file is None else Path(self.weights_file).name,

@@ -5,11 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .base import Teacher
-from .spec import TeacherSpec
+if TYPE_CHECKING:
+    from .base import Teacher
+    from .spec import TeacherSpec
 
-__all__ = ["TEACHERS", "WeightsMissingError", "create_teacher", "find_weights", "teacher_class", "weights_folders"]
+__all__ = [
+    "TEACHERS",
+    "WeightsMissingError",
+    "check_teacher_name",
+    "create_teacher",
+    "find_weights",
+    "teacher_class",
+    "weights_folders",
+]
 
 # One line per teacher: name -> module:Class. Modules are imported when a teacher is asked for.
 TEACHERS: dict[str, str] = {
@@ -29,6 +39,16 @@ class WeightsMissingError(FileNotFoundError):
     """No weights of a teacher were found on this computer."""
 
 
+def check_teacher_name(name: str) -> None:
+    """Refuse a name that is neither in the registry nor ``module:Class``, without importing anything.
+
+    Raises:
+        ValueError: with the names in the registry.
+    """
+    if ":" not in TEACHERS.get(name, name):
+        raise ValueError(f"no teacher {name!r}; known are {', '.join(TEACHERS)}, or give module:Class")
+
+
 def teacher_class(name: str) -> type[Teacher]:
     """The class of a teacher.
 
@@ -41,9 +61,10 @@ def teacher_class(name: str) -> type[Teacher]:
     Raises:
         ValueError: if there is no such teacher.
     """
+    from .base import Teacher
+
+    check_teacher_name(name)
     target = TEACHERS.get(name, name)
-    if ":" not in target:
-        raise ValueError(f"no teacher {name!r}; known are {', '.join(TEACHERS)}, or give module:Class")
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

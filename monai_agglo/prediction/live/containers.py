@@ -1,4 +1,4 @@
-"""What a video container says about its own end, told from its bytes."""
+"""End markers of video containers, found in their bytes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class LiveFolder:
-    """Frames of a folder. See :class:`~.arrivals.LiveSource` for the attributes.
+    """Frames of a folder. See :class:`~.frame_source.LiveSource` for the attributes.
 
     A file is taken when it is whole: it can be decoded, and has not changed since the last look. Files are taken in
     the order of their InstanceNumber, or of the numbers in their names; one that is not whole yet holds up those after

@@ -1,4 +1,4 @@
-"""The network over a stream: one frame at a time, with what it must remember of the frames before."""
+"""The network on a stream: one frame at a time, with the features it carries between frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LiveNetwork"]
 
 
 class LiveNetwork:
-    """Masks of each frame as soon as they can be had.
+    """Masks of each frame as soon as they are available.
 
     A network without temporal shift needs the frame alone. With a causal one PyTorch carries the features of the frame
     before; the other runtimes, whose graphs carry nothing, see the frames before again. With one that looks ahead a
@@ -61,7 +61,7 @@ class LiveNetwork:
             yield self._next()
 
     def flush(self) -> Iterator[SegmentedFrame]:
-        """No more will come: the frames that waited for later ones."""
+        """Segment the frames that waited for later ones."""
         while self._given < self._taken:
             yield self._next()
 

@@ -1,4 +1,4 @@
-"""Frames of a video that is still being written, or that a device gives, decoded by PyAV as they come."""
+"""Frames of a growing video file, a pipe or a capture device, decoded by PyAV as they arrive."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROBE = {"probesize": "65536", "analyzeduration": "200000", "fpsprobesize": "0"}
 
 
 class LiveVideo:
-    """Frames of a growing file or a pipe. See :class:`~.arrivals.LiveSource` for the attributes.
+    """Frames of a growing file or a pipe. See :class:`~.frame_source.LiveSource` for the attributes.
 
     Args:
         feed: the bytes.

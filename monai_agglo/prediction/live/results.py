@@ -1,4 +1,4 @@
-"""The result folder of a stream that has ended: the same files as those of a cine that was there from the start."""
+"""Result folder of a finished stream: the same files as for a recorded cine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monai_agglo.cine.cine import Cine
 from monai_agglo.cine.exposed_field import blank_outside, find_field
 from monai_agglo.cine.timing import effective_fps
 from monai_agglo.pictures.overlay import write_overlay_video
-from monai_agglo.prediction.record import cine_record, cine_warnings, known_facts, spacing_pair
+from monai_agglo.prediction.record import cine_record, cine_warnings, known_facts
 from monai_agglo.prediction.run import contact_sheet
 
 from .session import Session
@@ -34,7 +34,7 @@ def write_results(
     """
     store, spool, segmenter = session.kept, session.frames, session.segmenter
     cine = Cine(spool, facts)
-    meta = known_facts(cine, known["fps"], spacing_pair(known["spacing_mm"]))
+    meta = known_facts(cine, known["fps"], known["spacing_mm"])
     times = meta["frame_times_ms"]
     repeated = session.repeated()
     meta.update(repeated_frames=repeated, effective_fps=effective_fps(times, repeated))

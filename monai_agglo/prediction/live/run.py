@@ -1,4 +1,4 @@
-"""Segment a cine while it is being made: masks of each frame as it arrives, and a result folder when it ends."""
+"""Segment a cine during acquisition: masks of each frame as it arrives, and a result folder at the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from monai_agglo.cine.dicom import CineOptions
 from monai_agglo.cine.errors import MAX_FRAMES
 from monai_agglo.files import write_json
 from monai_agglo.outputs import check_output, result_folder
-from monai_agglo.prediction.record import spacing_pair
-from monai_agglo.prediction.segmenter import SegmentedFrame, Segmenter
+from monai_agglo.prediction.options import PredictOptions
+from monai_agglo.prediction.segmenter import SegmentedFrame
 
 from .frame_source import Arrival, Ending, LiveSource, Reader, StreamError
 from .limits import LiveLimits, check_limits
@@ -33,7 +33,7 @@ __all__ = ["FollowReport", "follow"]
 
 @dataclass(frozen=True)
 class FollowReport:
-    """What became of a stream.
+    """Result for a stream.
 
     Args:
         output: the folder of the results.
@@ -64,24 +64,17 @@ def follow(
     output: str | os.PathLike,
     bundle: str | os.PathLike | None = None,
     *,
-    device: str | None = None,
-    size: int | None = None,
     limits: Sequence[float] | None = None,
     frames: int | None = None,
     stall_s: float = 10.0,
     first_s: float | None = None,
-    fps: float | None = None,
-    spacing_mm: float | Sequence[float] | None = None,
-    any_modality: bool = False,
-    overwrite: bool = False,
-    runtime: str = "auto",
-    precision: str = "fp32",
     progress: bool = False,
     on_frame: OnFrame | None = None,
+    **options: Any,
 ) -> FollowReport:
     """Segment frames as they arrive, until the stream ends, stalls, or Ctrl-C.
 
-    ``output`` then holds what :func:`~monai_agglo.apps.predict` writes for a file; the record has the part ``live`` in
+    ``output`` then holds what ``predict`` writes for a file; the record has the part ``live`` in
     addition: how the stream ended, whether it is complete, the limits, and the latency of every frame. Nothing appears
     there before. Memory does not grow with the frames, but for some hundred bytes of record each; the frames lie in a
     temporary file beside the output until the pictures are made.
@@ -92,16 +85,14 @@ def follow(
             ``avfoundation:`` and a device's name.
         output: folder for the results; made when missing.
         bundle: bundle folder or name; ``vfss_seg`` when None.
-        device: ``cpu``, ``cuda``...; the first GPU when there is one when None.
-        size: longer side of the frames as the network sees them; the bundle's own when None.
         limits: intensities that become 0 and 1; estimated from the first frames when None, see :class:`.LiveLimits`.
         frames: end after so many.
         stall_s: silence after which the stream counts as stalled, seconds.
         first_s: the same before the first frame; a minute, or ``stall_s`` when that is longer, when None.
-        fps, spacing_mm, any_modality, overwrite, runtime, precision: as for ``predict``.
         progress: show frames, rate and latency while it runs.
         on_frame: called with each segmented frame and its latency in milliseconds (None for frames that lay there
             before the start), as soon as its masks are there.
+        options: fields of :class:`~monai_agglo.prediction.options.PredictOptions`, none of those for DICOM results.
 
     Returns:
         What was done; see its ``exit_code``.
@@ -111,17 +102,18 @@ def follow(
         ValueError: when an argument, the output folder or the bundle cannot be used.
         FileNotFoundError: when there is no such bundle.
     """
-    for value, name in ((stall_s, "stall"), (frames, "frames"), (fps, "fps")):
+    chosen = PredictOptions(bundle, **options)
+    if chosen.dicom:
+        raise ValueError("a stream gives no DICOM results: convert the masks afterwards")
+    for value, name in ((stall_s, "stall"), (frames, "frames")):
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name} must be a number above 0, not {value}")
     if limits is not None:
         check_limits(limits)
-    target = check_output(output, overwrite)
-    spacing_pair(spacing_mm)
-    log = partial(print, file=sys.stderr, flush=True) if progress else None
-    segmenter = Segmenter(bundle, device, size, None, runtime, precision, log)
-    live = _open(source, CineOptions(any_modality=any_modality), stall_s, first_s or max(60.0, stall_s))
-    known = {"fps": fps, "spacing_mm": spacing_mm}
+    target = check_output(output, chosen.overwrite)
+    segmenter = chosen.segmenter(partial(print, file=sys.stderr, flush=True) if progress else None)
+    live = _open(source, CineOptions(any_modality=chosen.any_modality), stall_s, first_s or max(60.0, stall_s))
+    known = {"fps": chosen.fps, "spacing_mm": chosen.pair_mm}
     with result_folder(target) as work:
         session = Session(segmenter, LiveLimits(segmenter, limits), work, on_frame)
         with closing(session):
@@ -146,7 +138,7 @@ def _open(source: str | os.PathLike, options: CineOptions, stall_s: float, first
 
 
 def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wanted: bool, progress: bool) -> Ending:
-    """Segment until the stream ends; returns how it ended."""
+    """Segment until the stream ends; returns the reason of the end."""
     from tqdm import tqdm
 
     waiting: list[float | None] = []  # moments of frames that wait for later ones
@@ -190,7 +182,7 @@ def _run(live: LiveSource, network: LiveNetwork, session: Session, most: int, wa
 
 @contextmanager
 def _ctrl_c(reader: Reader) -> Iterator[None]:
-    """The first Ctrl-C ends the stream after the frame in work, the second one everything."""
+    """The first Ctrl-C ends the stream after the current frame, the second one aborts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What a stream in progress has given so far: packed masks, frames on disk, latencies and verdicts."""
+"""State of a stream in progress: packed masks, frames on disk, latencies and view checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a stream, kept on disk: pictures are made at the end, when the exposed field is known."""
+"""Frames of a stream, buffered on disk until the exposed field is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes that are still being written, as a file for PyAV: a growing file and a pipe.
+"""File objects for PyAV over data that is still being written: a growing file and a pipe.
 
 Both remember when which byte came, so that the latency of a frame counts from its last byte and not from when somebody
 found the time to read it.
@@ -65,7 +65,7 @@ class _Feed:
 
     @property
     def patience_s(self) -> float:
-        """How long silence is borne now, seconds."""
+        """Current timeout in seconds."""
         return self.stall_s if self.total else self.first_s
 
     def silent(self) -> float:
@@ -78,7 +78,7 @@ class _Feed:
         self.clock.note(total, self._last)
 
     def _over(self) -> bool:
-        """Whether no more is to be waited for."""
+        """Whether the stream is over."""
         if self._stop.is_set():
             self.ended = self.ended or "it was stopped"
         elif self.silent() > self.patience_s:

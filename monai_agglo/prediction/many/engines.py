@@ -1,15 +1,14 @@
-"""Where tasks run: on the processes of a local pool, or on a Ray cluster."""
+"""Task engines: a local pool of processes, or a Ray cluster."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import queue
 from typing import Any, Protocol
 
-from .work import quiet_worker, segment_task
+from monai_agglo.processes import ChildDiedError, JsonProcess, function_process
+
+from .work import segment_lines, segment_task
 
 __all__ = ["ENGINES", "PoolEngine", "RayEngine", "TaskEngine", "load_ray"]
 
@@ -28,7 +27,7 @@ class TaskEngine(Protocol):
 
     @property
     def slots(self) -> int:
-        """Tasks that are worth submitting at a time."""
+        """Number of tasks to submit at a time."""
         ...
 
     def submit(self, task: str) -> None:
@@ -36,19 +35,19 @@ class TaskEngine(Protocol):
         ...
 
     def wait(self) -> list[tuple[str, dict[str, Any]]]:
-        """Wait until at least one task has ended; gives the tasks that did, and what became of them."""
+        """Wait until at least one task has ended; returns the ended tasks with their results."""
         ...
 
     def close(self) -> None:
-        """Let go of the workers; a task that still runs is cut off."""
+        """Stop the workers; running tasks are killed."""
         ...
 
 
 class PoolEngine:
-    """Processes on this computer, each an executor of its own: one that dies takes no other with it.
+    """Processes on this computer.
 
     Args:
-        setup: what is the same for all tasks, as JSON.
+        setup: settings shared by all tasks, as JSON.
         workers: processes.
         threads: per process.
     """
@@ -58,66 +57,45 @@ class PoolEngine:
     def __init__(self, setup: str, workers: int, threads: int) -> None:
         self._workers = workers
         self._setup, self._threads = setup, threads
-        self._idle: list[ProcessPoolExecutor] = []
-        self._busy: dict[Future, tuple[str, ProcessPoolExecutor]] = {}
-        self._pids: dict[ProcessPoolExecutor, Future[int]] = {}
+        self._idle: list[JsonProcess] = []
+        self._busy: dict[JsonProcess, str] = {}
+        self._answered: queue.SimpleQueue[JsonProcess] = queue.SimpleQueue()
 
     @property
     def slots(self) -> int:
         return self._workers
 
     def submit(self, task: str) -> None:
-        executor = self._idle.pop() if self._idle else self._start()
-        try:
-            future = executor.submit(segment_task, self._setup, task)
-        except BrokenProcessPool:  # it was killed while it was idle
-            executor = self._start()
-            future = executor.submit(segment_task, self._setup, task)
-        self._busy[future] = task, executor
+        self._idle = [worker for worker in self._idle if worker.alive]  # one may have been killed meanwhile
+        worker = self._idle.pop() if self._idle else self._start()
+        self._busy[worker] = task
+        worker.send({"setup": self._setup, "task": task})
 
     def wait(self) -> list[tuple[str, dict[str, Any]]]:
-        ended = []
-        for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
-            task, executor = self._busy.pop(future)
+        ended: list[tuple[str, dict[str, Any]]] = []
+        while not ended:
+            worker = self._answered.get()
+            if worker not in self._busy:  # it died while it was idle
+                continue
+            task = self._busy.pop(worker)
             try:
-                ended.append((task, future.result()))
-                self._idle.append(executor)
-            except BrokenProcessPool:
-                self._pids.pop(executor, None)
-                executor.shutdown(wait=False)
+                answer = worker.answer()
+                ended.append((task, answer["value"] or {"error": answer["error"], "again": False}))
+                self._idle.append(worker)
+            except ChildDiedError:
                 ended.append((task, dict(LOST)))
         return ended
 
     def close(self) -> None:
-        for executor, pid in self._pids.items():
-            if executor not in self._idle and pid.done() and pid.exception() is None:
-                with contextlib.suppress(OSError):
-                    os.kill(pid.result(), signal.SIGTERM)
-            executor.shutdown(wait=False, cancel_futures=True)
+        for worker in (*self._idle, *self._busy):
+            worker.kill() if worker in self._busy else worker.close()
 
-    def _start(self) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(1, _context(), quiet_worker, (self._threads, dict(os.environ)))
-        self._pids[executor] = executor.submit(os.getpid)
-        return executor
-
-
-def _context() -> Any:
-    """How workers are started: never as copies of this process, whose numerical libraries have threads and locks.
-
-    Where there is one, a server forks them that has imported everything and done nothing: a worker starts at once, and
-    what was imported lies in memory once.
-    """
-    import multiprocessing
-
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["monai_agglo.prediction.run"])
-    return context
+    def _start(self) -> JsonProcess:
+        return function_process(segment_lines, self._threads, answered=self._answered.put)
 
 
 def load_ray(address: str | None) -> Any:
-    """Ray, told to keep to itself.
+    """Ray, with usage statistics switched off.
 
     Args:
         address: of a running cluster; None for one on this computer.
@@ -139,7 +117,7 @@ class RayEngine:
     """Tasks on a Ray cluster: a running one, or one on this computer that lives as long as the run.
 
     Args:
-        setup: what is the same for all tasks, as JSON.
+        setup: settings shared by all tasks, as JSON.
         address: of a running cluster, ``auto`` for the one of this computer; None starts one.
         workers: processors of a cluster that is started here.
         gpus: per task.

@@ -1,4 +1,4 @@
-"""Segment the cines of a folder, or of a DICOMweb query, on many workers; an interrupted run goes on where it was."""
+"""Segment the cines of a folder, or of a DICOMweb query, on many workers; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from monai_agglo.cine.search import Case, find_cases
 from monai_agglo.files import write_json
 from monai_agglo.outputs import check_output
 from monai_agglo.pacs import DicomWeb, parse_pacs
-from monai_agglo.prediction.record import spacing_pair
+from monai_agglo.prediction.options import PredictOptions
 from monai_agglo.prediction.run import CaseResult, failure_sentence, write_summary
-from monai_agglo.prediction.segmenter import Segmenter
 
 from .engines import ENGINES, PoolEngine, RayEngine, TaskEngine, load_ray
 from .tasks import Task, is_done, name_tasks, web_tasks
@@ -35,7 +34,7 @@ ATTEMPTS = 3
 
 @dataclass
 class ManyReport:
-    """What became of all cines.
+    """Results for all cines.
 
     Args:
         output: the folder of the results.
@@ -82,24 +81,12 @@ def predict_many(
     user: str | None = None,
     ca: str | None = None,
     attempts: int = ATTEMPTS,
-    device: str | None = None,
-    size: int | None = None,
-    batch: int | None = None,
-    fps: float | None = None,
-    spacing_mm: float | Sequence[float] | None = None,
-    any_modality: bool = False,
-    overwrite: bool = False,
-    dicom_seg: bool = False,
-    dicom_overlay: bool = False,
-    keep_identity: bool = False,
-    overlay: bool = True,
-    runtime: str = "auto",
-    precision: str = "fp32",
     progress: bool = False,
+    **options: Any,
 ) -> ManyReport:
     """Segment many cines at a time.
 
-    ``output`` holds a folder per cine, ``summary.json`` and ``index.html``, as :func:`~monai_agglo.apps.predict` writes
+    ``output`` holds a folder per cine, ``summary.json`` and ``index.html``, as ``predict`` writes
     them for a folder. A cine whose result is whole and was made with the same weights is not segmented again: a run
     that was interrupted is started again with the same command. A cine whose worker is killed goes to another one; a
     cine that fails stops nothing.
@@ -114,9 +101,8 @@ def predict_many(
         query: which studies of the DICOMweb service, by keyword.
         user, ca: for DICOMweb; the password comes from ``AGGLO_PACS_PASSWORD``, on every computer.
         attempts: how often a cine is tried whose worker dies, or that cannot be read or written for a while.
-        device, size, batch, fps, spacing_mm, any_modality, overwrite: as for ``predict``.
-        dicom_seg, dicom_overlay, keep_identity, overlay, runtime, precision: as for ``predict``.
         progress: print a line per cine.
+        options: fields of :class:`~monai_agglo.prediction.options.PredictOptions`.
 
     Returns:
         What was done; see its ``exit_code``.
@@ -138,22 +124,14 @@ def predict_many(
     for value, name in ((workers, "workers"), (attempts, "attempts")):
         if value is not None and value < 1:
             raise ValueError(f"{name} is a number from 1, not {value}")
-    if fps is not None and not 0 < fps <= 1000:
-        raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
-    if keep_identity and not (dicom_seg or dicom_overlay):
-        raise ValueError("keep-identity is for DICOM results: ask for one of them too (dicom-seg, dicom-overlay)")
+    chosen = PredictOptions(bundle, **options)
     if engine == "ray":
         load_ray(address)
-    target = check_output(output, overwrite)
-    segmenter = Segmenter(bundle, device, size, batch, runtime, precision)  # a bad bundle is no fault of the cines
+    target = check_output(output, chosen.overwrite)
+    segmenter = chosen.segmenter()  # a bad bundle is no fault of the cines
     workers = workers or usable_processors()
-    pair = spacing_pair(spacing_mm)
-    setup = {
-        "bundle": str(segmenter.folder), "device": segmenter.device, "size": size,
-        "batch": batch, "fps": fps, "spacing_mm": pair, "any_modality": any_modality, "dicom_seg": dicom_seg,
-        "dicom_overlay": dicom_overlay, "keep_identity": keep_identity, "overlay": overlay, "runtime": runtime,
-        "precision": precision,
-    }  # fmt: skip
+    setup = chosen.to_json() | {"bundle": str(segmenter.folder), "device": segmenter.device}
+    overwrite = setup.pop("overwrite")
     web = _web(source, user, ca)
     target.mkdir(parents=True, exist_ok=True)
     try:
@@ -164,7 +142,7 @@ def predict_many(
             if web is not None:
                 tasks = web_tasks(web, dict(query or {}), progress)
             else:
-                tasks, failed = _folder_tasks(source, target, any_modality, progress)
+                tasks, failed = _folder_tasks(source, target, chosen.any_modality, progress)
             run = _Run(target, segmenter.identity(), _files(setup), attempts, progress, len(tasks) + len(failed))
             run.refuse(failed)
             todo = run.remaining(tasks)
@@ -174,15 +152,15 @@ def predict_many(
             if todo:
                 gpus = float(str(setup["device"]).startswith("cuda"))
                 text = json.dumps(setup)
-                chosen: TaskEngine = (
+                pool: TaskEngine = (
                     PoolEngine(text, min(workers, len(todo)), threads)
                     if engine == "pool"
                     else RayEngine(text, address, workers, gpus)
                 )
                 try:
-                    run.work(chosen, todo)
+                    run.work(pool, todo)
                 finally:
-                    chosen.close()
+                    pool.close()
             return run.finish(engine, time.monotonic() - started)
     except Timeout:
         raise ValueError(f"{output}: another run writes there; wait for it, or give another folder") from None
@@ -204,7 +182,7 @@ def _web(source: str | os.PathLike, user: str | None, ca: str | None) -> DicomWe
 def _folder_tasks(
     source: str | os.PathLike, target: Path, any_modality: bool, progress: bool
 ) -> tuple[list[Task], list[tuple[Case, str]]]:
-    """The cines of a folder, and those that cannot even be opened."""
+    """Cines of a folder, and files that cannot be opened."""
     from tqdm import tqdm
 
     found, failed = [], []
@@ -226,7 +204,7 @@ def _files(setup: Mapping[str, Any]) -> list[str]:
 
 
 def _same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Refuse to mix results of different options; other weights replace older results, as ``predict`` does."""
+    """Refuse to mix results of different options; results of other weights are replaced, as ``predict`` does."""
     settings = json.loads(json.dumps(settings))
     compared = ("size", "fps", "spacing_mm", "any_modality", "precision", "keep_identity")
     try:
@@ -241,7 +219,7 @@ def _same_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 class _Run:
-    """Keeps count: which cine is where, how often it was tried, and what became of it."""
+    """Tracks the state, attempts and result of each cine."""
 
     def __init__(
         self, target: Path, model: Mapping[str, Any], files: list[str], attempts: int, progress: bool, total: int
@@ -253,12 +231,12 @@ class _Run:
         self.report = ManyReport(target)
 
     def refuse(self, failed: list[tuple[Case, str]]) -> None:
-        """Cines that could not be opened."""
+        """Record cines that could not be opened."""
         for case, error in failed:
             self._note(case, CaseResult(case.shown, None, error))
 
     def remaining(self, tasks: list[Task]) -> list[Task]:
-        """The tasks without those that are done."""
+        """Tasks without a complete result."""
         todo = []
         for task in tasks:
             if is_done(self._target / task.folder, task, self._model, self._files):
@@ -269,7 +247,7 @@ class _Run:
         return todo
 
     def work(self, engine: TaskEngine, todo: list[Task]) -> None:
-        """Run the tasks; those whose worker dies, or that may work another time, are tried again behind the others."""
+        """Run the tasks; tasks whose worker died, and transient failures, are retried after the others."""
         waiting = deque(task.to_json() for task in todo)
         running = 0
         while waiting or running:
@@ -293,7 +271,7 @@ class _Run:
                     self._note(task.case(), self._whole(task))
 
     def finish(self, engine: str, seconds: float) -> ManyReport:
-        """Write the summary and remove what killed workers left."""
+        """Write the summary and remove leftovers of killed workers."""
         for left in self._target.glob(".*.part"):
             shutil.rmtree(left, ignore_errors=True)
         self.report.seconds, self.report.cpu_seconds = round(seconds, 2), round(self.report.cpu_seconds, 2)

@@ -1,4 +1,4 @@
-"""What there is to do: one task per cine of a folder or of a DICOMweb query, named before the work begins."""
+"""Tasks: one per cine of a folder or of a DICOMweb query, named in advance."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _text(item: Mapping[str, Any], tag: str) -> str:
 
 
 def is_done(folder: Path, task: Task, model: Mapping[str, Any], files: Sequence[str]) -> bool:
-    """Whether a folder holds the whole result of a task, made with these weights.
+    """Whether a folder holds the complete result of a task, made with these weights.
 
     Args:
         folder: of its results; it may not exist.

@@ -1,4 +1,4 @@
-"""One cine, in whichever process: the same code for the pool and for Ray."""
+"""Segmentation of one cine in a worker, for the pool and for Ray."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import shutil
 import sys
 import tempfile
 import time
-from functools import lru_cache, partial
+from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from monai_agglo.prediction.run import PredictJob
 
-__all__ = ["segment_task"]
+__all__ = ["segment_lines", "segment_task"]
 
 
 def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
-    """Segment one cine; whatever happens to it is told, and never raised.
+    """Segment one cine; errors are returned, never raised.
 
     Args:
-        setup_text: what is the same for all, as JSON: see :func:`~.run.predict_many`.
+        setup_text: settings shared by all tasks, as JSON: see :func:`~.run.predict_many`.
         task_text: a :class:`~.tasks.Task` as JSON.
 
     Returns:
@@ -61,6 +62,14 @@ def segment_task(setup_text: str, task_text: str) -> dict[str, Any]:
             shutil.rmtree(fetched, ignore_errors=True)
 
 
+def segment_lines(job: dict[str, str]) -> dict[str, Any]:
+    """:func:`segment_task` for a worker of the pool: ``setup`` and ``task`` as JSON texts."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    return segment_task(job["setup"], job["task"])
+
+
 def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
     """The instances of a cine; the password comes from the environment and never travels with a task."""
     from monai_agglo.pacs import DicomWeb, parse_pacs
@@ -73,10 +82,8 @@ def _fetch(web: dict[str, Any], task: Any, folder: Path) -> list[Path]:
 @lru_cache(maxsize=1)
 def _job(setup_text: str) -> PredictJob:
     """The bundle, loaded once per process."""
-    from monai_agglo.prediction.dicom_results import DicomResults
-    from monai_agglo.prediction.record import spacing_pair
+    from monai_agglo.prediction.options import PredictOptions
     from monai_agglo.prediction.run import PredictJob
-    from monai_agglo.prediction.segmenter import Segmenter
 
     setup = json.loads(setup_text)
     if setup["threads"]:
@@ -86,38 +93,5 @@ def _job(setup_text: str) -> PredictJob:
         cv2.setNumThreads(setup["threads"])
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(setup["threads"])
-    names = ("bundle", "device", "size", "batch", "runtime", "precision")
-    load = partial(Segmenter, *(setup[name] for name in names))
-    dicom = DicomResults(setup["dicom_seg"], setup["dicom_overlay"], setup["keep_identity"])
-    options = {"any_modality": setup["any_modality"]}
-    return PredictJob(load, setup["fps"], spacing_pair(setup["spacing_mm"]), options, False, dicom, setup["overlay"])
-
-
-def quiet_worker(threads: int, environment: dict[str, str]) -> None:
-    """Prepare a process of the pool: few threads, no Ctrl-C of its own, and an end with its parent.
-
-    Args:
-        threads: for numerical libraries.
-        environment: of the parent, which may have changed since the server that starts workers was started.
-    """
-    import logging
-    import multiprocessing
-    import signal
-    import threading
-    import warnings
-
-    os.environ.clear()
-    os.environ.update(environment)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow_parent() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow_parent, daemon=True).start()
+    options = {field.name: setup[field.name] for field in fields(PredictOptions) if field.name in setup}
+    return PredictJob(PredictOptions(**options))

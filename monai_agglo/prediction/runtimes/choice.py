@@ -1,4 +1,4 @@
-"""Which engine runs the network: the fastest installed one, and PyTorch where no other can."""
+"""Choice of the engine: the fastest installed one, else PyTorch."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def make_runtime(
     dtype: str = "float32",
     log: Callable[[str], None] | None = None,
 ) -> FrameRuntime:
-    """Put a network into an engine.
+    """Load a network into an engine.
 
     Args:
         source: of the network.
@@ -78,7 +78,7 @@ def make_runtime(
         runtime: one of :data:`RUNTIMES`.
         precision: one of :data:`PRECISIONS`.
         dtype: autocast type of PyTorch, by name.
-        log: told when a graph is made, which takes some seconds, once per weights.
+        log: called with a line before a graph is made, which takes seconds, once per weights.
 
     Returns:
         The runtime. An automatic choice falls back to PyTorch; an explicit one does not.

@@ -1,4 +1,4 @@
-"""What every engine runs, and what it gives: logits at the resolution of the network's head."""
+"""Interface of the engines: frames in, logits at the resolution of the network's head out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class NetworkFacts:
 
 
 class FrameRuntime(Protocol):
-    """An engine with a network in it.
+    """A network loaded into an engine.
 
     Attributes:
         name: ``torch``, ``onnxruntime`` or ``openvino``.

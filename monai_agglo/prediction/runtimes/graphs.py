@@ -102,7 +102,7 @@ class BundleNetwork:
 
         Args:
             precision: ``fp32`` or ``int8``.
-            log: told when a graph is made, which takes some seconds.
+            log: called with a line before a graph is made, which takes seconds.
 
         Returns:
             The ONNX file, and facts of its network.

@@ -43,7 +43,7 @@ def finished_study(tiny_data, tmp_path_factory):
     torch.set_num_threads(1)
     said = []
     with registered():
-        study = Study(tiny_settings(), tiny_data, tmp_path_factory.mktemp("study"), say=said.append)
+        study = Study(tiny_settings(), tiny_data, tmp_path_factory.mktemp("study"), log=said.append)
         study.run()
     torch.set_num_threads(threads)
     return study, said

@@ -5,7 +5,7 @@ from study_samples import tiny_settings
 
 from experiments.agglo_study.cells import with_seeds
 from experiments.agglo_study.choice import choose
-from experiments.agglo_study.plan import grid
+from experiments.agglo_study.plan import grid, teachers_of
 from experiments.agglo_study.runner import Study
 
 KEPT = {"mlp_stable": (0.10, 0.36), "tchebycheff": (0.18, 0.32), "equal": (0.16, 0.30)}
@@ -14,14 +14,14 @@ KEPT = {"mlp_stable": (0.10, 0.36), "tchebycheff": (0.18, 0.32), "equal": (0.16,
 
 @pytest.fixture
 def study(tiny_data, tmp_path):
-    return Study(tiny_settings(best=2), tiny_data, tmp_path, say=lambda text: None)
+    return Study(tiny_settings(best=2), tiny_data, tmp_path, log=lambda text: None)
 
 
 def write_results(study, gains):
     """Everything that the choice reads: a method's Dice is 0.5 on every validation image, and its gains."""
     cells = [cell.at(steps=steps) for cell in grid(study.settings) for steps in (2, 4)]
     for cell in with_seeds(cells, study.settings.seeds):
-        teachers = cell.teachers(study.settings)
+        teachers = teachers_of(cell, study.settings)
         kept = dict(zip(("wide", "coarse"), KEPT.get(cell.method, (0.2, 0.4))))
         study.store.put(study.distil_key(cell), {"retention": {t: {"r2": kept[t]} for t in teachers}})
         for stage in ("screen", "val"):

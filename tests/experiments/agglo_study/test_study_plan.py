@@ -1,7 +1,16 @@
 import pytest
 
 from experiments.agglo_study.cells import StudyCell, balancing_of, with_seeds
-from experiments.agglo_study.plan import COMPACT, StudySettings, cell_named, equal_of, finalists, grid, singles
+from experiments.agglo_study.plan import (
+    COMPACT,
+    StudySettings,
+    cell_named,
+    equal_of,
+    finalists,
+    grid,
+    singles,
+    teachers_of,
+)
 
 
 def test_grid_is_the_issue_s():
@@ -27,7 +36,7 @@ def test_teachers_of_a_cell():
     settings = StudySettings()
 
     def teachers(method):
-        return StudyCell(method, "phi_s", "b", 0).teachers(settings)
+        return teachers_of(StudyCell(method, "phi_s", "b", 0), settings)
 
     assert teachers("scratch") == () and teachers("simple") == ("litemedsam",)
     assert teachers("single_mobilenet_v3") == ("mobilenet_v3",) and teachers("equal") == settings.teachers
@@ -71,7 +80,7 @@ def test_variants_come_after_what_they_have_to_know():
     settings = StudySettings()
     variant = cell_named(settings, "tchebycheff+standardise")
     assert grid(settings)[-1] == variant and variant.agglomerates and balancing_of(variant)[0] == "tchebycheff"
-    assert variant.teachers(settings) == settings.teachers
+    assert teachers_of(variant, settings) == settings.teachers
     assert balancing_of(StudyCell("single_mobilesam", "phi_s", "b", 0)) == ("single", {})
 
 

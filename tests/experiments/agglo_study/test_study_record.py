@@ -32,7 +32,7 @@ def published():
 
 
 def opened(data, folder):
-    return Study(tiny_settings(), data, folder, say=lambda text: None)
+    return Study(tiny_settings(), data, folder, log=lambda text: None)
 
 
 def packed(path, **members):

@@ -15,6 +15,8 @@ from experiments.agglo_study.images import CACHES, StudyFrames, choose_images, f
 from experiments.agglo_study.plan import grid, singles
 from experiments.agglo_study.report import write_report
 from experiments.agglo_study.runner import Study
+from monai_agglo.distill import training
+from monai_agglo.handlers import resumable_checkpoint
 from monai_agglo.networks.student_file import read_student
 
 
@@ -35,7 +37,7 @@ def test_going_on_does_nothing_again(finished_study):
 
 
 def test_nothing_goes_on_before_the_screening(tiny_data, tmp_path):
-    study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
+    study = Study(tiny_settings(), tiny_data, tmp_path, log=lambda text: None)
     for stage in (study._finals, study._students, study._ship):
         with pytest.raises(RuntimeError, match="screening is not complete"):
             stage()
@@ -101,8 +103,8 @@ def test_students_are_told_apart_by_method_only(finished_study):
 def test_card_of_the_student_that_is_given_away(finished_study):
     study, _ = finished_study
     _, card = read_student(distilling.student_path(study.folder, study.shipped()))
-    assert card["images"] == {"ct_aorta": "CC BY 4.0 (README)"} and card["random_teachers"] is True
-    assert set(card["teachers"]) == {"wide", "coarse"}
+    assert card["data"]["licences"] == {"ct_aorta": "CC BY 4.0 (README)"} and card["random"] is True
+    assert {teacher["name"] for teacher in card["teachers"]} == {"wide", "coarse"}
 
 
 def test_a_killed_distillation_gives_the_same_student(finished_study, monkeypatch):
@@ -114,17 +116,18 @@ def test_a_killed_distillation_gives_the_same_student(finished_study, monkeypatc
         return distilling.load_student(study.folder, cell).state_dict()
 
     whole = weights()
-    monkeypatch.setattr(distilling, "CHECKPOINT_EVERY", 2)
-    save = distilling.save_atomically
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 2)
+    save = resumable_checkpoint.save_atomically
 
     def save_and_die(state, path):
         save(state, path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distilling, "save_atomically", save_and_die)
+    monkeypatch.setattr(resumable_checkpoint, "save_atomically", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         weights()
     assert (study.folder / "checkpoints" / f"{cell.id}.pt").is_file()
+    monkeypatch.setattr(resumable_checkpoint, "save_atomically", save)
     again = weights()
     assert all(torch.equal(value, whole[name]) for name, value in again.items())
     assert not (study.folder / "checkpoints" / f"{cell.id}.pt").exists()
@@ -220,11 +223,11 @@ def test_a_student_that_waits_for_its_test_is_named(finished_study, tmp_path):
 
 
 def test_an_empty_study_has_no_report(tiny_data, tmp_path):
-    study = Study(tiny_settings(), tiny_data, tmp_path, say=lambda text: None)
+    study = Study(tiny_settings(), tiny_data, tmp_path, log=lambda text: None)
     with pytest.raises(RuntimeError, match="nothing to report"):
         collect(study)
     with pytest.raises(ValueError, match="other seeds"):
-        Study(tiny_settings(seeds=3), tiny_data, tmp_path, say=lambda text: None)
+        Study(tiny_settings(seeds=3), tiny_data, tmp_path, log=lambda text: None)
 
 
 def test_estimate_covers_every_stage(finished_study):
@@ -280,5 +283,5 @@ def test_another_student_than_the_choice_is_given_away(tiny_data, tmp_path, monk
     assert "ship-student puts it into" in capsys.readouterr().out and not (tmp_path / "report").exists()
     (path,) = (tmp_path / "students").glob("*.safetensors")
     _, card = read_student(path)
-    assert card["steps"] == 3 and set(card["images"]) == {"ct_aorta"}
+    assert card["steps"] == 3 and set(card["data"]["licences"]) == {"ct_aorta"}
     assert {path.parts[-3] for path in (tmp_path / "results").rglob("*.json")} == {"results", "test"}

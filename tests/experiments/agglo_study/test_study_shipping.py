@@ -11,10 +11,13 @@ import torch
 from monai_agglo.__main__ import main
 from monai_agglo.distill.publish_student import ship_student
 from monai_agglo.distill.student_card import student_page
-from monai_agglo.networks import StudentEncoder, read_student, write_student
+from monai_agglo.networks import StudentEncoder, load_student, read_student, write_student
 
 ROOT = Path(__file__).parents[3]
-TEACHERS = {"litemedsam": "Apache-2.0", "mobilenet_v3": "BSD-3-Clause"}
+TEACHERS = [
+    {"name": "litemedsam", "licence": "Apache-2.0"},
+    {"name": "mobilenet_v3", "licence": "BSD-3-Clause"},
+]
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def real_study(finished_study, tmp_path):
     folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
     (path,) = (folder / "students").glob("*-shippable-*.safetensors")
     student, card = read_student(path)
-    retention = {name: {"r2": 0.5, "cosine": 0.75} for name in TEACHERS}
-    facts = {**card, "random_teachers": False, "teachers": TEACHERS, "retention": retention}
+    retention = {teacher["name"]: {"r2": 0.5, "cosine": 0.75} for teacher in TEACHERS}
+    facts = {**card, "random": False, "teachers": TEACHERS, "retention": retention}
     write_student(path, student, {k: v for k, v in facts.items() if k not in ("student", "weights_sha256")})
     return folder
 
@@ -85,9 +88,12 @@ def test_random_teachers_stay(finished_study, bundle):
 
 
 REFUSED = {
-    "images": ({"teachers": TEACHERS, "images": {"mri": "CC BY-NC 4.0"}}, "has seen mri"),
-    "share alike": ({"teachers": TEACHERS, "images": {"mri": "CC BY-SA 4.0"}}, "has seen mri"),
-    "own": ({"teachers": TEACHERS, "images": {"folder 1": "not stated where the images are"}}, "has seen folder 1"),
+    "images": ({"teachers": TEACHERS, "data": {"licences": {"mri": "CC BY-NC 4.0"}}}, "has seen mri"),
+    "share alike": ({"teachers": TEACHERS, "data": {"licences": {"mri": "CC BY-SA 4.0"}}}, "has seen mri"),
+    "own": (
+        {"teachers": TEACHERS, "data": {"licences": {"folder 1": "not stated where the images are"}}},
+        "has seen folder 1",
+    ),
     "no card": ({}, "does not say which teachers"),
 }
 
@@ -108,15 +114,36 @@ def test_no_student(bundle, capsys):
     assert "there is no study and no student nowhere" in capsys.readouterr().err
 
 
-def test_a_training_s_student(bundle):
-    """The card of agglo_distill says the same in another form."""
-    sheets = [{"name": name, "licence": licence} for name, licence in TEACHERS.items()]
-    facts = {"teachers": sheets, "data": {"licences": {"phantom": "CC0-1.0 (synthetic)"}}, "random": False}
+def write_training_s_student(folder):
+    """The card of agglo_distill, as far as a release reads it."""
+    facts = {"teachers": TEACHERS, "data": {"licences": {"phantom": "CC0-1.0 (synthetic)"}}, "random": False}
     facts |= {"method": {"balancer": "equal", "projector": "mlp", "hidden": None}}
-    path = write_student(bundle / "s.safetensors", StudentEncoder("lcnet_050", 8), facts)
-    ship_student(path, bundle)
+    return write_student(folder / "s.safetensors", StudentEncoder("lcnet_050", 8), facts)
+
+
+def test_a_training_s_student(bundle):
+    ship_student(write_training_s_student(bundle), bundle)
     card = read_student(bundle / "models" / "student.safetensors")[1]
     assert card["method"] == "balancer equal, projector mlp" and card["images"][0]["name"] == "phantom"
+
+
+def test_the_distillation_s_own_bundle_gets_it_as_its_model(bundle):
+    own = bundle.parent / "agglo_distill"
+    shutil.copytree(bundle / "configs", own / "configs")
+    written = ship_student(write_training_s_student(bundle), bundle)
+    assert own / "models" / "model.pt" in written
+    one, other = (load_student(folder).state_dict() for folder in (own, bundle))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert (own / "models" / "student.json").read_bytes() == (bundle / "models" / "student.json").read_bytes()
+
+
+def test_a_released_student_is_written_anew_with_the_same_facts(bundle):
+    """Safetensors writes its header in any order: the file's hash may differ, that of the tensors may not."""
+    ship_student(write_training_s_student(bundle), bundle)
+    path = bundle / "models" / "student.safetensors"
+    first = read_student(path)[1]
+    ship_student(path, bundle)
+    assert {**read_student(path)[1], "weights_sha256": ""} == {**first, "weights_sha256": ""}
 
 
 def test_the_shipped_page_is_its_card_s():

@@ -48,7 +48,20 @@ def suites():
         {"setting": "openvino int8", "case": JPEG, **timed(25.0)},
         {"setting": "openvino int8", "case": "network", **timed(20.0)},
     ]  # fmt: skip
+    start = [
+        {
+            "task": task,
+            "code": code,
+            "cpu_s": cpu,
+            "wall_s": cpu / 2 if task != "help" else 0.1,
+            "peak_mb": peak,
+            "repeats": 3,
+        }
+        for code, cpu, peak in (("after", 3.0, 300.0), ("before", 20.0, 1200.0))
+        for task in ("help", "wrong path", "predict, 30 frames", "predict, 3000 frames", "child of serve")
+    ]
     found = {
+        "start_up": {"size": 512, "frames": [30, 3000], "rows": start},
         "encoders": {"rows": rows, "roofs": {"pytorch": {"2": {"gflops": 100.0, "gb_per_s": 12.0}}},
                      "ratios": ratios(rows)},
         "segmenters": {

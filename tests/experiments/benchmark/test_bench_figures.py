@@ -34,6 +34,13 @@ def test_figures_are_those_of_the_suites(report):
     assert report["train_loader_ratio"] == 0.9 and report["int8_dice_loss"] == 0.5
 
 
+def test_start_up_is_compared_with_the_older_checkout(report):
+    assert report["cold_start_cpu_s"] == 3.0 and report["cold_start_ratio"] == pytest.approx(0.15)
+    assert report["before"]["cold_start_cpu_s"] == 20.0 and report["before"]["peak_mb"] == {"3000": 1200.0}
+    rows = {row["name"]: row["met"] for row in report["targets"]}
+    assert rows["fresh process, 30 frames to masks"] is True and rows["wrong path answered"] is False
+
+
 def test_targets_say_by_how_much_and_why(report):
     rows = {row["name"]: row for row in report["targets"]}
     assert rows["encoder beside LiteMedSAM's"]["met"] is True
@@ -67,7 +74,7 @@ def test_page_has_every_table_and_reason(report):
     assert "| **efficientvit_b0** | onnxruntime | 2 | 512 |" in text and "100 (90.0 to 110, n=5)" not in text
     assert "10.0 (9.00 to 11.0, n=5)" in text
     assert "OpenVINO is not installed" in text and "einops is missing" in text
-    assert "![Encoders](bench_encoders.png)" in text and text.count("\n## ") == 8
+    assert "![Encoders](bench_encoders.png)" in text and text.count("\n## ") == 9
     assert "Quick run" not in text and "Not complete" not in text
     assert "Quick run" in render_page(report | {"quick": True})
 

@@ -36,7 +36,9 @@ def test_a_run_is_kept_suite_by_suite_and_goes_on(tmp_path, called, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         bench(output=tmp_path, work=tmp_path)
     content = json.loads((tmp_path / "bench.json").read_text())
-    assert list(content["suites"]) == ["encoders", "segmenters", "precision"] and content["complete"] is False
+    assert (
+        list(content["suites"]) == ["start_up", "encoders", "segmenters", "precision"] and content["complete"] is False
+    )
     assert content["dicom_read_fps"] == {} and content["encoder_ratio"]["medsam"] == 400.0
     assert "Not complete" in (tmp_path / "bench.md").read_text()
     monkeypatch.setattr(running, "_suite", whole)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_agglo.bundle.exports import graph
+from monai_agglo.bundle.exports import onnx_file
 from monai_agglo.bundle.exports.graph import ModuleSource
 from monai_agglo.inferers.torch_runtime import TorchRuntime
 from monai_agglo.networks import CineSegmenter
@@ -118,7 +118,7 @@ def test_damaged_graph_is_made_anew(own_folder):
 
 def test_graph_that_differs_is_not_kept(own_folder, monkeypatch):
     """Asked for, it is an error; chosen automatically, PyTorch takes its place. No file is left."""
-    monkeypatch.setattr(graph, "CLOSE", 0.0)
+    monkeypatch.setattr(onnx_file, "CLOSE", 0.0)
     with pytest.raises(GraphError, match="differs from the network"):
         make_runtime(ModuleSource(network()), CPU, "onnxruntime")
     assert make_runtime(ModuleSource(network()), CPU).name == "torch"

@@ -12,7 +12,7 @@ __all__ = ["AttachHandler", "WeightAverage"]
 
 
 class AttachHandler:
-    """Puts an object that is defined elsewhere in a config among the handlers.
+    """Attaches an object that a config defines elsewhere.
 
     ``train#handlers`` must be a list of dictionaries, so a plain reference to the object cannot stand there.
 
@@ -29,7 +29,7 @@ class AttachHandler:
 
 
 class WeightAverage:
-    """Keeps an averaged copy of a network, which generalises better than its last step.
+    """Keeps an exponential moving average (EMA) of a network's weights.
 
     Running statistics of normalisation layers are averaged like the weights.
 

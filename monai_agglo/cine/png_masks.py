@@ -1,4 +1,4 @@
-"""Masks of a still as a PNG: a label map, or one structure in black and white."""
+"""Masks of a still as PNG: a label map, or one structure in black and white."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from monai_agglo.swallow import STRUCTURES, index_of
 
 from .errors import check_size
 
-__all__ = ["PICTURE", "picture_shape", "read_mask_picture"]
+__all__ = ["PNG_SUFFIX", "png_shape", "read_png_masks"]
 
-PICTURE = ".png"
+PNG_SUFFIX = ".png"
 MODES = ("1", "L", "P", "I", "I;16")
-"""Pillow's: black and white, grey in 8 bits, palette (whose indices are the labels), grey in 32 and 16 bits."""
+"""Pillow modes: 1 bit, 8-bit grey, palette (the indices are the labels), 32-bit and 16-bit grey."""
 
 
-def picture_shape(path: Path) -> tuple[int, int, int]:
-    """Rows, columns and frames, from the header alone.
+def png_shape(path: Path) -> tuple[int, int, int]:
+    """Read the size of a PNG from its header.
 
     Args:
         path: PNG file.
@@ -28,25 +28,25 @@ def picture_shape(path: Path) -> tuple[int, int, int]:
         (H, W, 1).
 
     Raises:
-        ValueError: when it is no PNG.
+        ValueError: the file is not a PNG.
     """
     with _open(path) as image:
         return image.height, image.width, 1
 
 
-def read_mask_picture(path: Path, only: str | None = None) -> np.ndarray:
+def read_png_masks(path: Path, only: str | None = None) -> np.ndarray:
     """Read a PNG as a label map.
 
     Args:
-        path: PNG file of one number per pixel: grey, or a palette whose indices count. Values are structure ids; where
-            there are none but 0 and 255 it shows one structure.
-        only: name of that structure.
+        path: greyscale or palette PNG. Pixel values or palette indices are structure ids; values of only 0 and 255
+            show a single structure.
+        only: name of the single structure.
 
     Returns:
-        (H, W, 1) of structure ids, 0 where there is none.
+        (H, W, 1) of structure ids, 0 for background.
 
     Raises:
-        ValueError: when it is no PNG, is in colours, or shows a structure that nobody named.
+        ValueError: the file is not a PNG, is a colour image, or shows a single unnamed structure.
     """
     with _open(path) as image:
         if image.mode not in MODES:
@@ -56,9 +56,7 @@ def read_mask_picture(path: Path, only: str | None = None) -> np.ndarray:
     array = np.where(array, 255, 0).astype(np.uint8) if array.dtype == bool else array
     if array.max(initial=0) == 255 and np.isin(array, (0, 255)).all():
         if only is None:
-            raise ValueError(
-                f"{path}: black and white shows one structure; name it, and it alone, as what was labelled"
-            )
+            raise ValueError(f"{path}: a black and white mask shows one structure; give its name as the only structure")
         array = np.where(array, STRUCTURES[index_of(only)].id, 0).astype(np.uint8)
     return array[..., None]
 
@@ -71,4 +69,4 @@ def _open(path: Path):
         try:
             return Image.open(path, formats=["PNG"])
         except UnidentifiedImageError:
-            raise ValueError(f"{path}: this is no PNG, whatever its name says") from None
+            raise ValueError(f"{path}: this is not a PNG file") from None
