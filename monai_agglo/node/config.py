@@ -145,7 +145,7 @@ def read_config(path: str | os.PathLike) -> ServeConfig:
     """Read and validate a configuration file.
 
     Args:
-        path: JSON file, see docs/pacs.md. Relative paths in it are relative to its folder.
+        path: JSON file, see docs/how-to/pacs.md. Relative paths in it are relative to its folder.
 
     Returns:
         The configuration.

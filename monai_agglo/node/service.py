@@ -76,7 +76,7 @@ def serve(config: str | os.PathLike | ServeConfig, *, retry_failed: bool = False
     """Run a DICOM node until SIGTERM or SIGINT.
 
     Receives fluoroscopy cines by C-STORE into a queue on disk, segments them in a process with limits, and sends the
-    results to the configured peer, with retries. See docs/pacs.md.
+    results to the configured peer, with retries. See docs/how-to/pacs.md.
 
     Args:
         config: configuration file, or the configuration.

@@ -40,7 +40,7 @@ def measures_content(
         verdict: see :func:`~monai_agglo.reporting.verdict.verdict_of`.
 
     Returns:
-        JSON-serialisable dictionary, see docs/report.md.
+        JSON-serialisable dictionary, see docs/how-to/report.md.
     """
     content = found.to_json()
     for k, swallow in enumerate(content["swallows"]):

@@ -62,7 +62,7 @@ class CineMeasures:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-serialisable content with nan as None; see docs/measurements.md."""
+        """JSON-serialisable content with nan as None; see docs/reference/measurements.md."""
         return measures_json(self)
 
 
@@ -73,7 +73,7 @@ def measures_json(found: CineMeasures) -> dict[str, Any]:
         found: from :func:`~.measure.measure`.
 
     Returns:
-        The content of ``measurements.json``, see docs/measurements.md.
+        The content of ``measurements.json``, see docs/reference/measurements.md.
     """
     clock, scale = found.clock, found.scale
     return {
