@@ -58,9 +58,10 @@ COVERED = (
         VIEW,
     ),
     (RUN + r"train.json( --(dataset_dir|output_dir|epochs) \w+)*", "bundles/test_vfss_seg.py::" + TRAIN),
-    (RUN + r"train.json --(resume|from_scratch) True", "bundles/test_resume.py::" + RESUME),
+    (RUN + r"train.json --resume True", "bundles/test_resume.py::" + RESUME),
+    (RUN_TWO + r"from_scratch.json'\]\"", "bundles/test_student_start.py::test_from_scratch_starts_from_the_student"),
     (
-        RUN + r"train.json --from_scratch True --start_from_weights True .*",
+        RUN_TWO + r"from_scratch.json'\]\" --start_from_weights True .*",
         "bundles/test_vfss_seg.py::test_going_on_from_the_shipped_weights",
     ),
     (RUN + r"inference.json --dataset_dir FILE --output_dir DIR", "bundles/test_vfss_seg.py::test_inference"),
