@@ -115,7 +115,7 @@ def test_bad_arguments(tmp_path):
         ({"patients": 0}, "at least one patient"),
         ({"frames": 0}, "at least 1, not 0"),
         ({"splits": (0.5, 0.2, 0.2)}, "sum to 1"),
-        ({"processes": 0}, "from 1, not 0"),
+        ({"processes": 0}, "must be at least 1, not 0"),
         ({"patient_id": "x"}, "leave patient_id out"),
         ({"transfer_syntax": "zip"}, "choose one of"),
     ):

@@ -191,7 +191,7 @@ def test_stills_of_one_series_that_make_no_cine_are_taken_one_by_one(tmp_path, r
     write_cine(folder / "b.dcm", 1, 50, 40, series="1.2.3.5", number=2)
     report = predict(folder, tmp_path / "out", random_bundle)
     assert report.exit_code == 0 and len(report.cases) == 2
-    assert any("taken as a still" in text for text in report.cases[0].record["warnings"])
+    assert any("read as a still" in text for text in report.cases[0].record["warnings"])
 
 
 def test_png_nifti_and_video(tmp_path, random_bundle):
