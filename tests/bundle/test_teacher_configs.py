@@ -16,13 +16,12 @@ def test_every_teacher_bundle_has_a_template():
 
 @pytest.mark.parametrize("name", PROMPTED + FEATURES)
 def test_files_are_what_the_templates_say(name):
-    """After a change of a template: python -m monai_agglo.bundle.teacher_configs"""
     folder = BUNDLES / f"{name}_teacher" / "configs"
     rendered = teacher_configs(name)
     on_disk = {path.name for path in folder.glob("*.json")} - {"metadata.json"}
     assert rendered.keys() == on_disk
     for file, text in rendered.items():
-        assert (folder / file).read_text(encoding="utf-8") == text, f"{name}: {file}"
+        assert (folder / file).read_text(encoding="utf-8") == text, "run python -m monai_agglo.bundle.teacher_configs"
 
 
 @pytest.mark.parametrize(("name", "network"), [("medsam", "PromptNetwork"), ("medclip", "TeacherNetwork")])
