@@ -46,6 +46,6 @@ install() { # a label for people, then pip's arguments; into the environment of 
   step "installing $label"
   # shellcheck disable=SC2086
   "$PY" -m pip install --disable-pip-version-check $quiet "$@" ||
-    fail "could not install $label: pip's message is above; without a network see docs/install.md, then run this again."
+    fail "could not install $label: pip's message is above; without a network see docs/start/install.md, then run this again."
   printf '    done in %d s\n' $((SECONDS - begin))
 }

@@ -66,7 +66,7 @@ def test_core_packages_are_declared(project):
     assert "sam2==1.1.0" in project["optional-dependencies"]["teachers"]
 
 
-@pytest.mark.parametrize("name", ["environment.yml", "README.md", "docs/install.md"])
+@pytest.mark.parametrize("name", ["environment.yml", "README.md", "docs/start/install.md"])
 def test_installation_steps_are_the_script_s_and_in_its_order(name):
     """torch with its torchvision, then sam2 without build isolation, then the package."""
     text = (ROOT / name).read_text(encoding="utf-8")

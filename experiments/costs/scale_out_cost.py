@@ -1,7 +1,7 @@
 """What segmenting many studies costs: processor time of phantom studies on the local pool, and the table of the page.
 
     python -m experiments.costs.scale_out_cost                 # measure, write scale_out.json and the table
-    python -m experiments.costs.scale_out_cost --table-only    # only carry the figures into docs/scale_out.md
+    python -m experiments.costs.scale_out_cost --table-only    # only update the table in docs
 
 Processor time, not the clock, is what is counted: other programs of the computer change it little.
 """
@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT, PAGE = Path("docs", "results", "scale_out.json"), Path("docs", "scale_out.md")
+ROOT = Path(__file__).resolve().parents[2]
+RESULT, PAGE = Path("docs", "results", "scale_out.json"), Path("docs", "how-to", "live_and_many.md")
 BENCH = Path("docs", "results", "bench.json")
 BEGIN, END = "<!-- cost (written by `python -m experiments.costs.scale_out_cost`) -->", "<!-- end cost -->"
 
@@ -111,7 +111,7 @@ def table(result: dict, bench: dict | None) -> str:
     if known:
         lines += [
             "",
-            f"The benchmark's end-to-end frames per second of a whole computer: {known} ([speed.md](speed.md)).",
+            f"The benchmark's end-to-end frames per second of a whole computer: {known} ([speed](speed.md)).",
         ]
     return "\n".join(lines)
 

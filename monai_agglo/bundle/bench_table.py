@@ -1,4 +1,4 @@
-"""The benchmark's headline figures as the short table that README and docs/speed.md quote."""
+"""The benchmark's headline figures: a few rows for the README, and all targets for docs/reference/targets.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bench_table", "number", "read_bench"]
+__all__ = ["bench_table", "number", "read_bench", "speed_rows"]
 
 
 def read_bench(root: Path) -> dict[str, Any] | None:
@@ -54,6 +54,27 @@ def bench_table(report: dict[str, Any]) -> str:
     )
     lines += ["", origin, "", f"Measured by `{report['command']}`."]
     return "\n".join(lines)
+
+
+def speed_rows(report: dict[str, Any]) -> list[str]:
+    """Rows of the README's table: speed and memory of the segmenter, and its encoder beside others.
+
+    Args:
+        report: content of ``bench.json``.
+
+    Returns:
+        Lines of a Markdown table with two columns; figures that were not measured are left out.
+    """
+    machine = report["computer"]
+    cpu = f"{machine['cores']} cores of {machine['processor']}"
+    rows = [
+        (f"DICOM file to masks, {cpu}", report["end_to_end_fps"].get("fp32"), "frames/s"),
+        ("peak memory, cine of 3,000 frames", report["peak_mb"].get("3000"), "MB"),
+    ]
+    names = {"litemedsam": "LiteMedSAM", "mobilesam": "MobileSAM", "medsam": "MedSAM"}
+    for key, ratio in report["encoder_ratio"].items():
+        rows.append((f"encoder speed relative to {names.get(key, key)}'s image encoder", ratio, "times"))
+    return [f"| {title} | {number(value)} {unit} |" for title, value, unit in rows if value is not None]
 
 
 def number(value: float | None) -> str:

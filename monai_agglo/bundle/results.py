@@ -13,9 +13,9 @@ from typing import Any
 
 from monai_agglo.swallow import STRUCTURES
 
-from .bench_table import bench_table, read_bench
+from .bench_table import bench_table, read_bench, speed_rows
 
-__all__ = ["begin_mark", "end_mark", "publish", "table"]
+__all__ = ["begin_mark", "end_mark", "publish", "summary", "table"]
 
 KEYS = ("data", "seed", "patients", "mean_dice", "dice_is", "per_structure", "command")
 
@@ -44,10 +44,13 @@ def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool 
     if content.get("eval_metrics") != eval_metrics(report):  # compared as values: the file's own layout may differ
         content["eval_metrics"] = eval_metrics(report)
         wanted[metadata] = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
-    front = root / "README.md"
-    blocks = [(page, bundle, table(report)) for page in (front, root / "bundles" / bundle / "docs" / "README.md")]
-    if (bench := read_bench(root)) is not None:
-        blocks += [(page, "bench", bench_table(bench)) for page in (front, root / "docs" / "speed.md")]
+    bench = read_bench(root)
+    blocks = [
+        (root / "README.md", "summary", summary(report, bench)),
+        (root / "bundles" / bundle / "docs" / "README.md", bundle, table(report)),
+    ]
+    if bench is not None:
+        blocks.append((root / "docs" / "reference" / "targets.md", "bench", bench_table(bench)))
     for page, name, block in blocks:
         text = page.read_text(encoding="utf-8") if page.is_file() else None
         new = _replace_block(page, wanted.get(page, text), name, block)
@@ -88,7 +91,7 @@ def table(report: dict[str, Any]) -> str:
     """
     titles = {structure.name: structure.title for structure in STRUCTURES}
     false = "false_positive_area_pct"
-    lines = ["| structure | Dice | HD95 (px) | frames with it | drawn where it is absent (% of the frame) |"]
+    lines = ["| structure | Dice | HD95 (px) | frames present | false-positive area (% of frame) |"]
     lines.append("|---|---|---|---|---|")
     for name, row in report["per_structure"].items():
         figures = (
@@ -105,6 +108,30 @@ def table(report: dict[str, Any]) -> str:
     if ends:
         origin += " In brackets its 95 % interval: bootstrap over patients."
     return "\n".join([*lines, "", origin, "", f"Measured by `{report['command']}`."])
+
+
+def summary(report: dict[str, Any], bench: dict[str, Any] | None) -> str:
+    """The few figures of the README: accuracy on phantoms, speed, and speed beside other encoders.
+
+    Args:
+        report: the evaluation's report.
+        bench: content of ``bench.json``; None leaves the speed out.
+
+    Returns:
+        Markdown text without a final newline.
+    """
+    titles = {structure.name: structure.title for structure in STRUCTURES}
+    scored = {name: row["dice"] for name, row in report["per_structure"].items() if row["dice"] is not None}
+    ends = report.get("mean_dice_ci95")
+    interval = f" (95 % CI {_number(ends[0], 3)} to {_number(ends[1], 3)})" if ends else ""
+    mean = f"mean Dice of {len(report['per_structure'])} structures, {report['patients']} held-out synthetic patients"
+    lines = ["| | |", "|---|---|", f"| {mean} | **{_number(report['mean_dice'], 3)}**{interval} |"]
+    ranked = sorted(scored, key=scored.__getitem__)
+    for word, name in (("highest", ranked[-1]), ("lowest", ranked[0])):
+        lines.append(f"| {word}: {titles[name]} | {_number(scored[name], 3)} |")
+    if bench is not None:
+        lines += speed_rows(bench)
+    return "\n".join(lines)
 
 
 def begin_mark(bundle: str) -> str:
@@ -124,7 +151,7 @@ def _number(value: float | None, digits: int) -> str:
 
 def _read_report(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}: run the evaluation first, see docs/train.md")
+        raise FileNotFoundError(f"no {path}: run the evaluation first, see docs/how-to/train.md")
     report = json.loads(path.read_text(encoding="utf-8"))
     missing = [key for key in KEYS if key not in report]
     if missing:

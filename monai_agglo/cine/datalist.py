@@ -124,7 +124,7 @@ def make_datalist(
     report.left_out += [(str(p), "masks without a cine of that name") for p in files if p not in used]
     if not items:
         why = f"; {report.left_out[0][0]}: {report.left_out[0][1]}" if report.left_out else ""
-        raise ValueError(f"{folder} contains no cine with masks (see docs/data.md){why}")
+        raise ValueError(f"{folder} contains no cine with masks (see docs/how-to/train.md){why}")
     known = {item["patient_id"]: item["part"] for item in before.values() if item.get("part")}
     part_of = split_by_patient([item["patient_id"] for item in items], splits, seed, known)
     _write(path, items, part_of, report)

@@ -13,7 +13,7 @@ _PACS = "https://... of a DICOMweb service, or dicom://AE_TITLE@ADDRESS:PORT"
 
 def serve(parser: argparse.ArgumentParser) -> Run:
     """Run a DICOM node: receive cines by C-STORE, segment them, send SEG and SR to a peer. Research use only."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration, see docs/pacs.md")
+    parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration, see docs/how-to/pacs.md")
     parser.add_argument("--retry-failed", action="store_true", help="first try again what failed or was refused")
 
     def run(args: argparse.Namespace) -> None:

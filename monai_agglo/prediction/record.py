@@ -58,7 +58,7 @@ def cine_record(
         views: its verdict on each frame.
 
     Returns:
-        JSON-able dictionary, see docs/predict.md.
+        JSON-able dictionary, see docs/how-to/segment.md.
     """
     spacing = meta.get("spacing_mm")
     times = meta.get("frame_times_ms")

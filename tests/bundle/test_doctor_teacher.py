@@ -1,4 +1,4 @@
-"""doctor --teacher: finds what goes wrong silently, and the example of docs/teachers.md passes as it stands."""
+"""doctor --teacher finds silent errors; the example of docs/reference/teachers.md passes as it stands."""
 
 import re
 import sys
@@ -137,7 +137,7 @@ def test_command_line(capsys):
 
 @pytest.fixture
 def documentation():
-    return (ROOT / "docs" / "teachers.md").read_text(encoding="utf-8")
+    return (ROOT / "docs" / "reference" / "teachers.md").read_text(encoding="utf-8")
 
 
 def test_the_documented_example(documentation, tmp_path, monkeypatch):

@@ -33,8 +33,8 @@ def clone(tmp_path):
     (tmp_path / "docs/results/vfss_seg.json").write_text(json.dumps(REPORT))
     metadata = {"version": "1", "eval_metrics": {"mean_dice": 0}}
     (tmp_path / "bundles/vfss_seg/configs/metadata.json").write_text(json.dumps(metadata))
-    for readme in ("README.md", "bundles/vfss_seg/docs/README.md"):
-        (tmp_path / readme).write_text(f"before\n{begin_mark('vfss_seg')}\nold\n{end_mark('vfss_seg')}\nafter\n")
+    for page, name in (("README.md", "summary"), ("bundles/vfss_seg/docs/README.md", "vfss_seg")):
+        (tmp_path / page).write_text(f"before\n{begin_mark(name)}\nold\n{end_mark(name)}\nafter\n")
     return tmp_path
 
 
@@ -61,7 +61,7 @@ def test_publish_writes_metadata_and_tables(clone):
     assert metadata["eval_metrics"]["mean_dice"] == 0.8126
     assert metadata["eval_metrics"]["dice_bolus"] == 0.9
     assert metadata["eval_metrics"]["dice_c1"] is None
-    text = (clone / "README.md").read_text()
+    text = (clone / "bundles/vfss_seg/docs/README.md").read_text()
     assert "| Bolus | 0.900 | 2.0 | 31 | 0.013 |" in text
     assert "| C1 vertebra | - | - | 0 | - |" in text
     assert "| **mean** | **0.813** (0.800 to 0.825) | | | **-** |" in text
@@ -69,10 +69,19 @@ def test_publish_writes_metadata_and_tables(clone):
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
 
 
+def test_the_front_page_has_the_mean_and_its_extremes(clone):
+    publish(clone)
+    text = (clone / "README.md").read_text()
+    assert "held-out synthetic patients | **0.813** (95 % CI 0.800 to 0.825) |" in text
+    assert "| highest: Bolus | 0.900 |" in text
+    assert "C1 vertebra" not in text, "a structure without a score is neither best nor worst"
+    assert "frames/s" not in text
+
+
 def test_an_edited_figure_is_found(clone):
     publish(clone)
     readme = clone / "README.md"
-    readme.write_text(readme.read_text().replace("0.900", "0.990"))
+    readme.write_text(readme.read_text().replace("0.813", "0.913"))
     assert publish(clone, check=True) == [readme]
 
 
@@ -107,6 +116,9 @@ BENCH = {
     ],
     "computer": {"cores": 2, "processor": "TestCPU", "instructions": "AVX2"},
     "data": "synthetic cines",
+    "end_to_end_fps": {"fp32": 31.24},
+    "peak_mb": {},
+    "encoder_ratio": {"medsam": 492.8},
     "quick": False,
     "encoder_ratio_is": "",
     "command": "python -m y",
@@ -115,22 +127,23 @@ BENCH = {
 
 def test_the_benchmark_s_figures_are_published_where_it_has_been_run(clone):
     (clone / "docs/results/bench.json").write_text(json.dumps(BENCH))
-    with pytest.raises(ValueError, match="README.md lacks the lines"):
+    with pytest.raises(FileNotFoundError, match=r"targets.md to write the results into"):
         publish(clone)
-    pages = [clone / "README.md", clone / "docs/speed.md"]
-    for page in pages:
-        before = page.read_text() if page.exists() else ""
-        page.write_text(f"{before}more\n{begin_mark('bench')}\nold\n{end_mark('bench')}\nend\n")
-    assert set(pages) < set(publish(clone))
+    targets = clone / "docs/reference/targets.md"
+    targets.parent.mkdir()
+    targets.write_text(f"more\n{begin_mark('bench')}\nold\n{end_mark('bench')}\nend\n")
+    assert {clone / "README.md", targets} < set(publish(clone))
     assert publish(clone, check=True) == []
-    for page in pages:
-        text = page.read_text()
-        assert "| DICOM to masks, fp32 (frames/s) | 31.2 | at least 30 | met |" in text
-        assert "| Dice lost by int8 (points) | - | at most 0.3 | not measured |" in text
-        assert "TestCPU" in text and "`python -m y`" in text and text.endswith("end\n") and "old" not in text
-    assert "| Bolus | 0.900 |" in pages[0].read_text(), "the other table of the same page"
-    pages[1].write_text(pages[1].read_text().replace("31.2", "61.2"))
-    assert publish(clone, check=True) == [pages[1]]
+    text = targets.read_text()
+    assert "| DICOM to masks, fp32 (frames/s) | 31.2 | at least 30 | met |" in text
+    assert "| Dice lost by int8 (points) | - | at most 0.3 | not measured |" in text
+    assert "TestCPU" in text and "`python -m y`" in text and text.endswith("end\n") and "old" not in text
+    front = (clone / "README.md").read_text()
+    assert "| DICOM file to masks, 2 cores of TestCPU | 31.2 frames/s |" in front
+    assert "| encoder speed relative to MedSAM's image encoder | 493 times |" in front
+    assert "peak memory" not in front, "what was not measured is left out"
+    targets.write_text(text.replace("31.2", "61.2"))
+    assert publish(clone, check=True) == [targets]
     (clone / "docs/results/bench.json").write_text(json.dumps(BENCH | {"quick": True}))
     with pytest.raises(ValueError, match="figures of a quick run"):
         publish(clone)

@@ -188,9 +188,9 @@ def test_script_fails_with_one_sentence(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_documented_calls(label, tmp_path):
-    """What docs/monai_label.md shows works as it stands, but for the address and the name of the cine."""
+    """What docs/how-to/monai_label.md shows works as it stands, but for the address and the name of the cine."""
     shutil.copy(label.studies / "second.dcm", tmp_path / "CINE.dcm")
-    text = (ROOT / "docs" / "monai_label.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "monai_label.md").read_text(encoding="utf-8")
     calls = [line for line in text.splitlines() if line.startswith("curl ") and "/train/vfss_seg" not in line]
     assert len(calls) == 6
     for call in calls:

@@ -156,8 +156,8 @@ def test_the_shipped_page_is_its_card_s():
 
 
 def test_the_pages_quote_the_shipped_card_and_the_study():
-    """Figures in docs/study.md are those of the card and of the report."""
-    text = " ".join((ROOT / "docs" / "study.md").read_text(encoding="utf-8").split())
+    """Figures in docs/explanation/study.md are those of the card and of the report."""
+    text = " ".join((ROOT / "docs" / "explanation" / "study.md").read_text(encoding="utf-8").split())
     quoted = re.search(r"Its mean Dice on the real tasks is (0\.\d{3}) instead of (0\.\d{3})", text)
     page = (ROOT / "bundles" / "vfss_seg" / "docs" / "student.md").read_text(encoding="utf-8")
     report = (ROOT / "docs" / "results" / "agglo_study.md").read_text(encoding="utf-8")

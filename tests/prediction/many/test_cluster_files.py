@@ -12,7 +12,7 @@ import yaml
 from monai_agglo import __main__ as cli
 
 ROOT = Path(__file__).parents[3]
-FILES = sorted((ROOT / "docs" / "cluster").iterdir())
+FILES = sorted((ROOT / "docs" / "how-to" / "cluster").iterdir())
 SBATCH = [path for path in FILES if path.suffix == ".sbatch"]
 YAML = [path for path in FILES if path.suffix == ".yaml"]
 
@@ -39,7 +39,7 @@ def parse(words):
 
 
 def test_there_are_templates_for_both_and_the_page_names_them():
-    page = (ROOT / "docs" / "scale_out.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "live_and_many.md").read_text(encoding="utf-8")
     assert len(SBATCH) == 2 and len(YAML) == 3 and len(FILES) == 5
     assert all(f"cluster/{path.name}" in page for path in FILES)
 
@@ -92,7 +92,7 @@ def test_kubernetes(path):
 
 
 def test_pods_of_the_training_find_the_first_one():
-    service, job = objects_of(ROOT / "docs" / "cluster" / "train.yaml")
+    service, job = objects_of(ROOT / "docs" / "how-to" / "cluster" / "train.yaml")
     spec = job["spec"]
     assert spec["completionMode"] == "Indexed" and spec["completions"] == spec["parallelism"]
     pod = spec["template"]["spec"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGE, RESULT = Path("docs", "scale_out.md"), Path("docs", "results", "scale_out.json")
+PAGE, RESULT = Path("docs", "how-to", "live_and_many.md"), Path("docs", "results", "scale_out.json")
 
 
 def run(root, *options):
@@ -18,7 +18,8 @@ def run(root, *options):
 
 
 def copy_of_the_page(tmp_path):
-    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / RESULT).parent.mkdir(parents=True)
+    (tmp_path / PAGE).parent.mkdir()
     shutil.copy(ROOT / PAGE, tmp_path / PAGE)
     return tmp_path
 
