@@ -34,7 +34,7 @@ def wanted(label, tmp_path_factory):
     root = str(label.packed)
     config = label.packed / "configs" / "inference.json"
     cine, output = label.studies / "first.dcm", tmp_path_factory.mktemp("alone")
-    channels = bundle_run(config, cine, output, bundle_root=root, overlay=False)
+    channels = bundle_run(config, cine, output, bundle_root=root, overlay=False, in_label=False)
     assert channels.shape[-1] == len(TARGET_NAMES)
     labels = flatten(channels, axis=-1)
     assert len(np.unique(labels)) > 8
