@@ -50,7 +50,8 @@ def write_json(path: Path, content: dict[str, Any], durable: bool = False) -> No
     # JSON strings contain no line breaks, so this joins only the lines of flat lists.
     text = re.sub(r'\[\n[^\[\]{}"]*\]', lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
     with atomic_path(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        # of lone surrogates (undecodable file names) backslashreplace makes valid JSON escapes
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         if durable:
             sync(partial)
     if durable:

@@ -5,11 +5,13 @@ Like ``lazy_loader.attach``, without the dependency: a packed bundle carries thi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["attach"]
+__all__ = ["attach", "warn_moved"]
 
 
 def attach(
@@ -36,3 +38,14 @@ def attach(
         return getattr(import_module(home if home.startswith("monai_agglo.") else f"{package}.{home}"), name)
 
     return __getattr__, lambda: sorted({"__name__", *homes}), sorted(homes)
+
+
+@cache
+def warn_moved(old: str, new: str) -> None:
+    """Tell a user of an old name the new one, once per process.
+
+    Args:
+        old: full dotted name that a config or a script still holds.
+        new: where it lies now.
+    """
+    warnings.warn(f"{old} is now {new}", FutureWarning, stacklevel=3)

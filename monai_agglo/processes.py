@@ -96,7 +96,7 @@ class JsonProcess:
             line = self._answers.get(timeout=seconds)
         except queue.Empty:
             self.kill()
-            raise ChildDiedError(f"it was not done after {seconds:.0f} s") from None
+            raise ChildDiedError(f"it exceeded the time limit of {seconds:.0f} s") from None
         if line is None:
             code = self.process.wait()
             self.kill()

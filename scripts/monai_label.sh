@@ -59,7 +59,7 @@ for bundle in $BUNDLES; do
     step "$APP/model/$name is used as it is (move it away to pack it anew)"
   else
     step "packing $bundle"
-    own pack "$bundle" --output "$APP/model" --name "$name"
+    own pack "$bundle" --output "$APP/model" --name "$name" --label
   fi
   MODELS="$MODELS${MODELS:+,}$name"
 done

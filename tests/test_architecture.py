@@ -43,14 +43,14 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(path, lazy=True):
-    """Full dotted names that a file imports, without those for type checkers."""
+def imports_of(path, lazy=True, types=False):
+    """Full dotted names that a file imports; in functions too when lazy, for type checkers too when types."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     package = parts[:-1]
     pending, names = list(ast.parse(path.read_text(encoding="utf-8")).body), []
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             pending += node.orelse
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
@@ -97,35 +97,61 @@ def test_the_package_imports_no_experiment(path):
     assert not [name for name in imports_of(path) if name.split(".")[0] == "experiments"]
 
 
-def modules_by_name():
-    found = {}
-    for path in (*sources(), *experiments()):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+def dotted(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {dotted(path): path for path in (*sources(), *experiments())}
+FACES = {name for name, path in FILES.items() if path.name == "__init__.py"}
+
+
+def behind_face(face, name):
+    """Where a package's face has a name from: a file, or the face."""
+    for full in imports_of(FILES[face]):
+        module, _, imported = full.rpartition(".")
+        if imported == name and module in FILES:
+            return module
+    for node in ast.walk(ast.parse(FILES[face].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "submod_attrs":
+            for module, names in ast.literal_eval(node.value).items():
+                if name in names:
+                    return module if module.startswith("monai_agglo.") else f"{face}.{module}"
+    return face
+
+
+def file_of(full):
+    """The file that holds an imported name, looked for behind the faces of packages; None outside of the project."""
+    module, name = full, ""
+    while module and module not in FILES:
+        module, _, name = module.rpartition(".")
+    while module in FACES and name and (behind := behind_face(module, name)) != module:
+        module = behind
+    return module or None
+
+
+def circle(arrows):
+    """What is left when all that leads nowhere is taken away, again and again: nothing, but for circles."""
+    while ends := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {name: targets for name, targets in arrows.items() if name not in ends}
+    return sorted(arrows)
 
 
 def test_no_circles_between_files():
-    """Faces of packages load lazily and do not count."""
-    modules = modules_by_name()
+    """Also of imports in functions and for type checkers. Faces of packages are looked through."""
     arrows = {}
-    for name, path in modules.items():
-        if path.name == "__init__.py":
-            continue
-        targets = set()
-        for full in imports_of(path):
-            while full and full not in modules:
-                full = full.rpartition(".")[0]
-            if full and modules[full].name != "__init__.py":
-                targets.add(full)
-        arrows[name] = targets - {name}
-    while arrows:
-        ends = {name for name in arrows if not arrows[name] & arrows.keys()}
-        if not ends:
-            left = {name for name in arrows if any(name in others for others in arrows.values())}
-            pytest.fail(f"a circle of imports among {sorted(left)}")
-        for name in ends:
-            del arrows[name]
+    for name in FILES.keys() - FACES:
+        arrows[name] = {file_of(full) for full in imports_of(FILES[name], types=True)} - {name, None} - FACES
+    assert not circle(arrows)
+
+
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert file_of("monai_agglo.swallow.CineMeasures") == "monai_agglo.swallow.results"
+    assert file_of("monai_agglo.cine.find_cases") == "monai_agglo.cine.search"  # a face that loads late
+    assert file_of("monai_agglo.cine.search.find_cases") == "monai_agglo.cine.search"
+    assert file_of("numpy.array") is None
 
 
 TARGET = re.compile(r"monai_agglo(?:\.\w+)+")
@@ -144,12 +170,15 @@ def bundle_names():
 
 
 def test_bundles_name_what_exists_and_public_doors():
-    """Every dotted name in a config resolves, and none is an old one."""
+    """Every dotted name in a config resolves, none is an old one, and each is named as its room's face does."""
     names = bundle_names()
     assert names
     for name, config in names:
         assert locate(name) is not None, f"{config}: no {name}"
-        assert not name.startswith("monai_agglo.apps."), f"{config}: {name} is an old name"
+        room, attribute = name.split(".")[1], name.rpartition(".")[2]
+        assert room in (*BASE, *USE, *TEACH), f"{config}: {name} is not in a room that bundles stand on"
+        if attribute in getattr(import_module(f"monai_agglo.{room}"), "__all__", ()):
+            assert name == f"monai_agglo.{room}.{attribute}", f"{config}: say monai_agglo.{room}.{attribute}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(PACKAGE)))

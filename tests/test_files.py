@@ -26,7 +26,12 @@ def test_atomic_path_keeps_the_old_file_on_error(tmp_path):
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_json_round_trip(tmp_path, durable):
-    content = {"names": ["a\nb", "ü"], "numbers": [1, 2.5, None], "empty": [], "nested": [{"x": [1, 2]}]}
+    content = {
+        "names": ["a\nb", "ü", "undecodable \udc80"],
+        "numbers": [1, 2.5, None],
+        "empty": [],
+        "nested": [{"x": [1, 2]}],
+    }
     write_json(tmp_path / "x.json", content, durable)
     text = (tmp_path / "x.json").read_text(encoding="utf-8")
     assert json.loads(text) == content

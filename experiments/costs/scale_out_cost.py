@@ -1,7 +1,7 @@
 """What segmenting many studies costs: processor time of phantom studies on the local pool, and the table of the page.
 
     python -m experiments.costs.scale_out_cost                 # measure, write scale_out.json and the table
-    python -m experiments.costs.scale_out_cost --table-only  # only write docs/how-to/live_and_many.md
+    python -m experiments.costs.scale_out_cost --table-only    # only update the table in docs
 
 Processor time, not the clock, is what is counted: other programs of the computer change it little.
 """

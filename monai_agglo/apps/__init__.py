@@ -4,10 +4,11 @@ Configs and scripts name ``monai_agglo.apps.sources.find_cases`` and the like; e
 """
 
 import sys
-import warnings
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from monai_agglo.lazy import warn_moved
 
 _MOVED = {
     "calibrate_view": "bundle.calibrate_view",
@@ -30,7 +31,8 @@ _MOVED = {
     "scale_out": "prediction.many",
     "segmenter": "prediction.segmenter",
     "serve": "node",
-    "sources": "cine.search",
+    "shipping": "distill",
+    "sources": "cine",
     "student_probe": "distill.student_probe",
     "view_check": "prediction.view_check",
     "weights": "bundle.weights",
@@ -48,7 +50,7 @@ class _Moved(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         found = getattr(import_module(self._home), name)
-        warnings.warn(f"{self.__name__}.{name} is now {self._home}.{name}", FutureWarning, stacklevel=2)
+        warn_moved(f"{self.__name__}.{name}", f"{self._home}.{name}")
         return found
 
 
@@ -60,6 +62,6 @@ def __getattr__(name: str) -> Any:
     for home in ("cine", "dicom", "prediction", "reporting", "distill", "bundle", "data.feature_cache"):
         room = import_module(f"monai_agglo.{home}")
         if name in room.__all__:
-            warnings.warn(f"{__name__}.{name} is now monai_agglo.{home}.{name}", FutureWarning, stacklevel=2)
+            warn_moved(f"{__name__}.{name}", f"{room.__name__}.{name}")
             return getattr(room, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

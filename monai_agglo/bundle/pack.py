@@ -30,6 +30,7 @@ def pack(
     bundle: str | os.PathLike[str] = "vfss_seg",
     output: str | os.PathLike[str] = "dist",
     name: str | None = None,
+    label: bool = False,
 ) -> Path:
     """Copy a bundle, and this package into it.
 
@@ -40,14 +41,16 @@ def pack(
         bundle: a bundle's folder or name, see :func:`find_bundle`.
         output: folder that the packed bundle is put into; made when missing.
         name: of the packed folder; :func:`label_name` when None.
+        label: for MONAI Label, which reads ``train.json`` and ``inference.json`` only and names no host: write
+            ``label.json`` into the first and ``in_label`` into the second, so that nothing is guessed.
 
     Returns:
         The packed folder.
 
     Raises:
         FileNotFoundError: when there is no such bundle, or it has no weights yet.
-        ValueError: when the name is no plain folder name, the bundle brings code that would hide other code, or the
-            folder exists and is not what was packed.
+        ValueError: when the name is no plain folder name, ``label.json`` sets what ``train.json`` does not have, the
+            bundle brings code that would hide other code, or the folder exists and is not what was packed.
     """
     source = find_bundle(bundle).resolve()
     name = label_name(source) if name is None else name
@@ -68,6 +71,8 @@ def pack(
     work = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
     try:
         shutil.copytree(source, work, ignore=shutil.ignore_patterns(*LEFT_OUT, PACKAGE))
+        if label:
+            _for_label(work / "configs")
         _copy_package(work / PACKAGE)
         record: dict[str, Any] = {"bundle": source.name, "monai_agglo": __version__}
         record["source_sha256"] = source_hash(work / PACKAGE)
@@ -77,6 +82,24 @@ def pack(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def _for_label(configs: Path) -> None:
+    """Write into the two files that MONAI Label reads what it cannot be told otherwise."""
+    train, overrides = configs / "train.json", configs / "label.json"
+    if overrides.is_file():
+        _set_ids(train, json.loads(overrides.read_text(encoding="utf-8")))
+    if "in_label" in json.loads((configs / "inference.json").read_text(encoding="utf-8")):
+        _set_ids(configs / "inference.json", {"in_label": True})
+
+
+def _set_ids(path: Path, values: dict[str, Any]) -> None:
+    """Set ids of a config."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    values = {key: value for key, value in values.items() if key != "_desc_"}
+    if unknown := sorted(values.keys() - config.keys()):
+        raise ValueError(f"label.json sets {', '.join(unknown)}, which {path.name} does not have")
+    path.write_text(json.dumps({**config, **values}, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def label_name(bundle: str | os.PathLike[str]) -> str:

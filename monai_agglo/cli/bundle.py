@@ -41,11 +41,14 @@ def pack(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("bundle", nargs="?", default="vfss_seg", help="bundle name or folder (default: vfss_seg)")
     parser.add_argument("--output", default="dist", help="folder to put it into; made when missing (default: dist)")
     parser.add_argument("--name", help="of the packed folder (default: one from which MONAI Label guesses the type)")
+    parser.add_argument(
+        "--label", action="store_true", help="for MONAI Label: its settings are written into the configs"
+    )
 
     def run(args: argparse.Namespace) -> None:
         from monai_agglo import bundle
 
-        print(bundle.pack(args.bundle, args.output, args.name))
+        print(bundle.pack(args.bundle, args.output, args.name, args.label))
 
     return run
 

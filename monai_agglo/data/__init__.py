@@ -60,5 +60,8 @@ _MOVED = {
 
 
 def __getattr__(name: str) -> Any:
-    home = next((room for room, names in _MOVED.items() if name in names), None)
-    return _own(name) if home is None else getattr(import_module(f"monai_agglo.{home}"), name)
+    home = next((f"monai_agglo.{room}" for room, names in _MOVED.items() if name in names), None)
+    if home is None:
+        return _own(name)
+    lazy.warn_moved(f"{__name__}.{name}", f"{home}.{name}")
+    return getattr(import_module(home), name)

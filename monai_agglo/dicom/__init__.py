@@ -1,6 +1,6 @@
 """Results as DICOM (segmentation, structured report, overlay), and de-identified copies of cines.
 
-Names load on first use.
+Names are imported on first use.
 """
 
 from monai_agglo import lazy

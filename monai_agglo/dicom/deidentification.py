@@ -1,4 +1,4 @@
-"""Copies of DICOM cines without identity: PS3.15 basic profile, and no text outside the exposed field."""
+"""De-identified copies of DICOM cines: PS3.15 basic profile, pixels outside the exposed field blanked."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ GREY_CAPTURE = {8: "1.2.840.10008.5.1.4.1.1.7.2", 16: "1.2.840.10008.5.1.4.1.1.7
 _WORDS = ("AE", "AS", "DA", "DT", "LO", "LT", "OB", "OW", "PN", "SH", "ST", "TM", "UC", "UN", "UR", "UT")
 _OURS = ("PatientID", "PatientName", "DeidentificationMethod", "CodeMeaning")
 _COLOUR_ONLY = ("1.2.840.10008.5.1.4.1.1.7.4", "1.2.840.10008.5.1.4.1.1.77.")
-_CHECK = "look at the pictures before you pass them on"
+_CHECK = "check the images for burnt-in text before sharing them"
 
 
 @dataclass
 class DeidentifyReport:
-    """What became of the files.
+    """Result of a de-identification.
 
     Args:
         output: the folder of the copies.
-        done: (file as the user knows it, its copy, what to know about it).
-        left_out: (file, why): DICOM without pictures, and what is no DICOM.
-        failed: (file, why).
+        done: (file as given by the user, its copy, remark).
+        left_out: (file, reason) of DICOM files without pixel data and other files.
+        failed: (file, reason).
     """
 
     output: Path
@@ -54,7 +54,7 @@ class DeidentifyReport:
 
     @property
     def exit_code(self) -> int:
-        """1 when a file failed, 0 otherwise."""
+        """1 if a file failed, otherwise 0."""
         return int(bool(self.failed))
 
     def __str__(self) -> str:
@@ -65,31 +65,31 @@ class DeidentifyReport:
 
 
 def deidentify(source: str | os.PathLike, output: str | os.PathLike) -> DeidentifyReport:
-    """Write copies of DICOM cines without identity.
+    """Write de-identified copies of DICOM cines.
 
-    The header follows the basic profile of PS3.15 (see :mod:`.deidentify_tags`); file meta information,
-    preamble, private attributes and overlays are not copied. Pixels are decoded and written again without loss, so that
-    nothing hides in a codestream or in unused bits, with one grey level outside the exposed field. Colour becomes grey.
-    Text within the exposed field is not found: somebody must look.
+    The header follows the basic profile of PS3.15 (see :mod:`.deidentify_tags`); file meta information, preamble,
+    private attributes and overlays are not copied. Pixels are decoded and losslessly encoded again, which removes data
+    hidden in codestreams and unused bits; the area outside the exposed field is blanked and colour converted to grey.
+    Text inside the exposed field is not detected and needs visual inspection.
 
     Args:
-        source: a DICOM file, or a folder that is searched with its sub-folders. Files without pictures are left out.
-        output: a folder for the copies, ``<patient>/<instance>.dcm``, both pseudonyms; outside of ``source``.
+        source: a DICOM file, or a folder that is searched recursively; files without pixel data are skipped.
+        output: folder of the copies, ``<patient>/<instance>.dcm`` (pseudonyms); must be outside of ``source``.
 
     Returns:
-        What was done.
+        The result per file.
 
     Raises:
-        ValueError: when there is nothing to do, or the output lies within the source.
-        CineReadError: when the only file cannot be read.
+        ValueError: the source contains no DICOM image, or the output is inside the source.
+        CineReadError: a single source file cannot be read.
     """
     start, target = Path(source).expanduser(), Path(output).expanduser().absolute()
     if not start.exists():
         raise ValueError(f"{source}: there is no such file or folder")
     if target.exists() and not target.is_dir():
-        raise ValueError(f"{output}: the output must be a folder, and this is a file")
+        raise ValueError(f"{output}: the output must be a folder, not a file")
     if start.is_dir() and target.resolve().is_relative_to(start.resolve()):
-        raise ValueError(f"{output}: the output lies within the source; give a folder elsewhere")
+        raise ValueError(f"{output}: the output is inside the source; choose a folder elsewhere")
     report = DeidentifyReport(target)
     if not start.is_dir():
         copy, note = deidentify_file(start, target)
@@ -100,30 +100,30 @@ def deidentify(source: str | os.PathLike, output: str | os.PathLike) -> Deidenti
             if not is_dicom(file):
                 report.left_out.append((str(file), "not DICOM"))
             elif read_header(file, pixels=False).offset < 0:
-                report.left_out.append((str(file), "no picture in it"))
+                report.left_out.append((str(file), "no pixel data"))
             else:
                 report.done.append((str(file), *deidentify_file(file, target)))
-        except Exception as error:  # whatever happens to one, the others go on
+        except Exception as error:  # continue with the other files
             logger.debug("a file failed", exc_info=True)
             words = str(error) if isinstance(error, (ValueError, OSError)) else f"unexpected {type(error).__name__}"
             report.failed.append((str(file), words if str(file) in words else f"{file}: {words}"))
     if not report.done and not report.failed:
-        raise ValueError(f"{source}: there is no DICOM picture in this folder")
+        raise ValueError(f"{source}: the folder contains no DICOM image")
     return report
 
 
 def deidentify_file(path: str | os.PathLike, folder: str | os.PathLike) -> tuple[Path, str]:
-    """Write a copy of one file without identity.
+    """Write a de-identified copy of one file.
 
     Args:
         path: the DICOM file.
-        folder: where the copy goes, into a sub-folder per patient.
+        folder: output folder; the copy is written to a sub-folder per patient.
 
     Returns:
-        The copy, and what to know about its pixels.
+        The copy, and a remark about its pixels.
 
     Raises:
-        CineReadError: when it cannot be read, or an identifier would have stayed.
+        CineReadError: the file cannot be read, or the copy would contain an identifier.
     """
     if not is_dicom(path):
         raise fail(path, "this is not a DICOM file; only DICOM can be de-identified")
@@ -137,16 +137,16 @@ def deidentify_file(path: str | os.PathLike, folder: str | os.PathLike) -> tuple
         raise fail(path, f"the DICOM header is damaged ({type(error).__name__})") from None
     instance, burnt = text(header, "SOPInstanceUID"), text(header, "BurnedInAnnotation")
     known = apply_basic_profile(header)
-    ds = Dataset()  # without the file meta information and the preamble of the source
+    ds = Dataset()  # drops file meta information and preamble of the source
     ds.update({tag: header[tag] for tag in (element.tag for element in header) if tag.group > 2})
     exposed = find_field(cine)
     counted = "NumberOfFrames" in ds
     _pixel_module(ds, form, cine.shape, cine.dtype, cine.meta["lossy"])
-    note = "no border outside an exposed field was found: text in the picture stays"
+    note = "no border outside an exposed field found: burnt-in text is kept"
     if exposed is not None:
         ds.DeidentificationMethod = [ds.DeidentificationMethod, "pixels outside the exposed field blanked"]
-        note = f"{100 * (1 - exposed.mean()):.0f} % of the picture lies outside the exposed field and was blanked"
-    # blanking the border says nothing about the field, so only the source's own word counts
+        note = f"{100 * (1 - exposed.mean()):.0f} % of the image is outside the exposed field and was blanked"
+    # The exposed field may contain text although the border is blanked, so only the value of the source counts.
     ds.BurnedInAnnotation = "NO" if burnt == "NO" else "YES"
     name = pseudonym(instance) if instance else cine.meta["pseudonym"]
     target = Path(folder) / str(ds.PatientID) / f"{name}.dcm"
@@ -157,9 +157,9 @@ def deidentify_file(path: str | os.PathLike, folder: str | os.PathLike) -> tuple
 
 
 def _pixel_module(ds: Dataset, form: Any, shape: tuple[int, int, int], dtype: np.dtype, lossy: bool) -> None:
-    """Say how the pixels are stored now."""
+    """Update the attributes of the pixel module."""
     if dtype.itemsize > 2 or dtype.kind not in "ui":
-        raise CineReadError(f"pixels of {8 * dtype.itemsize} bits cannot be written; only 8 and 16 can")
+        raise CineReadError(f"pixels of {8 * dtype.itemsize} bits are not supported (8 and 16 are)")
     grey = form.photometric in MONOCHROME
     if not grey:
         for tag in [element.tag for element in ds if 0x00281100 <= element.tag < 0x00281400]:  # palettes
@@ -182,7 +182,7 @@ def _write(path: Path, ds: Dataset, cine: Any, form: Any, exposed: np.ndarray | 
     signed = cine.dtype.kind == "i"
     writer = MultiFrameWriter(path, ds, "none" if signed else "jpegls")
     if not counted and cine.shape[2] == 1:
-        del ds.NumberOfFrames  # single-frame classes have none
+        del ds.NumberOfFrames  # absent in single-frame classes
     top = cine.dtype.type(-1 if signed else (1 << form.stored) - 1)
     level: Any = None
     with writer:
@@ -190,15 +190,15 @@ def _write(path: Path, ds: Dataset, cine: Any, form: Any, exposed: np.ndarray | 
             if exposed is not None:
                 level = cine.dtype.type(dark_level(frame)) if level is None else level
                 frame = np.where(exposed, frame, level)
-            if form.photometric == "MONOCHROME1":  # the reader turned it round
+            if form.photometric == "MONOCHROME1":  # undo the inversion of the reader
                 frame = frame ^ top
             writer.append(frame.astype(f"<i{frame.itemsize}").tobytes() if signed else writer.encode(frame))
 
 
 def _search(path: Path, known: frozenset[str], shown: object) -> None:
-    """The last guard: no name or number of the patient may stand in the header that was written."""
+    """Verify that the written header contains no known name or number of the patient."""
     with quiet_pydicom():
         written = dcmread(path, stop_before_pixels=True)
         for element in written.iterall():
             if element.VR in _WORDS and element.keyword not in _OURS and repeats(str(element.value), known):
-                raise fail(shown, f"an identity would have stayed in {element.keyword}; nothing was written")
+                raise fail(shown, f"{element.keyword} would contain an identifier; no copy was written")

@@ -1,9 +1,8 @@
-"""PS3.15 basic profile on a DICOM header, every sequence included.
+"""PS3.15 basic profile for DICOM headers, including nested sequences.
 
-The table of attributes and actions (E.1-1, edition 2024b) is that of dicom-anonymizer. It is applied here rather than
-by that library's own function, because that one leaves the items of sequences alone, gives random UIDs, and keeps every
-attribute that the table does not list. On top of the table, what may hold free text and is not known to be technical is
-removed, and so is whatever repeats a name or number of the patient.
+The table of attributes and actions (E.1-1, edition 2024b) comes from dicom-anonymizer. Its own function is not used: it
+skips items of sequences, generates random UIDs, and keeps unlisted attributes. In addition to the table, attributes
+with free text of unknown content and values that repeat a name or number of the patient are removed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ KEPT_TEXT = frozenset(
         *("CodingSchemeVersion", "PixelData", "TransducerType"),
     ]
 )
-"""Attributes that may hold free text or bytes, and are kept all the same unless they repeat an identity."""
+"""Kept attributes with free text or bytes, unless they repeat an identifier."""
 _FREE = frozenset(
     [
         "AE",
@@ -59,7 +58,7 @@ _FREE = frozenset(
 _DATES = {"DA": "20000101", "TM": "000000", "DT": "20000101000000"}
 _NUMBER = re.compile(r"[-+0-9.eE ]*")
 _NEEDED = frozenset(["NumberOfFrames", "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "FrameTime"])
-"""Numbers without which the pixels cannot be read: a patient number may equal one by chance."""
+"""Numbers required to read the pixels; kept even if equal to a patient number by chance."""
 _TERM = re.compile(r"[A-Z0-9_ ]{0,16}")
 _EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
@@ -73,7 +72,7 @@ _WHO = (
 
 @lru_cache(maxsize=1)
 def _table() -> tuple[dict[int, str], list[tuple[tuple[int, int], tuple[int, int], str]]]:
-    """Name of the library's action by tag, and those of repeating groups with their masks."""
+    """Names of dicom-anonymizer's actions by tag, and by tag masks of repeating groups."""
     from dicomanonymizer.simpledicomanonymizer import initialize_actions_2024b
 
     single: dict[int, str] = {}
@@ -87,7 +86,7 @@ def _table() -> tuple[dict[int, str], list[tuple[tuple[int, int], tuple[int, int
 
 
 def action_of(tag: int) -> str | None:
-    """Name of the profile's action for a tag, as dicom-anonymizer calls it; None when the table does not list it."""
+    """dicom-anonymizer's name of the profile action for a tag; None for unlisted tags."""
     single, ranges = _table()
     if tag in single:
         return single[tag]
@@ -99,13 +98,13 @@ def action_of(tag: int) -> str | None:
 
 
 def identifying_texts(header: Dataset) -> frozenset[str]:
-    """Names, numbers and places in a header that must appear nowhere in what is written, in lower case.
+    """Identifying texts of a header, which must not appear in the output.
 
     Args:
-        header: the header as it was.
+        header: the original header.
 
     Returns:
-        Parts of person names, patient and accession numbers, institutions, each of at least four characters.
+        Parts of person names, patient and accession numbers, institutions; lower case, at least four characters.
     """
     found: set[str] = set()
     with quiet_pydicom():
@@ -121,7 +120,7 @@ def _all_elements(dataset: Dataset) -> Iterator[DataElement]:
     for tag in list(dataset.keys()):
         try:
             element = dataset[tag]
-        except Exception:  # a damaged element, which is removed later
+        except Exception:  # damaged element, removed later
             continue
         yield element
         if element.VR == "SQ":
@@ -132,14 +131,14 @@ def _all_elements(dataset: Dataset) -> Iterator[DataElement]:
 def apply_basic_profile(header: Dataset) -> frozenset[str]:
     """Remove identity from a header, in place.
 
-    UIDs are remapped the same way in every object of this installation, frame times and spacing stay, dates go; the
-    date and time of each frame keep their distances.
+    UIDs are remapped consistently within an installation. Frame times and spacing are kept, dates are removed, and the
+    date and time of each frame are shifted with preserved intervals.
 
     Args:
-        header: attributes without pixel data and file meta information, which the caller writes anew.
+        header: attributes without pixel data and file meta information.
 
     Returns:
-        What :func:`identifying_texts` found, to look for in the written file.
+        The texts of :func:`identifying_texts`, for verification of the written file.
     """
     known = identifying_texts(header)
     issuer, study = text(header, "IssuerOfPatientID"), text(header, "StudyInstanceUID")
@@ -162,7 +161,7 @@ def apply_basic_profile(header: Dataset) -> frozenset[str]:
 
 
 class _Cleaner:
-    """One header's elements, cleaned from the inside out."""
+    """Cleans the elements of a header, including nested sequences."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self.known = known
@@ -172,13 +171,13 @@ class _Cleaner:
         for tag in list(dataset.keys()):
             try:
                 keep = self._element(dataset, dataset[tag])
-            except Exception:  # what cannot be read cannot be cleaned
+            except Exception:  # remove unreadable elements
                 keep = False
             if not keep:
                 del dataset[tag]
 
     def _element(self, dataset: Dataset, element: DataElement) -> bool:
-        """Clean one element in place; whether it stays."""
+        """Clean one element in place; returns whether it is kept."""
         tag = element.tag
         if (
             tag.is_private
@@ -205,7 +204,7 @@ class _Cleaner:
             return self._shift(element)
         if action == "delete":
             return False
-        if element.VR == "SQ":  # sequences that refer to objects stay with new UIDs, the others are no use empty
+        if element.VR == "SQ":  # keep sequences of references, with new UIDs
             return action == "delete_or_empty_or_replace_UID" and self._items(element)
         if action in ("replace_UID", "delete_or_empty_or_replace_UID") or element.VR == "UI":
             return element.VR == "UI" and _each(element, remap_uid)
@@ -213,7 +212,7 @@ class _Cleaner:
             element.value = None if element.VR in ("DA", "TM", "DT", "PN", "DS", "IS") else ""
             return element.VR not in ("OB", "OW", "UN", "US", "UL", "SS", "SL", "FD", "FL")
         replace_element(element)
-        if element.VR in _DATES:  # the library's year 1 is no date for many readers
+        if element.VR in _DATES:  # the library's year 1 is rejected by many readers
             element.value = _DATES[element.VR]
         return True
 
@@ -223,7 +222,7 @@ class _Cleaner:
         return any(len(item) for item in element.value or [])
 
     def _shift(self, element: DataElement) -> bool:
-        """Date and time of a frame: the first becomes the year 2000, the others keep their distance from it."""
+        """Shift the date and time of a frame: the first becomes 2000-01-01, intervals are kept."""
         when = DT(element.value)
         if not isinstance(when, datetime.datetime):
             return False
@@ -234,7 +233,7 @@ class _Cleaner:
         return True
 
     def _harmless(self, element: DataElement) -> bool:
-        """Whether a value is what its representation promises, and repeats nothing of the patient."""
+        """Whether a value conforms to its VR and does not repeat an identifier."""
         values = [str(item) for item in (element.value if element.VM > 1 else [element.value])]
         if element.VR in ("DS", "IS"):
             needed = element.keyword in _NEEDED
@@ -247,13 +246,13 @@ class _Cleaner:
 
 
 def repeats(value: str, known: frozenset[str]) -> bool:
-    """Whether a text holds a known name, or is a known number (numbers occur within others by chance)."""
+    """Whether a text contains a known name or equals a known number."""
     value = value.lower()
     return value.strip() in known or any(part in value for part in known if not part.isdigit())
 
 
 def _each(element: DataElement, change: Callable[[str], str]) -> bool:
-    """Change every value of an element."""
+    """Apply a function to all values of an element."""
     values: Any = element.value
     element.value = [change(str(v)) for v in values] if element.VM > 1 else change(str(values or ""))
     return True

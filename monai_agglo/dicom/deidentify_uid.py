@@ -1,4 +1,4 @@
-"""New UIDs and patient ids that stand for the old ones, the same ones in every object that this installation writes."""
+"""Pseudonymous UIDs and patient ids, consistent over all objects of an installation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
 
 def remap_uid(uid: str) -> str:
-    """The UID that stands for another one.
+    """Map a UID to a pseudonymous UID by a keyed hash.
 
-    A keyed hash: a cine that was de-identified today and its segmentation of tomorrow still refer to each other, and
-    nobody without this installation's key finds the way back.
+    References between objects de-identified at different times are preserved; the mapping cannot be inverted.
 
     Args:
         uid: any UID.
 
     Returns:
-        A UID under 2.25, at most 44 characters; UIDs that the standard defines (SOP classes, transfer syntaxes) and the
-        empty text stay as they are.
+        A UID under 2.25, at most 44 characters; UIDs defined by the standard (SOP classes, transfer syntaxes) and empty
+        texts are unchanged.
     """
     uid = str(uid).strip(" \0")
-    # what only begins like a standard UID may be anybody's text
+    # a text that only begins like a standard UID may be identifying
     if not uid or (uid.startswith(_STANDARD) and len(uid) <= 64 and _UID.fullmatch(uid)):
         return uid
     digest = bytes.fromhex(pseudonym(uid, "uid") + pseudonym(uid, "uid, second half"))
@@ -35,12 +34,12 @@ def remap_uid(uid: str) -> str:
 
 
 def patient_pseudonym(patient: str, issuer: str = "", study: str = "") -> str:
-    """What stands for a patient id, in objects as in the records of ``predict``.
+    """Pseudonym of a patient id, as in the records of ``predict``.
 
     Args:
         patient: the patient id.
-        issuer: who gave it.
-        study: Study Instance UID, used when there is no patient id.
+        issuer: issuer of the patient id.
+        study: Study Instance UID, used without a patient id.
 
     Returns:
         16 hexadecimal digits.

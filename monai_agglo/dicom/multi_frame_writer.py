@@ -1,4 +1,4 @@
-"""Multi-frame DICOM files written frame by frame: constant memory, lossless codecs, the same bytes every time."""
+"""Frame-by-frame writer of multi-frame DICOM files: constant memory, lossless codecs, reproducible bytes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TRANSFER_SYNTAXES: dict[str, str] = {
     "rle": RLELossless,
     "none": ExplicitVRLittleEndian,
 }
-"""Lossless transfer syntaxes that can be written, by short name. ``jpegls`` gives the smallest files (0.2 to 0.45 of
-raw, 4-6 ms per 512 x 512 frame to write, 3 ms to read); ``rle`` is as fast to write, faster to read, twice the size."""
+"""Supported lossless transfer syntaxes by short name. ``jpegls`` gives the smallest files (0.2 to 0.45 of the raw size;
+a 512 x 512 frame takes 4-6 ms to write, 3 ms to read); ``rle`` is as fast to write, faster to read, twice the size."""
 
 IMPLEMENTATION_CLASS_UID = "2.25.88579626888509890160127440255296767742"
 IMPLEMENTATION_VERSION = "MONAI_AGGLO"
@@ -38,7 +38,7 @@ def transfer_syntax_uid(name: str) -> str:
         The UID.
 
     Raises:
-        ValueError: when it is neither.
+        ValueError: unknown name or UID.
     """
     uid = TRANSFER_SYNTAXES.get(str(name), str(name))
     if uid not in TRANSFER_SYNTAXES.values():
@@ -50,7 +50,7 @@ def _jpegls(frame: np.ndarray, bits_stored: int) -> bytes:
     import jpeg_ls
 
     rows, columns = frame.shape
-    # imagecodecs is a little faster but always writes a precision of 8 or 16, which must equal BitsStored
+    # not imagecodecs: it always writes a precision of 8 or 16 bits, which must equal BitsStored
     return bytes(
         jpeg_ls.encode_pixel_data(
             frame.tobytes(), rows=rows, columns=columns, samples_per_pixel=1, bits_stored=bits_stored
@@ -72,17 +72,17 @@ _ENCODERS: dict[str, Callable[[np.ndarray, int], bytes]] = {JPEGLSLossless: _jpe
 class MultiFrameWriter:
     """Writes a monochrome multi-frame DICOM file one frame at a time.
 
-    The attributes go to the file first, then each frame as it comes; the Basic Offset Table is filled in at the end.
-    Use as a context manager. The caller gives a temporary name and renames the file when the block has ended well.
+    Attributes are written first, then each frame; the Basic Offset Table is filled in at the end. Use as a context
+    manager. The caller passes a temporary name and renames the file on success.
 
     Args:
         path: the file to write.
-        header: every attribute except Pixel Data; its Rows, Columns, NumberOfFrames, BitsAllocated and BitsStored say
-            what frames will come.
+        header: all attributes except Pixel Data; Rows, Columns, NumberOfFrames, BitsAllocated and BitsStored define the
+            frames.
         transfer_syntax: short name or UID, see :data:`TRANSFER_SYNTAXES`.
 
     Raises:
-        ValueError: when the transfer syntax cannot be written, or the file would pass the 4 GiB that DICOM allows.
+        ValueError: unsupported transfer syntax, or the file would exceed DICOM's limit of 4 GiB.
     """
 
     def __init__(self, path: str | os.PathLike, header: Dataset, transfer_syntax: str = "jpegls"):
@@ -96,7 +96,7 @@ class MultiFrameWriter:
         self._offsets: list[int] = []
         self._raw_size = self.n_frames * self.shape[0] * self.shape[1] * self.dtype.itemsize
         if not self.encapsulated and self._raw_size > LARGEST_ELEMENT:
-            raise ValueError("the uncompressed cine passes 4 GiB, which DICOM cannot hold; compress it")
+            raise ValueError("the uncompressed cine exceeds DICOM's limit of 4 GiB; compress it")
 
     @property
     def encapsulated(self) -> bool:
@@ -124,20 +124,26 @@ class MultiFrameWriter:
             frame: (H, W) stored values, unsigned, within BitsStored.
 
         Returns:
-            What :meth:`append` takes; a repeated frame need not be encoded twice.
+            Data for :meth:`append`; of a repeated frame they can be reused.
 
         Raises:
-            ValueError: when the shape or a value does not fit the header.
+            ValueError: the shape or a pixel value does not match the header.
         """
         if frame.shape != self.shape:
-            raise ValueError(f"a frame is {frame.shape[0]} x {frame.shape[1]}, the header says {self.shape}")
+            raise ValueError(
+                f"a frame has {frame.shape[0]} x {frame.shape[1]} pixels, the header {self.shape[0]} x {self.shape[1]}"
+            )
         if frame.size and int(frame.max()) >= 1 << self.bits_stored:
-            raise ValueError(f"a pixel value {int(frame.max())} does not fit {self.bits_stored} bits")
+            raise ValueError(f"pixel value {int(frame.max())} does not fit {self.bits_stored} bits")
         stored = np.ascontiguousarray(frame, self.dtype)
         return _ENCODERS[self.transfer_syntax](stored, self.bits_stored) if self.encapsulated else stored.tobytes()
 
     def append(self, data: bytes) -> None:
-        """Write the next frame, as :meth:`encode` gave it."""
+        """Write the next frame.
+
+        Args:
+            data: the frame from :meth:`encode`.
+        """
         if self.encapsulated:
             self._offsets.append(self._file.tell() - self._first)
             data += b"\0" * (len(data) % 2)
@@ -155,12 +161,12 @@ class MultiFrameWriter:
 
     def _finish(self) -> None:
         if len(self._offsets) != self.n_frames:
-            raise ValueError(f"{len(self._offsets)} frames were written, the header says {self.n_frames}")
+            raise ValueError(f"{len(self._offsets)} frames were written, but NumberOfFrames is {self.n_frames}")
         if not self.encapsulated:
             self._file.write(b"\0" * (self._raw_size % 2))
             return
         if self._offsets[-1] > LARGEST_ELEMENT:
-            raise ValueError("the compressed cine passes 4 GiB, which its offset table cannot hold; write fewer frames")
+            raise ValueError("the compressed cine exceeds the 4 GiB limit of its offset table; write fewer frames")
         self._file.write(struct.pack("<HHL", 0xFFFE, 0xE0DD, 0))
         self._file.seek(self._table)
         self._file.write(struct.pack(f"<{self.n_frames}L", *self._offsets))

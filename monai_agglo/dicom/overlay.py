@@ -1,4 +1,4 @@
-"""The overlay cine as a DICOM secondary capture: colour, JPEG, shown by any PACS."""
+"""The overlay cine as a DICOM secondary capture (true colour, JPEG)."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def write_overlay_dicom(
     """Write a cine with its masks drawn on it as a Multi-frame True Color Secondary Capture.
 
     Args:
-        path: the file; it appears when it is whole.
-        source: the cine; its patient and study are taken over as it says.
-        frames: (H, W) frames, one per frame of the cine, taken one at a time. Where identity is dropped, blank them
-            with :func:`~monai_agglo.cine.exposed_field.blank_outside` first.
+        path: the file, written atomically.
+        source: the cine; determines patient and study.
+        frames: (H, W) frames of the cine, consumed one at a time. To drop identity, blank them with
+            :func:`~monai_agglo.cine.exposed_field.blank_outside` first.
         masks: (S, H, W) masks, one per frame.
-        structures: what each channel is.
-        times_ms: time of each frame in ms, for the pace; None when unknown.
-        window: grey levels shown as black and white; from the first frame when None.
-        model: what made the masks, see :func:`~monai_agglo.dicom.seg_header.equipment`.
+        structures: structures of the channels.
+        times_ms: frame times in ms, for the playback rate; None if unknown.
+        window: grey levels shown as black and white; by default the range of the first frame.
+        model: model that produced the masks, see :func:`~monai_agglo.dicom.seg_header.equipment`.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: when frames, masks and cine differ in number or size.
+        ValueError: frames, masks and cine differ in number or size.
     """
     painter = OverlayVideo(
         "",
@@ -67,24 +67,24 @@ def write_overlay_dicom(
         window=window,
         side_by_side=False,
         title="masks made by a program",
-    )  # never opened: it draws
+    )  # used for drawing only, no video is written
     with atomic_path(path) as partial, open(partial, "wb") as file:
         offsets: list[int] = []
         start = table = 0
         for frame, mask in zip(frames, masks):
-            picture = painter.compose(np.asarray(frame), np.asarray(mask))
+            image = painter.compose(np.asarray(frame), np.asarray(mask))
             painter.window = painter.window or (float(np.min(frame)), float(np.max(frame)))
             if not painter.count:
-                table = _write_header(file, _header(source, picture.shape, times_ms, model))
+                table = _write_header(file, _header(source, image.shape, times_ms, model))
                 start = file.tell()
             painter.count += 1
-            data = _jpeg(picture)
+            data = _jpeg(image)
             offsets.append(file.tell() - start)
             file.write(struct.pack("<HHL", 0xFFFE, 0xE000, len(data)) + data)
         if painter.count != source.frames:
-            raise ValueError(f"frames for {painter.count} of the {source.frames} frames of the cine")
+            raise ValueError(f"the overlay has {painter.count} of the {source.frames} frames of the cine")
         if offsets[-1] > 0xFFFFFFFE:
-            raise ValueError("the overlay passes 4 GiB, which DICOM cannot hold")
+            raise ValueError("the overlay exceeds DICOM's limit of 4 GiB")
         file.write(struct.pack("<HHL", 0xFFFE, 0xE0DD, 0))
         file.seek(table)
         file.write(struct.pack(f"<{len(offsets)}L", *offsets))
@@ -102,7 +102,7 @@ def _header(
     ds.Laterality, ds.ConversionType = None, "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     ds.PatientOrientation = source.header.get("PatientOrientation") or None
-    ds.BurnedInAnnotation = "YES"  # the drawing at least
+    ds.BurnedInAnnotation = "YES"  # the drawn masks
     ds.ImageComments = "Research use only"
     ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
     ds.LossyImageCompressionRatio = "10"
@@ -114,7 +114,7 @@ def _header(
     ds.SourceImageSequence = [reference]
     steps = np.diff(times_ms) if times_ms is not None else np.zeros(0)
     if not len(steps):
-        ds.PageNumberVector = list(range(1, source.frames + 1))  # a cine without times has pages
+        ds.PageNumberVector = list(range(1, source.frames + 1))  # without frame times
         ds.FrameIncrementPointer = Tag("PageNumberVector")
     elif np.ptp(steps) < 0.01:
         ds.FrameTime = format_number_as_ds(float(np.mean(steps)))
@@ -128,7 +128,7 @@ def _header(
 
 
 def _write_header(file: BinaryIO, ds: Dataset) -> int:
-    """Write all attributes and the beginning of the pixels; returns where the offsets go."""
+    """Write all attributes and the start of the pixel data; returns the position of the offset table."""
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
@@ -141,15 +141,15 @@ def _write_header(file: BinaryIO, ds: Dataset) -> int:
     return table
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    """A JPEG baseline codestream, chroma halved along rows only, as YBR_FULL_422 says."""
+def _jpeg(image: np.ndarray) -> bytes:
+    """JPEG baseline codestream with 4:2:2 chroma subsampling, as required by YBR_FULL_422."""
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
         QUALITY,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
     ]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise ValueError("the picture cannot be coded as JPEG")
+        raise ValueError("the overlay cannot be encoded as JPEG")
     return data.tobytes() + b"\0" * (len(data) % 2)

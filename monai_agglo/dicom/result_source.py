@@ -1,4 +1,4 @@
-"""What a result object (SEG, SR, secondary capture) takes over from the cine that it was made from."""
+"""Attributes that a result object (SEG, SR, secondary capture) inherits from its source cine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
-"""Type 2: present in every object, empty where unknown."""
+"""Type 2 attributes: required in all objects, may be empty."""
 _IMAGE = (
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
     *("Modality", "PatientOrientation", "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel"),
@@ -47,15 +47,15 @@ _TERMS = re.compile(r"[AP]?[LR]?[AP]?[HF]?|[HF][AP]?[LR]?[AP]?|YES|NO|0[01]|[A-Z
 
 @dataclass(frozen=True)
 class ResultSource:
-    """The cine that results refer to.
+    """The source cine of results.
 
     Args:
-        header: the tags that results take over; with identity dropped, only pseudonyms are in it.
-        instances: (SOP Class UID, SOP Instance UID) of each instance, in the order of the frames: one for a multi-frame
-            file, one per frame for a series of single frames.
+        header: inherited attributes; pseudonymous unless ``keep_identity``.
+        instances: (SOP Class UID, SOP Instance UID) of each instance in frame order: one for a multi-frame file, one
+            per frame for a series of single frames.
         frames: number of frames.
         keep_identity: whether patient and study are those of the source.
-        originals: the SOP Instance UIDs before any remapping, to recognise an object that refers to them.
+        originals: SOP Instance UIDs before remapping, to recognise objects that refer to them.
     """
 
     header: Dataset
@@ -72,20 +72,20 @@ class ResultSource:
         keep_identity: bool = False,
         frames: int | None = None,
     ) -> ResultSource:
-        """Read what results need from a DICOM cine; no pixel is read.
+        """Read the inherited attributes of a DICOM cine, without pixels.
 
         Args:
             source: a DICOM file, the files of a series of single frames, or a folder of these.
-            keep_identity: take over the patient and study modules and all UIDs, for objects that go back to the PACS
-                that the cine came from. Otherwise the patient becomes a pseudonym, dates and names are dropped and
-                UIDs are remapped as ``deidentify`` does.
-            frames: how many frames were decoded, where that is known better than from the header (video streams).
+            keep_identity: keep patient and study modules and all UIDs, for objects returned to the PACS of the cine.
+                Otherwise the patient is pseudonymised, dates and names are removed, and UIDs are remapped as in
+                ``deidentify``.
+            frames: number of decoded frames, where it differs from the header (video streams).
 
         Returns:
             The source.
 
         Raises:
-            CineReadError: when it is no DICOM cine, or cannot be referred to.
+            CineReadError: the source is not a DICOM cine, or lacks the UIDs of a reference.
         """
         paths = [Path(source)] if isinstance(source, (str, os.PathLike)) else [Path(path) for path in source]
         shown = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} instances)"
@@ -96,7 +96,7 @@ class ResultSource:
         with quiet_pydicom():
             try:
                 headers = [dcmread(file, force=True, stop_before_pixels=True, specific_tags=wanted) for file in files]
-            except Exception as error:  # pydicom raises whatever a damaged header leads it to; it may quote a tag
+            except Exception as error:  # any type; its message may quote an identifying tag
                 raise fail(shown, f"the DICOM header is damaged ({type(error).__name__})") from None
             return cls._from(headers, keep_identity, frames, shown)
 
@@ -108,7 +108,7 @@ class ResultSource:
                 raise fail(shown, f"it has no {keyword}, so no DICOM object can refer to it")
         for keyword in ("PatientID", "StudyInstanceUID"):
             if len({text(header, keyword) for header in headers}) > 1:
-                raise fail(shown, f"its instances differ in {keyword}: one result cannot belong to two")
+                raise fail(shown, f"its instances differ in {keyword}, but a result belongs to one patient and study")
         count = frames or (len(headers) if len(headers) > 1 else int(number(first, "NumberOfFrames") or 1))
         originals = tuple(text(header, "SOPInstanceUID") for header in headers)
         name = str if keep else remap_uid
@@ -118,17 +118,24 @@ class ResultSource:
 
     @property
     def multi_frame(self) -> bool:
-        """Whether frames are told apart by number within one instance."""
+        """Whether frames are referenced by number within one instance."""
         return len(self.instances) == 1 and self.frames > 1
 
     def reference(self, frame: int) -> tuple[str, str, int | None]:
-        """SOP class, SOP instance and 1-based frame number (None in a single-frame instance) of a 0-based frame."""
+        """Reference to a frame.
+
+        Args:
+            frame: 0-based frame of the cine.
+
+        Returns:
+            SOP Class UID, SOP Instance UID, and 1-based frame number (None for a single-frame instance).
+        """
         if len(self.instances) == 1:
             return (*self.instances[0], frame + 1 if self.multi_frame else None)
         return (*self.instances[frame], None)
 
     def start(self, target: Dataset) -> None:
-        """Put patient, study and character set into a result object.
+        """Copy patient, study and character set to a result object.
 
         Args:
             target: the new object.
@@ -139,7 +146,7 @@ class ResultSource:
 
 
 def _ordered(paths: Sequence[Path], shown: object) -> list[str]:
-    """The files in the order of the cine's frames."""
+    """The files in frame order."""
     if len(paths) == 1:
         if not paths[0].exists():
             raise fail(shown, "there is no such file or folder")
@@ -148,15 +155,15 @@ def _ordered(paths: Sequence[Path], shown: object) -> list[str]:
         return [str(paths[0])]
     groups = group_cines(paths, shown)
     if not groups:
-        raise fail(shown, "there is no DICOM image in it")
+        raise fail(shown, "it contains no DICOM image")
     if len(groups) > 1:
-        raise CineReadError(f"{shown}: it holds {len(groups)} cines; name one")
+        raise CineReadError(f"{shown}: it contains {len(groups)} cines; give one")
     headers = order_instances(groups[0], shown) if len(groups[0]) > 1 else groups[0]
     return [header.path for header in headers]
 
 
 def _lossy(header: Dataset, frames: int) -> None:
-    """Say that the pixels lost information where only the transfer syntax tells it."""
+    """Set the attributes of lossy compression where only the transfer syntax states it."""
     syntax = header.file_meta.get("TransferSyntaxUID", "")
     if not (syntax in SYNTAXES and SYNTAXES[syntax].lossy) or "LossyImageCompressionMethod" in header:
         return
@@ -175,7 +182,7 @@ def _lossy(header: Dataset, frames: int) -> None:
 
 
 def _kept(header: Dataset) -> Dataset:
-    """The header with patient and study as they are."""
+    """The header with original patient and study."""
     kept = copy.deepcopy(header)
     for keyword in _EMPTY:
         if keyword not in kept:
@@ -184,13 +191,13 @@ def _kept(header: Dataset) -> Dataset:
 
 
 def _harmless(element: DataElement) -> bool:
-    """Whether a text is a defined term, as it should be; anything may stand in a file."""
+    """Whether a CS value is a defined term instead of free text."""
     values = element.value if element.VM > 1 else [element.value]
     return element.VR != "CS" or all(_TERMS.fullmatch(str(item)) for item in values)
 
 
 def _dropped(header: Dataset) -> Dataset:
-    """The header without identity: only what says how the pixels lie is taken over."""
+    """The header without identity: image attributes and pseudonyms only."""
     image = set(_IMAGE) - {"SpecificCharacterSet", "TimezoneOffsetFromUTC"}
     dropped = Dataset()
     for keyword in sorted(image):

@@ -1,8 +1,8 @@
-"""The attributes of a DICOM segmentation of a cine (PS3.3 A.51 and A.51 LABELMAP), without frames and pixels.
+"""Attributes of a DICOM segmentation of a cine (PS3.3 A.51 and A.51 LABELMAP), without frames and pixels.
 
-highdicom 0.28 gives the coded content (segments, algorithm) and reads the result back. Its ``Segmentation`` constructor
-cannot write it: it refuses a multi-frame source without Frame of Reference UID ("Only a single frame is supported..."),
-and a projection cine has no frame of reference. So the object itself is put together here, with pydicom.
+highdicom 0.28 provides the coded content (segments, algorithm). Its ``Segmentation`` constructor refuses a multi-frame
+source without Frame of Reference UID ("Only a single frame is supported..."), which projection cines do not have, so
+the object is built here with pydicom.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from .result_source import ResultSource
 __all__ = ["KINDS", "equipment", "seg_header", "series_and_instance"]
 
 KINDS = {"BINARY": "1.2.840.10008.5.1.4.1.1.66.4", "LABELMAP": "1.2.840.10008.5.1.4.1.1.66.7"}
-"""SOP class of each kind of segmentation."""
+"""SOP class by kind of segmentation."""
 SERIES_NUMBER = {"SEG": 9001, "SR": 9002, "OT": 9003}
-"""Far above what a scanner gives, so that results are listed after the images."""
+"""Series numbers above those of scanners, so that results are listed after the images."""
 INVENTED = "INVENTED GEOMETRY for viewers"
 _TEMPORAL, _SEGMENT, _POSITION = 0x00209128, 0x0062000B, 0x00200032
 
 
 def equipment(ds: Dataset, model: dict[str, Any] | None) -> None:
-    """General and Enhanced General Equipment: this program, its version and its weights.
+    """Set General and Enhanced General Equipment: program, version and weights.
 
     Args:
         ds: the object.
-        model: ``bundle``, ``version`` and ``weights_sha256``, as in the records of ``predict``; None when unknown.
+        model: ``bundle``, ``version`` and ``weights_sha256``, as in the records of ``predict``; None if unknown.
     """
     ds.Manufacturer, ds.ManufacturerModelName = "MONAI Agglo", "monai-agglo"
-    # a program has no serial number; what tells two installations' results apart is the weights
+    # the weights take the place of a serial number
     ds.DeviceSerialNumber = str((model or {}).get("weights_sha256") or "none")[:64]
     ds.SoftwareVersions = __version__
 
 
 def series_and_instance(ds: Dataset, source: ResultSource, modality: str, description: str) -> None:
-    """SOP Common, General Series and the dates; with identity dropped the dates are empty or a stand-in.
+    """Set SOP Common, General Series and dates; without identity the dates are placeholders.
 
     Args:
         ds: the object, with its SOPClassUID.
-        source: the cine it was made from.
+        source: the source cine.
         modality: SEG, SR or OT.
         description: Series Description.
     """
@@ -73,19 +73,19 @@ def seg_header(
     model: dict[str, Any] | None,
     automatic: bool = True,
 ) -> Dataset:
-    """Every attribute of the object except those per frame and the pixels.
+    """Create all attributes of the object except per-frame attributes and pixels.
 
     Args:
         source: the cine.
-        structures: what the segments are, in order.
+        structures: structures of the segments, in order.
         shape: rows and columns.
         kind: a key of :data:`KINDS`.
-        geometry: pixel spacing (row, column) in mm of the invented geometry; None for no geometry at all.
-        model: what made the masks, see :func:`equipment`.
-        automatic: whether a network made the masks; False for masks that a person drew.
+        geometry: (row, column) pixel spacing in mm of the invented geometry; None for no geometry.
+        model: model that produced the masks, see :func:`equipment`.
+        automatic: whether the masks were predicted; False for manual masks.
 
     Returns:
-        The attributes; NumberOfFrames is still missing.
+        The attributes, without NumberOfFrames.
     """
     ds = Dataset()
     source.start(ds)
@@ -95,7 +95,7 @@ def seg_header(
     equipment(ds, model)
     ds.ImageType = ["DERIVED", "PRIMARY"]
     if geometry is None:
-        # its value says how rows and columns lie in the patient; required where no geometry does (may be empty)
+        # Type 2C: required without plane orientation, may be empty
         ds.PatientOrientation = source.header.get("PatientOrientation") or None
     ds.ContentLabel = "SWALLOW" if geometry is None else "SWALLOW_INVENTED"
     ds.ContentDescription = label if geometry is None else INVENTED
@@ -112,7 +112,7 @@ def seg_header(
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = bits, bits, bits - 1
     ds.SegmentationType = kind
     if kind == "LABELMAP":
-        ds.PixelPaddingValue = 0  # what is no segment: highdicom writes and expects the same
+        ds.PixelPaddingValue = 0  # background, as in highdicom
     ds.SegmentsOverlap = "NO" if kind == "LABELMAP" else "UNDEFINED"
     ds.SegmentSequence = _segments(structures, kind, model, automatic)
     _references(ds, source)
@@ -121,7 +121,7 @@ def seg_header(
     if geometry is not None:
         ds.FrameOfReferenceUID = remap_uid(f"invented for {source.instances[0][1]}")
         ds.PositionReferenceIndicator = None
-        ds.ImageComments = f"{INVENTED}: pixel spacing as it stands, one frame per millimetre, no place in the patient"
+        ds.ImageComments = f"{INVENTED}: nominal pixel spacing, 1 mm per frame, no position in the patient"
         _invented(shared, geometry)
     ds.SharedFunctionalGroupsSequence = [shared]
     return ds
@@ -130,7 +130,7 @@ def seg_header(
 def _segments(
     structures: Sequence[Structure], kind: str, model: dict[str, Any] | None, automatic: bool
 ) -> list[Dataset]:
-    """One segment per structure, coded; numbered by place, in a label map by structure id."""
+    """One coded segment per structure, numbered by channel, in a label map by structure id."""
     import highdicom as hd
 
     method = None
@@ -162,20 +162,20 @@ def _segments(
 
 
 def _cielab(color: tuple[int, int, int]) -> Any:
-    """An sRGB colour for Recommended Display CIELab Value."""
+    """Recommended Display CIELab Value of an sRGB colour."""
     import highdicom as hd
     from PIL import Image, ImageCms
 
     change = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    picture = ImageCms.applyTransform(Image.new("RGB", (1, 1), color), change)
-    light, a, b = (int(value) for value in np.asarray(picture)[0, 0])
-    # Pillow's bytes: L over 0..255, a and b with 128 added; as signed bytes on some versions
+    pixel = ImageCms.applyTransform(Image.new("RGB", (1, 1), color), change)
+    light, a, b = (int(value) for value in np.asarray(pixel)[0, 0])
+    # Pillow: L in 0..255; a and b as signed bytes
     a, b = ((v - 256 if v > 127 else v) for v in (a, b))
     return hd.color.CIELabColor(light * 100 / 255, float(a), float(b))
 
 
 def _references(ds: Dataset, source: ResultSource) -> None:
-    """Common Instance Reference: the instances of the cine, all of one series of the same study."""
+    """Set Common Instance Reference: the instances of the cine, in one series of the same study."""
     series = Dataset()
     series.SeriesInstanceUID = source.header.SeriesInstanceUID
     series.ReferencedInstanceSequence = []
@@ -187,9 +187,9 @@ def _references(ds: Dataset, source: ResultSource) -> None:
 
 
 def _dimensions(ds: Dataset, kind: str, geometry: bool) -> None:
-    """Frames are ordered by segment and by time (in the viewer copy by place, which stands for time).
+    """Set the dimensions: segment and time (with invented geometry the position in place of time).
 
-    With the Referenced Frame Number as dimension highdicom cannot read the object.
+    highdicom cannot read an object with Referenced Frame Number as a dimension.
     """
     organization = Dataset()
     organization.DimensionOrganizationUID = generate_uid()

@@ -1,4 +1,4 @@
-"""Masks of a cine from a DICOM Segmentation: one of ours, or one that a person edited in a viewer."""
+"""Read masks of a cine from a DICOM Segmentation, also after editing in a viewer."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def read_seg(
 ) -> np.ndarray:
     """Read the masks in a DICOM Segmentation of a cine.
 
-    Segments are recognised by their code, else by tracking id or label, so that they may be renumbered. Frames are put
-    in place by the frame (or instance) of the cine that they refer to; a copy with our invented geometry that lost
-    these references is read by its positions.
+    Segments are identified by their code, otherwise by tracking id or label, so that they may be renumbered. Frames are
+    assigned by their reference to a frame (or instance) of the cine, or without references by the plane positions of
+    our invented geometry.
 
     Args:
-        path: the segmentation: BINARY, FRACTIONAL (cut at one half) or LABELMAP.
-        source: the cine, with or without its identity; the segmentation must refer to it. None: not checked.
-        structures: the channels wanted, in order; a structure without a segment is empty.
-        frames: number of frames of the cine; that of ``source``, else the last frame referred to, when None.
+        path: the segmentation: BINARY, FRACTIONAL (threshold 0.5) or LABELMAP.
+        source: the cine, with or without identity, that the segmentation must refer to; None to skip the check.
+        structures: structures of the returned channels, in order; a structure without a segment is empty.
+        frames: number of frames of the cine; by default that of ``source``, otherwise the last referenced frame.
 
     Returns:
         (H, W, T, S) uint8, 0 or 1.
 
     Raises:
-        CineReadError: when it is no segmentation, belongs to another cine, or does not fit it.
+        CineReadError: the file is not a segmentation, belongs to another cine, or is inconsistent with it.
     """
     if source is not None and not isinstance(source, ResultSource):
         source = ResultSource.read(source)
@@ -56,7 +56,7 @@ def read_seg(
     rows, columns = int(header.Rows), int(header.Columns)
     if source is not None and (rows, columns) != (int(source.header.Rows), int(source.header.Columns)):
         size = f"{int(source.header.Rows)} x {int(source.header.Columns)}"
-        raise fail(path, f"it has {rows} x {columns} pixels, and the cine {size}")
+        raise fail(path, f"it has {rows} x {columns} pixels, the cine {size}")
     channels = _channels(header, structures, path)
     places = _places(header, source, path)
     wanted = frames or (source.frames if source is not None else 0)
@@ -87,7 +87,7 @@ def _header(path: str | os.PathLike) -> Dataset:
     sizes = [int(number(header, keyword) or 0) for keyword in ("Rows", "Columns", "NumberOfFrames")]
     check_size(path, sizes[0], sizes[1], min(sizes[2], 1))
     if sizes[2] != len(items(header, "PerFrameFunctionalGroupsSequence")):
-        raise fail(path, "NumberOfFrames is not the number of its functional groups")
+        raise fail(path, "NumberOfFrames differs from the number of its functional groups")
     return header
 
 
@@ -104,17 +104,17 @@ def _channels(header: Dataset, structures: Sequence[Structure], path: object) ->
         if channel is None:
             channel = next((i for i, s in enumerate(structures) if names & {s.name, s.title.lower()}), None)
         if channel is None:
-            # its label is free text, so it is not repeated
-            logger.warning("a segment of the segmentation is none of the structures asked for, and is left out")
+            # the label is free text and not logged
+            logger.warning("a segment does not match any of the requested structures and is ignored")
             continue
         found[int(number(segment, "SegmentNumber") or 0)] = channel
     if not found:
-        raise fail(path, f"no segment is one of: {', '.join(s.name for s in structures)}")
+        raise fail(path, f"no segment matches any of: {', '.join(s.name for s in structures)}")
     return found
 
 
 def _places(header: Dataset, source: ResultSource | None, path: object) -> list[tuple[int, int | None]]:
-    """0-based frame of the cine and segment number (None in a label map) of each frame of the object."""
+    """0-based frame of the cine, and segment number (None in a label map), of each frame of the segmentation."""
     known: dict[str, int] = {}
     if source is not None:
         uids = zip(source.originals, (uid for _, uid in source.instances))
@@ -142,13 +142,13 @@ def _places(header: Dataset, source: ResultSource | None, path: object) -> list[
             continue
         uid, counted = text(references[0], "ReferencedSOPInstanceUID"), number(references[0], "ReferencedFrameNumber")
         if known and uid not in known:
-            raise fail(path, "it belongs to another cine (its frames refer to an instance that is not in this one)")
+            raise fail(path, "it belongs to another cine (its frames refer to an instance outside of this one)")
         found.append((known.get(uid, 0) if series else int(counted or 1) - 1, segment))
     return found
 
 
 def _by_position(header: Dataset, item: Dataset, source: ResultSource | None, path: object) -> int:
-    """The frame that a plane position of our invented geometry stands for."""
+    """Frame of the cine by the plane position of our invented geometry."""
     ours = source is not None and text(header, "FrameOfReferenceUID") in {
         remap_uid(f"invented for {uid}") for uid in (source.instances[0][1], source.originals[0])
     }
@@ -157,7 +157,7 @@ def _by_position(header: Dataset, item: Dataset, source: ResultSource | None, pa
                  for o in items(group, "PlaneOrientationSequence")), [])  # fmt: skip
     place = next((numbers(p, "ImagePositionPatient") for p in items(item, "PlanePositionSequence")), [])
     if not ours or not np.allclose(axes or [0], [1, 0, 0, 0, 1, 0]) or len(place) != 3 or any(place[:2]):
-        raise fail(path, "its frames do not say which frame of the cine they belong to")
+        raise fail(path, "its frames do not refer to frames of the cine")
     return round(place[2])
 
 
@@ -181,20 +181,20 @@ def _fill(
                         masks[place, channel] |= pixels == value
                 elif segment in channels:
                     masks[place, channels[segment]] |= pixels > cut if cut == 0.5 else pixels >= cut
-    except Exception as error:  # decoders raise what they like
+    except Exception as error:  # decoders raise any type
         raise fail(path, f"its pixels cannot be decoded ({type(error).__name__})") from None
     if count != len(places):
-        raise CineReadError(f"{path}: it is cut off: {count} of {len(places)} frames are there")
+        raise CineReadError(f"{path}: it is cut off: {count} of {len(places)} frames are present")
 
 
 def _frames(path: str | os.PathLike, header: Dataset) -> Iterator[np.ndarray]:
-    """Each frame of the object, (H, W), one at a time."""
+    """Frames of the segmentation, (H, W), one at a time."""
     from pydicom.pixels import iter_pixels
 
     if header.BitsAllocated != 1 or header.file_meta.TransferSyntaxUID.is_encapsulated:
         yield from iter_pixels(path, raw=True)
         return
-    # Frames of one bit per pixel need not begin at a byte, which pydicom's iterator (3.0) does not allow for.
+    # pydicom's iterator (3.0) does not support single-bit frames that start within a byte.
     rows, columns = int(header.Rows), int(header.Columns)
     size, pixels = rows * columns, read_header(path)
     with pixels.open() as file:

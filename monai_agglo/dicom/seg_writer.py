@@ -1,4 +1,4 @@
-"""DICOM segmentations of a cine, written frame by frame: memory does not grow with the length of the cine."""
+"""Frame-by-frame writer of DICOM segmentations, in constant memory."""
 
 from __future__ import annotations
 
@@ -45,33 +45,33 @@ def write_seg(
 ) -> Path:
     """Write masks of a cine as a DICOM Segmentation.
 
-    One segment per structure with its code; each frame names the frame of the cine that it belongs to (Referenced Frame
-    Number; the instance, where a cine is a series of single frames). There is no Frame of Reference and no patient
-    coordinate, as there is none in a projection cine.
+    There is one coded segment per structure. Each frame refers to its frame of the cine by Referenced Frame Number, or
+    to the instance of a single-frame series. As in projection cines, there are no Frame of Reference and no patient
+    coordinates.
 
     Args:
-        path: the file; it appears when it is whole.
-        source: the DICOM cine: a file, the files or folder of a series, or what :meth:`ResultSource.read` gave.
-        masks: (S, H, W) per frame of the cine, non-zero where a structure is, in order; taken one at a time.
-        structures: what each channel is.
-        kind: ``BINARY`` (one bit per structure: overlaps are kept, frames without a structure are left out for it) or
-            ``LABELMAP`` (one label per pixel: the structure of highest priority wins; smaller, fewer readers).
-        geometry: pixel spacing (row, column) in mm, to write a copy for viewers that cannot show a segmentation without
-            patient coordinates. The coordinates are invented, one millimetre per frame, and the object says so.
-        keep_identity: patient, study and UIDs of the source, for the PACS that the cine came from; see
-            :meth:`ResultSource.read`. Not used when ``source`` has been read already.
-        model: what made the masks (``bundle``, ``version``, ``weights_sha256``); None when unknown.
-        automatic: whether a network made the masks; False for masks that a person drew.
+        path: the file, written atomically.
+        source: the DICOM cine: a file, the files or folder of a series, or a :class:`ResultSource`.
+        masks: (S, H, W) masks of each frame of the cine, non-zero inside a structure; consumed one at a time.
+        structures: structures of the channels.
+        kind: ``BINARY`` (one bit per structure: keeps overlaps, omits frames without the structure) or ``LABELMAP``
+            (one label per pixel: keeps the structure of highest priority; smaller, supported by fewer readers).
+        geometry: (row, column) pixel spacing in mm, for viewers that require patient coordinates. The coordinates are
+            invented (1 mm per frame) and marked as such.
+        keep_identity: keep patient, study and UIDs of the source, for the PACS of the cine, see
+            :meth:`ResultSource.read`. Ignored if ``source`` is a :class:`ResultSource`.
+        model: model that produced the masks (``bundle``, ``version``, ``weights_sha256``); None if unknown.
+        automatic: whether the masks were predicted; False for manual masks.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: when masks and cine do not fit together, or the object would pass 4 GiB.
-        CineReadError: when the source is no DICOM cine.
+        ValueError: masks and cine are inconsistent, or the object would exceed 4 GiB.
+        CineReadError: the source is not a DICOM cine.
     """
     if kind not in KINDS:
-        raise ValueError(f"there is no segmentation kind {kind!r}; choose one of {', '.join(KINDS)}")
+        raise ValueError(f"unknown segmentation kind {kind!r}; choose one of {', '.join(KINDS)}")
     if not isinstance(source, ResultSource):
         source = ResultSource.read(source, keep_identity=keep_identity)
     shape = (int(source.header.Rows), int(source.header.Columns))
@@ -93,7 +93,7 @@ def write_seg(
 
 
 class _Frames:
-    """Functional groups and pixels of the frames, kept in two files that leave the memory when they grow."""
+    """Functional groups and pixels of the frames, in two spooled temporary files."""
 
     def __init__(
         self,
@@ -113,14 +113,14 @@ class _Frames:
         self._rest = np.zeros(0, bool)
 
     def add(self, masks: np.ndarray) -> None:
-        """The masks (S, H, W) of the next frame of the cine."""
+        """Add the masks (S, H, W) of the next frame of the cine."""
         if masks.shape != (len(self.structures), *self.shape):
             raise ValueError(
-                f"masks of shape {masks.shape} do not fit a cine of {self.shape[0]} x {self.shape[1]} pixels and "
-                f"{len(self.structures)} structures (want structures, rows, columns)"
+                f"masks of shape {masks.shape} do not match a cine of {self.shape[0]} x {self.shape[1]} pixels and "
+                f"{len(self.structures)} structures (expected: structures, rows, columns)"
             )
         if self.seen >= self.source.frames:
-            raise ValueError(f"there are masks for more frames than the {self.source.frames} of the cine")
+            raise ValueError(f"masks of more than the {self.source.frames} frames of the cine")
         if self.binary:
             for part, mask in enumerate(masks, 1):
                 if mask.any():
@@ -130,19 +130,19 @@ class _Frames:
         self.seen += 1
 
     def close(self) -> None:
-        """All frames have come."""
+        """Check and complete the frames."""
         if self.seen != self.source.frames:
-            raise ValueError(f"there are masks for {self.seen} frames, and the cine has {self.source.frames}")
-        if not self.written:  # an object without frames is not valid: one empty frame says that nothing was found
+            raise ValueError(f"masks of {self.seen} frames for a cine of {self.source.frames} frames")
+        if not self.written:  # an object needs a frame: write an empty one if nothing was found
             self.seen = 0
             self._bits(np.zeros(self.shape, bool), 1)
         if self.binary and self._rest.size:
             self.pixels.write(np.packbits(self._rest, bitorder="little").tobytes())
         if max(self.pixels.tell(), self.groups.tell()) > _LARGEST:
-            raise ValueError("the segmentation passes 4 GiB, which DICOM cannot hold; write a LABELMAP")
+            raise ValueError("the segmentation exceeds DICOM's limit of 4 GiB; write a LABELMAP")
 
     def _bits(self, mask: np.ndarray, part: int) -> None:
-        # frames follow each other without padding: the bits that fill no byte wait for the next frame
+        # frames are not padded: the bits of an incomplete byte are kept for the next frame
         bits = np.concatenate([self._rest, mask.ravel()])
         whole = bits.size - bits.size % 8
         self.pixels.write(np.packbits(bits[:whole], bitorder="little").tobytes())
@@ -166,7 +166,7 @@ class _Frames:
 
 
 def _write(file: BinaryIO, header: Dataset, frames: _Frames) -> None:
-    """Preamble, file meta, attributes, functional groups per frame, pixels: in the order of their tags."""
+    """Write preamble, file meta, attributes, per-frame functional groups and pixels, in tag order."""
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if frames.binary else RLELossless
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID

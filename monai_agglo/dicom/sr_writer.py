@@ -36,7 +36,7 @@ UNITS = {
     "px": Code("{pixels}", "UCUM", "pixels"),
     "frames": Code("{frames}", "UCUM", "frames"),
 }
-"""Units as the measures name them, in UCUM (text in braces is an annotation)."""
+"""UCUM codes of the units of measures (text in braces is an annotation)."""
 _FAILED = Code("114006", "DCM", "Measurement failure")
 _COMMENT = Code("121106", "DCM", "Comment")
 _STUDY = Code("swallow-study", PRIVATE, "Videofluoroscopic swallow study")
@@ -45,19 +45,19 @@ _SWALLOW = Code("swallow", PRIVATE, "Swallow")
 
 @dataclass(frozen=True)
 class SrRecord:
-    """One measure of one swallow.
+    """A measure of a swallow.
 
     Args:
-        name: key of the measure, its private code where ``code`` is None.
-        title: for a person.
-        value: the number; nan when it could not be measured.
+        name: key of the measure, used as private code if ``code`` is None.
+        title: display name.
+        value: the value; nan if it could not be measured.
         unit: a key of :data:`UNITS`.
-        frames: 0-based frames that the value was taken from.
+        frames: 0-based frames of the measurement.
         swallow: number of the swallow in the cine, from 1.
-        reason: why there is no value; empty when there is one.
+        reason: why there is no value; otherwise empty.
         code: (value, scheme designator, meaning) of the measure.
-        plus_minus: uncertainty in the same unit; nan when unknown.
-        note: what the reader must know: a definition, a reference range, a warning.
+        plus_minus: uncertainty in the same unit; nan if unknown.
+        note: remark for the reader: a definition, a reference range, a warning.
     """
 
     name: str
@@ -80,24 +80,23 @@ def write_sr(
     keep_identity: bool = False,
     model: dict[str, Any] | None = None,
 ) -> Path:
-    """Write measurements of a cine as a Comprehensive SR, partial and unverified: nobody has signed it.
+    """Write measurements of a cine as a Comprehensive SR (partial, unverified).
 
-    A measure that could not be taken stays in it: as an evaluation "Measurement failure" with the reason as a comment.
+    A missing value is written as an evaluation "Measurement failure" with its reason as a comment.
 
     Args:
-        path: the file; it appears when it is whole.
+        path: the file, written atomically.
         source: the DICOM cine, see :func:`~monai_agglo.dicom.seg_writer.write_seg`.
         records: the measures of all swallows.
-        keep_identity: patient, study and UIDs of the source. Not used when ``source`` has been read already.
-        model: what made the masks, see :func:`~monai_agglo.dicom.seg_header.equipment`.
+        keep_identity: keep patient, study and UIDs of the source. Ignored if ``source`` is a :class:`ResultSource`.
+        model: model that produced the masks, see :func:`~monai_agglo.dicom.seg_header.equipment`.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: when there is no record, or one has an unknown unit, a frame outside the cine, or neither value nor
-            reason.
-        CineReadError: when the source is no DICOM cine.
+        ValueError: no record, or a record with an unknown unit, a frame outside the cine, or neither value nor reason.
+        CineReadError: the source is not a DICOM cine.
     """
     import highdicom as hd
 
@@ -145,11 +144,11 @@ def write_sr(
 
 def _check(record: SrRecord, source: ResultSource) -> None:
     if record.unit not in UNITS:
-        raise ValueError(f"{record.name}: there is no unit {record.unit!r}; known: {', '.join(UNITS)}")
+        raise ValueError(f"{record.name}: unknown unit {record.unit!r}; known: {', '.join(UNITS)}")
     if math.isfinite(record.value) == bool(record.reason):
-        raise ValueError(f"{record.name}: a measurement has either a value or a reason why there is none")
+        raise ValueError(f"{record.name}: a measurement has either a value or a reason")
     if any(not 0 <= frame < source.frames for frame in record.frames):
-        raise ValueError(f"{record.name}: it names a frame outside the {source.frames} frames of the cine")
+        raise ValueError(f"{record.name}: it refers to a frame outside the {source.frames} frames of the cine")
 
 
 def _observer(model: dict[str, Any] | None) -> Any:
@@ -169,7 +168,7 @@ def _observer(model: dict[str, Any] | None) -> Any:
 
 
 def _evidence(source: ResultSource) -> list[Dataset]:
-    """The instances of the cine, with what highdicom copies from them."""
+    """The instances of the cine, with the attributes that highdicom copies."""
     found = []
     for kind, uid in source.instances:
         item = Dataset()
@@ -203,7 +202,7 @@ def _code(record: SrRecord) -> Code:
 
 
 def _measurement(record: SrRecord, source: ResultSource) -> Any:
-    """A number with its unit, uncertainty, frames and note (TID 300)."""
+    """A value with unit, uncertainty, frames and note (TID 300)."""
     import highdicom as hd
 
     properties = None
@@ -224,10 +223,9 @@ def _measurement(record: SrRecord, source: ResultSource) -> Any:
 
 
 def _failure(record: SrRecord) -> Any:
-    """A measure that could not be taken, and why.
+    """A missing value with its reason, as a coded evaluation.
 
-    The standard has a NUM item without a value for it, which highdicom 0.28 can neither write nor read (it fails on the
-    whole document), so it is a coded evaluation.
+    highdicom 0.28 can neither write nor read the standard's NUM item without a value.
     """
     import highdicom as hd
 
@@ -245,7 +243,7 @@ def _comment(item: Dataset, words: str) -> None:
 
 
 def _images(frames: Sequence[int], source: ResultSource) -> list[Any]:
-    """References to the frames: one with their numbers, or one per instance."""
+    """References to frames: one with frame numbers, or one per instance."""
     import highdicom as hd
 
     if not frames:

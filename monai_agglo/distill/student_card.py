@@ -23,7 +23,7 @@ def student_page(card: Mapping[str, Any]) -> str:
     """Write a card for people.
 
     Args:
-        card: ``student.json`` as :func:`monai_agglo.apps.ship_student` writes it.
+        card: ``student.json`` as :func:`monai_agglo.distill.ship_student` writes it.
 
     Returns:
         Markdown; equal cards give equal pages.

@@ -1,6 +1,6 @@
-"""A DICOM node that segments the cines it receives: ``python -m monai_agglo serve``.
+"""A DICOM node that segments received cines: ``python -m monai_agglo serve``.
 
-Names load on first use.
+Names are imported on first use.
 """
 
 from monai_agglo import lazy

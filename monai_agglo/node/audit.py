@@ -1,4 +1,4 @@
-"""Audit lines: what became of each object, for people who must account for it and may not see who it was."""
+"""Audit log of each object and processing step, without identifying values."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 class Audit:
     """A file with one JSON line per object and step: ``time``, ``step``, ``object``, ``ae``, ``result``.
 
-    No name, id, date of birth or UID enters it. Lines are appended whole and survive a crash.
+    It contains no name, id, birth date or UID. Lines are appended atomically and flushed to disk.
 
     Args:
-        path: the file; made when missing, readable by its owner only.
+        path: the file, created if needed; readable by its owner only.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -29,13 +29,13 @@ class Audit:
         self._broken = False
 
     def write(self, step: str, item: str, ae_title: str, result: str) -> None:
-        """Add a line.
+        """Append a line.
 
         Args:
             step: ``association``, ``received``, ``segmented`` or ``sent``.
             item: pseudonym of the object; empty for an association.
-            ae_title: the other side.
-            result: what became of it, in a few words.
+            ae_title: AE title of the peer.
+            result: short description of the result.
         """
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": now, "step": step, "object": item, "ae": ae_title, "result": result}
@@ -50,7 +50,7 @@ class Audit:
                 finally:
                     os.close(handle)
                 self._broken = False
-            except OSError as error:  # the queue goes on: the lines are in the log instead
+            except OSError as error:  # continue, with the lines in the log
                 if not self._broken:
                     logger.error("audit lines cannot be written (%s); they follow here", error.strerror)
                 self._broken = True

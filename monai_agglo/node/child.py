@@ -1,7 +1,7 @@
-"""The process that decodes and segments what strangers sent. It may be killed by a bad file; the node is not.
+"""Child process that decodes and segments received cines, so that a malicious file cannot crash the node.
 
-Run as ``python -m monai_agglo.node.child``. Jobs come as JSON lines on stdin, answers go as JSON lines to stdout.
-The process ends with its parent.
+Run as ``python -m monai_agglo.node.child``. Reads jobs as JSON lines from stdin and writes answers as JSON lines to
+stdout. The process ends with its parent.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["answer", "limit", "main"]
 
 
 def limit(memory_mb: int) -> None:
-    """Bound the memory of this process, and leave no core dump: it would hold a patient's pictures.
+    """Limit the memory of this process and disable core dumps, which would contain patient images.
 
     Args:
-        memory_mb: megabytes.
+        memory_mb: memory limit in MiB.
     """
     try:
         import resource
-    except ImportError:  # Windows: only the time limit holds there
+    except ImportError:  # Windows: time limit only
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # RLIMIT_AS counts what a GPU driver merely reserves, some hundred GB; what is written to counts as data on Linux
+    # RLIMIT_AS includes address space reserved by GPU drivers (some hundred GB); RLIMIT_DATA does not on Linux
     kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
     size = memory_mb << 20
     hard = resource.getrlimit(kind)[1]
@@ -39,12 +39,12 @@ def answer(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     """Segment one cine.
 
     Args:
-        job: ``file``, ``folder`` for the results, ``object`` (pseudonym of the SOP Instance UID that came with it).
-        setup: ``bundle``, ``device`` and ``results``.
+        job: ``file``, ``folder`` for the results, ``object`` (pseudonym of the SOP Instance UID of the request).
+        setup: ``bundle``, ``device``, ``results`` and ``any_view``.
 
     Returns:
-        ``files``, ``study`` and ``patient`` (pseudonyms), ``seconds``; or ``error``, one sentence without identity,
-        with ``kind``: ``input``, ``memory``, ``unexpected`` (these never work) or ``disk`` (works when there is room).
+        ``files``, ``study`` and ``patient`` (pseudonyms), ``warnings``, ``seconds``; or ``error``, one sentence without
+        identity, with ``kind``: ``input``, ``memory``, ``unexpected`` (permanent) or ``disk`` (temporary).
     """
     from monai_agglo.cine.errors import CineReadError
 
@@ -61,9 +61,9 @@ def answer(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         own = type(error).__module__.startswith("monai_agglo") or type(error) is ValueError
         return {"kind": "input", "error": _nameless(error, job) if own else f"unexpected {type(error).__name__}"}
-    except Exception as error:  # its text may quote a tag
+    except Exception as error:  # the message may quote an identifying tag
         if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-            return {"kind": "memory", "error": "it needs more memory than there is"}
+            return {"kind": "memory", "error": "it needs more memory than available"}
         return {"kind": "unexpected", "error": f"unexpected {type(error).__name__}"}
 
 
@@ -78,7 +78,7 @@ def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     source = ResultSource.read(file, keep_identity=True)
     header = source.header
     if pseudonym(source.originals[0]) != job["object"]:
-        raise fail(file, "its SOP Instance UID is not the one that it was sent under")
+        raise fail(file, "its SOP Instance UID differs from that of the C-STORE request")
     output = folder / "result"
     options: dict[str, Any] = {"dicom_seg": "seg" in wanted, "dicom_overlay": "overlay" in wanted}
     options["keep_identity"] = any(options.values())
@@ -86,7 +86,7 @@ def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
     record = report.cases[0].record
     view = record["view"]
     if not setup["any_view"] and view is not None and not view["looks_like_lateral_vfss"]:
-        wanted = [name for name in wanted if name == "sr"]  # masks of another view would only mislead
+        wanted = [name for name in wanted if name == "sr"]  # masks of other views are meaningless
     if "sr" in wanted:
         from .measurements import write_measurements
 
@@ -105,7 +105,7 @@ def _segment(job: dict[str, Any], setup: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nameless(error: Exception, job: dict[str, Any]) -> str:
-    """The sentence without the file's place."""
+    """The error message without the path of the file."""
     return " ".join(str(error).replace(job["file"], "").split()).lstrip(": ")
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a node: one JSON file, checked before anything is opened."""
+"""Configuration of a node: a JSON file, validated before start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 __all__ = ["ConfigError", "Limits", "Peer", "Retry", "ServeConfig", "Tls", "read_config"]
 
 RESULTS = ("seg", "sr", "overlay")
-"""What a node can send: masks as DICOM SEG, measurements as SR, the overlay as a secondary capture."""
+"""Kinds of results: masks as DICOM SEG, measurements as SR, overlay as secondary capture."""
 CINES = (
     "1.2.840.10008.5.1.4.1.1.12.2",  # X-Ray Radiofluoroscopic
     "1.2.840.10008.5.1.4.1.1.12.1",  # X-Ray Angiographic
@@ -22,13 +22,13 @@ CINES = (
     "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word Secondary Capture
     "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
 )
-"""SOP classes in which fluoroscopy cines come."""
+"""SOP classes of fluoroscopy cines."""
 
 _T = TypeVar("_T")
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used, in one sentence."""
+    """Invalid configuration."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,10 @@ class Tls:
     """Keys of a TLS connection.
 
     Args:
-        certificate: PEM file with our certificate chain; None on a client that shows none.
-        key: PEM file with its key.
-        ca: PEM file with the authorities that the other side's certificate must come from. A server with it demands a
-            certificate of every caller.
-        hostname: name in the peer's certificate, where it is not the address.
+        certificate: PEM file with our certificate chain; optional for a client.
+        key: PEM file with its private key.
+        ca: PEM file with the authorities of the peer's certificate. A server with ``ca`` requires client certificates.
+        hostname: name in the peer's certificate if it differs from the address.
     """
 
     certificate: str | None = None
@@ -55,9 +54,9 @@ class Peer:
 
     Args:
         ae_title: its AE title.
-        address: its address; a name is possible where we call it, an IP address where it calls us.
-        port: where it listens; None for a peer that only calls us.
-        tls: keys, when it must be called with TLS.
+        address: its IP address, or a host name for outgoing associations.
+        port: its port; None for a peer that only calls us.
+        tls: TLS keys for outgoing associations; None for none.
     """
 
     ae_title: str
@@ -68,19 +67,19 @@ class Peer:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that keep the node alive whatever is sent to it.
+    """Resource limits.
 
     Args:
-        queue: cines that may wait to be segmented; more are refused as out of resources.
+        queue: number of queued cines; further ones are refused as out of resources.
         object_mb: largest object, megabytes.
-        free_mb: free disk space below which nothing is taken, megabytes.
-        associations: connections at a time.
-        network_s: silence after which a connection is given up, seconds.
-        memory_mb: memory of the process that decodes and segments, megabytes.
-        seconds: longest time for one cine.
-        attempts: how often a cine that ends its process is tried.
-        jobs: cines after which that process is replaced by a new one.
-        keep_days: how long a finished object's UID is remembered, to recognise it when it is sent again.
+        free_mb: free disk space below which objects are refused, megabytes.
+        associations: number of concurrent associations.
+        network_s: network timeout, seconds.
+        memory_mb: memory of the segmenting process, megabytes.
+        seconds: time limit per cine, seconds.
+        attempts: number of attempts for a cine that ends its process.
+        jobs: number of cines per segmenting process.
+        keep_days: time for which UIDs of finished objects are kept to recognise duplicates, days.
     """
 
     queue: int = 500
@@ -97,7 +96,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Retry:
-    """When to try a peer again: after ``first_s`` seconds, then twice as long each time, up to ``longest_s``."""
+    """Exponential backoff of a peer: ``first_s`` seconds, doubled after each failure, up to ``longest_s``."""
 
     first_s: float = 5
     longest_s: float = 600
@@ -105,22 +104,22 @@ class Retry:
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """What ``serve`` does.
+    """Settings of ``serve``.
 
     Args:
         ae_title: our AE title.
-        spool: folder for queue, results that wait and audit lines; it holds patient data.
-        accept: who may send to us: AE title and IP address must both fit.
-        send_to: where results go.
-        address: where to listen; this computer only by default.
-        port: where to listen; 0 takes a free one.
-        tls: our keys, to take connections with TLS only.
-        results: what to send, of :data:`RESULTS`.
-        bundle: bundle folder or name; ``vfss_seg`` when None.
-        device: torch device; the first GPU when there is one when None.
-        any_view: send masks of cines too that do not look like lateral VFSS; otherwise only the reason is sent (SR).
-        sop_classes: SOP classes that are taken.
-        audit: file for the audit lines; ``audit.jsonl`` in the spool when None.
+        spool: folder of the queue, pending results and the audit log; contains patient data.
+        accept: permitted senders; AE title and IP address must both match.
+        send_to: destination of the results.
+        address: listening address; localhost by default.
+        port: listening port; 0 for any free port.
+        tls: our keys; with them only TLS connections are accepted.
+        results: results to send, of :data:`RESULTS`.
+        bundle: bundle folder or name; ``vfss_seg`` by default.
+        device: torch device; by default the first GPU if available.
+        any_view: also send masks of cines rejected by the view check; otherwise only the reason is sent (SR).
+        sop_classes: accepted SOP classes.
+        audit: file of the audit log; ``audit.jsonl`` in the spool by default.
         limits: see :class:`Limits`.
         retry: see :class:`Retry`.
     """
@@ -143,16 +142,16 @@ class ServeConfig:
 
 
 def read_config(path: str | os.PathLike) -> ServeConfig:
-    """Read and check a configuration file.
+    """Read and validate a configuration file.
 
     Args:
-        path: JSON, see docs/how-to/pacs.md. Relative paths in it count from its folder.
+        path: JSON file, see docs/how-to/pacs.md. Relative paths in it are relative to its folder.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: when it is not JSON, or a value is missing, unknown or impossible.
+        ConfigError: the file is not JSON, or a value is missing, unknown or invalid.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -170,13 +169,13 @@ def _config(content: Any, base: Path) -> ServeConfig:
     values = _values(ServeConfig, content, "the file")
     accept = values["accept"]
     if not isinstance(accept, list) or not accept:
-        raise ConfigError("accept must list who may send, with ae_title and address")
+        raise ConfigError("accept must list the permitted senders, with ae_title and address")
     values["accept"] = tuple(_peer(item, base, f"accept[{i}]", calls_us=True) for i, item in enumerate(accept))
     values["send_to"] = _peer(values["send_to"], base, "send_to")
     if "tls" in values:
         values["tls"] = _tls(values["tls"], base, "tls")
         if values["tls"] and not (values["tls"].certificate and values["tls"].key):
-            raise ConfigError("tls needs certificate and key, to take connections with it")
+            raise ConfigError("tls needs certificate and key")
     for name, kind in (("limits", Limits), ("retry", Retry)):
         if name in values:
             values[name] = kind(**_values(kind, values[name], name))
@@ -200,12 +199,12 @@ def _config(content: Any, base: Path) -> ServeConfig:
 
 
 def _values(kind: type, content: Any, where: str) -> dict[str, Any]:
-    """The content with known keys only, and none missing that has no default."""
+    """The content, validated for unknown and missing keys."""
     if not isinstance(content, dict):
         raise ConfigError(f"{where} must be a JSON object with names and values")
     names = [item.name for item in fields(kind)]
     if unknown := sorted(content.keys() - set(names)):
-        raise ConfigError(f"{where} has no setting {unknown[0]!r}; there are {', '.join(names)}")
+        raise ConfigError(f"{where} has no setting {unknown[0]!r}; known: {', '.join(names)}")
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     if missing := [name for name in needed if name not in content]:
         raise ConfigError(f"{where} lacks {missing[0]!r}")
@@ -240,22 +239,22 @@ def _tls(content: Any, base: Path, where: str) -> Tls | None:
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{where} must be a text")
+        raise ConfigError(f"{where} must be a non-empty string")
     return value
 
 
 def _texts(value: Any, where: str, allowed: tuple[str, ...] | None) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"{where} must be a list of texts")
+        raise ConfigError(f"{where} must be a list of strings")
     if allowed and (wrong := [item for item in value if item not in allowed]):
-        raise ConfigError(f"{where}: there is no {wrong[0]!r}; choose of {', '.join(allowed)}")
+        raise ConfigError(f"{where}: unknown value {wrong[0]!r}; known: {', '.join(allowed)}")
     return tuple(value)
 
 
 def _ae_title(value: Any, where: str) -> None:
     text = _text(value, where)
     if len(text) > 16 or text != text.strip() or "\\" in text or not (text.isascii() and text.isprintable()):
-        raise ConfigError(f"{where} must be an AE title: 1 to 16 plain characters without backslash")
+        raise ConfigError(f"{where} must be an AE title: 1 to 16 printable ASCII characters without backslash")
 
 
 def _ip(value: Any, where: str) -> str:
@@ -267,7 +266,7 @@ def _ip(value: Any, where: str) -> str:
 
 def _port(value: Any, where: str, lowest: int = 1) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= 65_535:
-        raise ConfigError(f"{where} must be a port, {lowest} to 65535")
+        raise ConfigError(f"{where} must be a port number, {lowest} to 65535")
 
 
 def _positive(value: Any, where: str, whole: bool) -> None:

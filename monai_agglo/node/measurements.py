@@ -1,4 +1,4 @@
-"""The measurements of a segmented cine as the structured report that goes back with its masks."""
+"""Measurements of a segmented cine as a structured report."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def write_measurements(folder: Path, source: ResultSource) -> Path:
     """Measure the masks in a result folder of ``predict`` and write ``sr.dcm`` beside them.
 
     Args:
-        folder: the folder.
+        folder: the result folder.
         source: the cine, read with its identity.
 
     Returns:
-        The file.
+        The path of ``sr.dcm``.
     """
     from monai_agglo.reporting.case_measures import load_masks, measure_masks
 
@@ -33,16 +33,16 @@ def write_measurements(folder: Path, source: ResultSource) -> Path:
 
 
 def sr_records(found: CineMeasures) -> list[SrRecord]:
-    """What stands in the report.
+    """Convert measures to records of a structured report.
 
     Args:
         found: the measures of a cine.
 
     Returns:
-        Every measure of every swallow, or one record with the reason why there is none.
+        Every measure of every swallow, or one record with the reason of missing measures.
     """
     if not found.rows:
-        reason = found.reason or "no swallow was found"
+        reason = found.reason or "no swallow was detected"
         return [SrRecord("swallow_measures", "Measures of a swallow", math.nan, "ratio", swallow=0, reason=reason)]
     records = []
     for number, row in enumerate(found.rows, 1):

@@ -1,4 +1,4 @@
-"""The side of the node that others call: C-ECHO and C-STORE, for those who may."""
+"""Receiving side of the node: C-ECHO and C-STORE for configured peers."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _HANDSHAKE_S = 15.0
 
 
 class _Server(ThreadedAssociationServer):
-    request_queue_size = 128  # callers that come at once wait instead of being turned away
+    request_queue_size = 128  # backlog of concurrent callers
 
 
 class Node:
     """Listens for associations.
 
     Args:
-        config: who we are and who may call.
-        spool: where objects go.
-        audit: where it is written down.
+        config: settings of the node.
+        spool: the queue.
+        audit: the audit log.
 
     Raises:
-        ConfigError: when the TLS files cannot be used.
+        ConfigError: the TLS files cannot be used.
     """
 
     def __init__(self, config: ServeConfig, spool: Spool, audit: Audit) -> None:
@@ -70,7 +70,7 @@ class Node:
             The port.
 
         Raises:
-            ConfigError: when the address or port cannot be had.
+            ConfigError: the address or port is not available.
         """
         handlers = [
             (evt.EVT_CONN_OPEN, self._opened),
@@ -91,7 +91,7 @@ class Node:
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
-        """Take no more connections, and end those that are open: their senders will try again."""
+        """Stop listening and abort open associations; senders retry."""
         if self._server is not None:
             self._server.shutdown()
             self._server = None
@@ -102,7 +102,7 @@ class Node:
                 assoc.kill()
 
     def _opened(self, event: Any) -> None:
-        """A connection: strangers are hung up on, before they have said a word."""
+        """Accept a connection from a configured address; close others at once."""
         assoc = event.assoc
         sock = assoc.dul.socket.socket
         if not any(address == _ip(event.address[0]) for _, address in self._allowed):
@@ -121,12 +121,12 @@ class Node:
         assoc.dimse = SpoolingProvider(assoc, self._spool, self._config.limits.object_mb * 1_000_000)
 
     def _closed(self, event: Any) -> None:
-        """The connection is gone, perhaps in the middle of an object."""
+        """Clean up after a closed connection, possibly with an incomplete object."""
         if isinstance(event.assoc.dimse, SpoolingProvider):
             event.assoc.dimse.drop()
 
     def _requested(self, event: Any) -> None:
-        """A request for an association: AE title and address must belong together."""
+        """Check an association request: AE title and address must match one configured peer."""
         assoc, request = event.assoc, event.assoc.requestor.primitive
         caller = str(request.calling_ae_title or "").strip()
         address = assoc.requestor.address_info.address
@@ -134,7 +134,7 @@ class Node:
         if (caller, _ip(address)) not in self._allowed:
             reason, why = 0x03, "its AE title and address are not configured"
         elif str(request.called_ae_title or "").strip() != self._config.ae_title:
-            reason, why = 0x07, "it calls us by another AE title"
+            reason, why = 0x07, "it uses a wrong called AE title"
         if reason:
             self._reject(caller, address, why)
             assoc.acse.send_reject(0x01, 0x01, reason)
@@ -145,7 +145,7 @@ class Node:
         self._audit.write("association", "", caller, f"rejected, {address}: {why}")
 
     def _store(self, event: Any) -> Dataset:
-        """An object that has arrived; success means that it is safe on the disk."""
+        """Handle a received object; success means that it is flushed to disk."""
         uid = str(event.request.AffectedSOPInstanceUID or "")
         caller = str(event.assoc.requestor.ae_title).strip()
         incoming = event.request.DataSet
@@ -154,7 +154,7 @@ class Node:
                 raise ValueError("the object is empty")
             if len(uid) > 64 or not _UID.fullmatch(uid):
                 incoming.discard()
-                return self._answer("", caller, BAD_UID, "its SOP Instance UID is none")
+                return self._answer("", caller, BAD_UID, "its SOP Instance UID is invalid")
             outcome = self._spool.add(incoming.take(), uid, caller)
         except OSError as error:
             words = str(error) if isinstance(error, SpoolFullError) else f"the disk fails ({error.strerror})"
@@ -162,14 +162,14 @@ class Node:
                 logger.error("objects are refused as out of resources: %s", words)
             self._full = True
             return self._answer(uid, caller, OUT_OF_RESOURCES, words)
-        except Exception as error:  # whatever it was, it has not been kept, and the sender must know
+        except Exception as error:  # the object is not stored: report failure to the sender
             logger.error("an object could not be received (%s)", type(error).__name__)
             return self._answer(uid, caller, FAILED, "it could not be received")
         if outcome == "conflict":
-            logger.error("object %s was refused: another object with its SOP Instance UID came before", pseudonym(uid))
+            logger.error("object %s was refused: another object has the same SOP Instance UID", pseudonym(uid))
             return self._answer(uid, caller, CONFLICT, "another object has this SOP Instance UID")
         if self._full:
-            logger.info("there is room again: objects are taken")
+            logger.info("space is available again: objects are accepted")
             self._full = False
         return self._answer(uid, caller, STORED, outcome)
 
@@ -184,6 +184,6 @@ class Node:
 
 
 def _ip(text: str) -> Any:
-    """An address; IPv4 callers of an IPv6 socket are IPv4 callers."""
+    """Parse an address; IPv4-mapped IPv6 addresses become IPv4."""
     found = ipaddress.ip_address(text.split("%")[0])
     return getattr(found, "ipv4_mapped", None) or found

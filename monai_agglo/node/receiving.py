@@ -1,8 +1,7 @@
-"""What a peer sends goes straight to disk: no object is held in memory, and a full disk ends no connection.
+"""Reception of objects directly to disk.
 
-pynetdicom keeps a data set in memory, or, on request, in a temporary file whose failing (a full disk) takes the whole
-association down without an answer. Here the buffer that it writes to is a file of the queue, and remembers what went
-wrong until the object has passed and can be answered.
+pynetdicom buffers a data set in memory, or in a temporary file; a full disk then aborts the association without an
+answer. Here the buffer is a file of the queue that stores errors until the object can be answered.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ _CHECK_EVERY = 16 << 20
 
 
 class IncomingObject(io.BytesIO):
-    """A data set on its way to disk; pynetdicom takes it for the buffer that it fills.
+    """A data set being written to disk, used by pynetdicom as its buffer.
 
     Args:
-        spool: where it goes.
-        limit: most bytes that are kept.
-        head: gives the file meta once the command is known.
+        spool: the queue.
+        limit: largest size in bytes.
+        head: returns the file meta information once the command is known.
     """
 
     def __init__(self, spool: Spool, limit: int, head: Callable[[], Any]) -> None:
@@ -47,7 +46,7 @@ class IncomingObject(io.BytesIO):
         self.problem: Exception | None = None
 
     def write(self, data: Any) -> int:
-        """Take the next piece. Never raises: :attr:`problem` tells."""
+        """Write the next fragment. Errors are stored in :attr:`problem`, never raised."""
         self.size += len(data)
         if self.problem is None:
             try:
@@ -59,7 +58,7 @@ class IncomingObject(io.BytesIO):
 
     def _write(self, data: Any) -> None:
         if self.size > self._limit:
-            raise SpoolFullError(f"the object is larger than the {self._limit / 1e6:.0f} MB that are taken")
+            raise SpoolFullError(f"the object exceeds the limit of {self._limit / 1e6:.0f} MB")
         if self._file is None:
             self._spool.check_room()
             self._path = self._spool.root / "receiving" / f"{secrets.token_hex(16)}.part"
@@ -73,13 +72,13 @@ class IncomingObject(io.BytesIO):
         self._file.write(data)
 
     def take(self) -> Path:
-        """Finish the file and put it on the disk for good.
+        """Complete the file and flush it to disk.
 
         Returns:
-            The file; it is the caller's now.
+            The file, owned by the caller.
 
         Raises:
-            Exception: whatever went wrong while it came.
+            Exception: the error stored during reception.
         """
         try:
             if self.problem is not None:
@@ -96,27 +95,27 @@ class IncomingObject(io.BytesIO):
         return path
 
     def discard(self) -> None:
-        """Remove what came so far."""
+        """Remove the partial file."""
         try:
             if self._file is not None:
                 self._file.close()
         except OSError:
-            pass  # what could not be flushed to a full disk is not wanted any more
+            pass  # data not flushed to a full disk are discarded anyway
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         self._file = self._path = None
 
-    def __del__(self) -> None:  # the association ended in the middle
+    def __del__(self) -> None:  # the association ended during the object
         self.discard()
 
 
 class SpoolingProvider(DIMSEServiceProvider):
-    """Receives messages as pynetdicom does, with their data sets on disk.
+    """pynetdicom's message provider with data sets on disk.
 
     Args:
         assoc: the association.
-        spool: where data sets go.
-        limit: most bytes of a data set.
+        spool: the queue.
+        limit: largest data set in bytes.
     """
 
     message: Any
@@ -126,13 +125,13 @@ class SpoolingProvider(DIMSEServiceProvider):
         self._spool, self._limit = spool, limit
 
     def drop(self) -> None:
-        """Remove what came of a message that will not be finished."""
+        """Remove the data of an incomplete message."""
         incoming = getattr(self.message, "data_set", None)
         if isinstance(incoming, IncomingObject):
             incoming.discard()
 
     def receive_primitive(self, primitive: Any) -> None:
-        """Take a piece of a message."""
+        """Process a fragment of a message."""
         if self.message is None:
             message = DIMSEMessage()
 

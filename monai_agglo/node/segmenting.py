@@ -1,4 +1,4 @@
-"""Cines out of the queue, through a process with limits, their results into the queue of the sender."""
+"""Segmentation of queued cines in a child process with limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DISK_WAIT_S = 30.0
 
 
 class SegmentingChild:
-    """The process of :mod:`.child`, started when first needed and anew when it is gone.
+    """The process of :mod:`.child`, restarted on demand.
 
     Args:
         config: bundle, device, results and limits.
@@ -49,8 +49,8 @@ class SegmentingChild:
         """Start the process and load the bundle.
 
         Raises:
-            ConfigError: when the bundle cannot be used.
-            ChildDiedError: when it ends, or does not answer.
+            ConfigError: the bundle cannot be used.
+            ChildDiedError: the process ends or does not answer.
         """
         # stderr goes nowhere: decoders warn there in words of the file
         self._process, self._jobs = JsonProcess(self.arguments, stderr=subprocess.DEVNULL), 0
@@ -60,16 +60,16 @@ class SegmentingChild:
             raise ConfigError(f"the bundle cannot be used: {reply['error']}")
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Have one cine segmented.
+        """Segment one cine.
 
         Args:
             job: see :func:`monai_agglo.node.child.answer`.
 
         Returns:
-            Its answer.
+            The answer.
 
         Raises:
-            ChildDiedError: when the process died of it or took too long; the next job gets a new process.
+            ChildDiedError: the process ended or exceeded the time limit; the next job gets a new process.
         """
         if self._process is None or not self._process.alive or self._jobs >= self._limits.jobs:
             self.stop()
@@ -79,19 +79,19 @@ class SegmentingChild:
         return self._process.ask(job, self._limits.seconds)
 
     def stop(self) -> None:
-        """End the process and whatever it started."""
+        """End the process and its children."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
 
 
 class Worker(threading.Thread):
-    """Segments the cines of the queue one after the other.
+    """Segments the queued cines one by one.
 
     Args:
-        config: limits and what to make.
+        config: settings of the node.
         spool: the queue.
-        audit: where results are written down.
+        audit: the audit log.
     """
 
     def __init__(self, config: ServeConfig, spool: Spool, audit: Audit) -> None:
@@ -115,7 +115,7 @@ class Worker(threading.Thread):
             raise ConfigError(f"the bundle cannot be used: {error}") from None
 
     def stop(self) -> None:
-        """End; a cine in work stays in the queue."""
+        """Stop; the cine in progress stays in the queue."""
         self._stopping.set()
         self._child.stop()
 
@@ -134,14 +134,14 @@ class Worker(threading.Thread):
             except Exception as error:
                 if self._stopping.is_set():
                     return
-                logger.error("segmenting is held up: %s", _sentence(error))
+                logger.error("segmentation is suspended: %s", _sentence(error))
                 wait = _DISK_WAIT_S
             if wait:
                 self._spool.arrived.wait(wait)
                 self._spool.arrived.clear()
 
     def _next(self) -> float:
-        """One cine; returns how long to wait until the next, seconds."""
+        """Process one cine; returns the wait until the next one in seconds."""
         jobs = self._spool.jobs()
         if not jobs:
             return 1.0
@@ -152,15 +152,15 @@ class Worker(threading.Thread):
             reply = self._child.run({"file": str(job.path), "folder": str(folder), "object": job.key})
         except ChildDiedError as error:
             if self._stopping.is_set():
-                self._spool.begin(job, job.attempts)  # no fault of the cine
+                self._spool.begin(job, job.attempts)  # not counted as an attempt
                 return 0
             if job.attempts + 1 < self._config.limits.attempts:
-                logger.warning("object %s: %s; it will be tried again", job.key, error)
+                logger.warning("object %s: %s; it will be retried", job.key, error)
                 return 0
             reply = {"kind": "input", "error": f"{error}, {job.attempts + 1} times"}
         if reply.get("kind") == "disk":
             if not self._full:
-                logger.error("the disk is full: segmenting waits until there is room")
+                logger.error("the disk is full: segmentation waits for free space")
             self._full = True
             self._spool.begin(job, job.attempts)
             return _DISK_WAIT_S
@@ -168,7 +168,9 @@ class Worker(threading.Thread):
         if "error" not in reply:
             owner = self._spool.patient_of(reply["study"], reply["patient"])
             if owner != reply["patient"]:
-                reply = {"error": "its study belongs to another patient: one of the two carries a wrong UID or id"}
+                reply = {
+                    "error": "its study belongs to another patient: one of them has a wrong study UID or patient id"
+                }
         if "error" in reply:
             self._fail(job, reply["error"])
             return 0
@@ -185,7 +187,7 @@ class Worker(threading.Thread):
 
 
 def _sentence(error: Exception) -> str:
-    """Our own errors as they are, others by their type: their text may quote a file."""
+    """Message of our own errors, type of others (their messages may quote a file)."""
     if isinstance(error, (ConfigError, ChildDiedError)):
         return str(error)
     reason = error.strerror if isinstance(error, OSError) else None

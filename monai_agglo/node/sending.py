@@ -1,4 +1,4 @@
-"""Results to the peer, until it has them: a dead, hanging or refusing peer loses nothing."""
+"""Delivery of results to the peer, with retries."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_agglo.files import sync
 from monai_agglo.pacs.dimse import PeerError, StoreAnswer, store
 
 from .audit import Audit
 from .config import ServeConfig
-from .spool import Spool, sync
+from .spool import Spool
 from .tls import client_context
 
 __all__ = ["Backoff", "Sender"]
 
 logger = logging.getLogger(__name__)
 _AT_ONCE = 50
-"""Results of so many cines go through one association."""
+"""Largest number of cines per association."""
 
 
 @dataclass
 class Backoff:
-    """When to try again.
+    """Exponential backoff.
 
     Args:
-        first_s: the first wait, seconds; it doubles each time.
-        longest_s: the longest wait, seconds.
+        first_s: first wait in seconds, doubled after each failure.
+        longest_s: longest wait in seconds.
+        failures: number of consecutive failures.
+        until: monotonic time of the next attempt, seconds.
     """
 
     first_s: float
@@ -38,10 +41,10 @@ class Backoff:
     until: float = 0.0
 
     def failed(self) -> float:
-        """Wait longer.
+        """Record a failure.
 
         Returns:
-            For how long, seconds.
+            The wait until the next attempt in seconds.
         """
         seconds = min(self.longest_s, self.first_s * 2 ** min(self.failures, 40))
         self.failures += 1
@@ -50,20 +53,20 @@ class Backoff:
 
     @property
     def waiting(self) -> float:
-        """Seconds until the next try; 0 when it may be made."""
+        """Seconds until the next attempt, at least 0."""
         return max(0.0, self.until - time.monotonic())
 
 
 class Sender(threading.Thread):
-    """Sends what waits in the queue to the configured peer.
+    """Sends queued results to the configured peer.
 
     Args:
-        config: the peer and when to try it again.
+        config: settings of the node.
         spool: the queue.
-        audit: where results are written down.
+        audit: the audit log.
 
     Raises:
-        ConfigError: when the keys for the peer cannot be used.
+        ConfigError: the TLS files of the peer cannot be used.
     """
 
     def __init__(self, config: ServeConfig, spool: Spool, audit: Audit) -> None:
@@ -79,7 +82,7 @@ class Sender(threading.Thread):
         return Backoff(self._config.retry.first_s, self._config.retry.longest_s)
 
     def stop(self) -> None:
-        """End; what is not sent stays in the queue."""
+        """Stop; unsent results stay in the queue."""
         self._stopping.set()
         self._spool.finished.set()
 
@@ -90,17 +93,17 @@ class Sender(threading.Thread):
                 wait = self._next()
             except Exception as error:
                 wait = self._backoff.failed()
-                logger.error("sending is held up: %s; next try in %.0f s", type(error).__name__, wait)
+                logger.error("sending is suspended: %s; next attempt in %.0f s", type(error).__name__, wait)
             if wait:
                 self._spool.finished.wait(wait)
                 self._spool.finished.clear()
 
     def _next(self) -> float:
-        """One association; returns how long to wait until the next, seconds."""
+        """Run one association; returns the wait until the next one in seconds."""
         if self._backoff.waiting:
             return min(1.0, self._backoff.waiting)
         folders = [folder for folder in self._spool.results() if not self._waiting(folder)]
-        # a result that the peer stumbles over must not keep the others waiting
+        # results that fail repeatedly must not delay the others
         folders.sort(key=lambda folder: self._objects[folder.name].failures if folder.name in self._objects else 0)
         folders = folders[:_AT_ONCE]
         if not folders:
@@ -117,7 +120,8 @@ class Sender(threading.Thread):
             if current and current[-1].exists():
                 self._objects.setdefault(current[-1].parent.name, self._new_backoff()).failed()
             who = f"{self._peer.ae_title} ({self._peer.address}:{self._peer.port})"
-            logger.warning("%s: %s; %d cines wait, next try in %.0f s", who, error, len(self._spool.results()), wait)
+            waiting = len(self._spool.results())
+            logger.warning("%s: %s; results of %d cines wait, next attempt in %.0f s", who, error, waiting, wait)
             return min(1.0, wait)
         self._backoff = self._new_backoff()
         for folder in folders:
@@ -143,7 +147,7 @@ class Sender(threading.Thread):
 
     def _answered(self, answer: StoreAnswer) -> None:
         folder = answer.path.parent
-        if not folder.is_dir() or not answer.path.exists():  # put aside because of another of its files
+        if not folder.is_dir() or not answer.path.exists():  # moved because another file was refused
             return
         name, what = folder.name, answer.path.stem
         if answer.stored:
@@ -155,7 +159,7 @@ class Sender(threading.Thread):
         elif answer.again:
             wait = self._objects.setdefault(name, self._new_backoff()).failed()
             logger.warning(
-                "object %s: %s cannot take %s now: %s; next try in %.0f s",
+                "object %s: %s cannot accept %s now: %s; next attempt in %.0f s",
                 name, self._peer.ae_title, what, answer.reason, wait,
             )  # fmt: skip
         else:

@@ -1,4 +1,4 @@
-"""The node as a whole: queue, listener, worker and sender, from start to signal."""
+"""The complete node: queue, listener, worker and sender."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Service:
     """A running node.
 
     Args:
-        config: what it does.
+        config: settings of the node.
 
     Raises:
-        ConfigError: when address, keys or bundle cannot be used.
-        ValueError: when another process has the spool.
+        ConfigError: address, TLS files or bundle cannot be used.
+        ValueError: another process uses the spool.
     """
 
     def __init__(self, config: ServeConfig) -> None:
@@ -63,7 +63,7 @@ class Service:
         self.sender.start()
 
     def stop(self) -> None:
-        """End; what waits stays on the disk."""
+        """Stop; the queue stays on disk."""
         self.node.stop()
         self.sender.stop()
         self.worker.stop()
@@ -73,18 +73,18 @@ class Service:
 
 
 def serve(config: str | os.PathLike | ServeConfig, *, retry_failed: bool = False) -> None:
-    """Be a DICOM node until SIGTERM or SIGINT.
+    """Run a DICOM node until SIGTERM or SIGINT.
 
-    Takes fluoroscopy cines by C-STORE, keeps them in a queue on disk, segments them in a process with limits, and sends
-    the results to the configured peer until it has them. See docs/how-to/pacs.md.
+    Receives fluoroscopy cines by C-STORE into a queue on disk, segments them in a process with limits, and sends the
+    results to the configured peer, with retries. See docs/how-to/pacs.md.
 
     Args:
-        config: configuration file, or its content.
-        retry_failed: first put objects back into the queue that failed or were refused.
+        config: configuration file, or the configuration.
+        retry_failed: first return failed and refused objects to the queue.
 
     Raises:
-        ConfigError: when the configuration cannot be used.
-        ValueError: when another process has the spool.
+        ConfigError: the configuration is invalid.
+        ValueError: another process uses the spool.
     """
     settings = config if isinstance(config, ServeConfig) else read_config(config)
     ended = threading.Event()
@@ -93,13 +93,13 @@ def serve(config: str | os.PathLike | ServeConfig, *, retry_failed: bool = False
     _show_log()
     service = Service(settings)
     if retry_failed:
-        print(f"{service.spool.retry()} objects go back into the queue", flush=True)
+        print(f"{service.spool.retry()} objects returned to the queue", flush=True)
     service.start()
     peer, counts = settings.send_to, service.spool.counts()
     print(
         f"{settings.ae_title} listens at {settings.address} port {service.port}{' with TLS' if settings.tls else ''}, "
         f"results go to {peer.ae_title} ({peer.address}:{peer.port}); waiting: {counts['incoming']} cines, "
-        f"{counts['outgoing']} results; for you to look at: {counts['failed']} failed, {counts['refused']} refused",
+        f"{counts['outgoing']} results; to be checked: {counts['failed']} failed, {counts['refused']} refused",
         flush=True,
     )
     tidied = 0.0
@@ -110,12 +110,12 @@ def serve(config: str | os.PathLike | ServeConfig, *, retry_failed: bool = False
         if time.monotonic() - tidied > _HOUR_S or not tidied:
             tidied = time.monotonic()
             service.spool.tidy(settings.limits.keep_days * 86_400)
-    print("ending; what waits stays in the queue", flush=True)
+    print("stopping; waiting objects stay in the queue", flush=True)
     service.stop()
 
 
 def _show_log() -> None:
-    """Our own lines on stderr, with their time; a service manager keeps them."""
+    """Log our own messages to stderr with time stamps."""
     parent = logging.getLogger(__package__)
     if not parent.handlers:
         handler: Any = logging.StreamHandler()

@@ -1,8 +1,8 @@
-"""The queue on disk. Every step is a rename, so that a computer that stops at any moment loses nothing.
+"""Crash-safe queue on disk; every step is an atomic rename.
 
-``receiving`` and ``work`` hold what is not finished and are emptied at the start. A cine goes from ``incoming`` to
-``outgoing`` (a folder with its results) or to ``failed``; results that the peer will not have go to ``refused``.
-``done`` remembers what was finished. Names of files are pseudonyms.
+``receiving`` and ``work`` contain unfinished data and are cleared at start. A cine moves from ``incoming`` to
+``outgoing`` (a folder with its results) or ``failed``; results rejected by the peer move to ``refused``. ``done``
+records finished cines. File names are pseudonyms.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from pathlib import Path
 from typing import Any
 
 from monai_agglo.cine.identity import pseudonym
-from monai_agglo.files import atomic_path
+from monai_agglo.files import sync, write_json
 
-__all__ = ["Spool", "SpoolFullError", "digest_of", "sync"]
+__all__ = ["Spool", "SpoolFullError", "digest_of"]
 
 FOLDERS = ("receiving", "incoming", "work", "outgoing", "failed", "refused", "done", "studies")
 _CHUNK = 1 << 20
 
 
 class SpoolFullError(OSError):
-    """There is no room for another object."""
+    """No space for another object."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cine that waits.
+    """A queued cine.
 
     Args:
         key: its pseudonym.
         path: its file.
-        attempts: how often it was begun before.
-        ae_title: who sent it.
+        attempts: number of previous attempts.
+        ae_title: AE title of the sender.
     """
 
     key: str
@@ -50,15 +50,15 @@ class Job:
 
 
 class Spool:
-    """The folder of a node. One process at a time may have it.
+    """The queue folder of a node, locked by one process.
 
     Args:
-        root: the folder; made when missing, for its owner only.
-        queue: cines that may wait.
-        free_bytes: disk space that is left alone.
+        root: the folder, created if needed; accessible to its owner only.
+        queue: largest number of queued cines.
+        free_bytes: free disk space to preserve, bytes.
 
     Raises:
-        ValueError: when another process has it.
+        ValueError: another process uses the folder.
     """
 
     def __init__(self, root: str | os.PathLike, queue: int, free_bytes: int) -> None:
@@ -70,7 +70,7 @@ class Spool:
         try:
             self._file_lock.acquire(timeout=0)
         except Timeout:
-            raise ValueError(f"{self.root}: another process serves from this folder") from None
+            raise ValueError(f"{self.root}: another process uses this folder") from None
         for name in FOLDERS:
             (self.root / name).mkdir(mode=0o700, exist_ok=True)
         self._lock = threading.Lock()
@@ -78,11 +78,11 @@ class Spool:
         self._recover()
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the folder."""
         self._file_lock.release()
 
     def _recover(self) -> None:
-        """Clear away what a process that was killed left half done."""
+        """Clean up after a killed process."""
         for name in ("receiving", "work"):
             for entry in self._all(name):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -93,7 +93,7 @@ class Spool:
             elif entry.suffix == ".part":
                 entry.unlink()
             elif entry.suffix == ".dcm" and ((self.root / "outgoing" / key).exists() or self._tombstone(key)):
-                self._forget(key)  # it was finished, and only its removal was not
+                self._forget(key)  # finished but not yet removed
         for entry in self._all("outgoing"):
             if self._tombstone(entry.name):
                 shutil.rmtree(entry)
@@ -102,17 +102,17 @@ class Spool:
         return sorted((self.root / name).iterdir())
 
     def counts(self) -> dict[str, int]:
-        """How many objects wait, and how many need a person."""
+        """Number of waiting, failed and refused objects."""
         count = {name: len(list((self.root / name).glob("*"))) for name in ("outgoing", "refused")}
         return count | {name: len(list((self.root / name).glob("*.dcm"))) for name in ("incoming", "failed")}
 
     # ---- receiving
 
     def check_room(self) -> None:
-        """Refuse an object that cannot be kept.
+        """Check the space for another object.
 
         Raises:
-            SpoolFullError: when the queue or the disk is full.
+            SpoolFullError: the queue or the disk is full.
         """
         waiting = sum(1 for _ in (self.root / "incoming").glob("*.dcm"))
         if waiting >= self.queue:
@@ -121,20 +121,20 @@ class Spool:
             raise SpoolFullError(f"less than {self.free_bytes >> 20} MB are free on the disk of the queue")
 
     def add(self, part: Path, uid: str, ae_title: str) -> str:
-        """Take a file that was received and is on disk.
+        """Add a received file to the queue.
 
         Args:
-            part: the file, in ``receiving``; it is gone afterwards.
+            part: the file in ``receiving``; removed by this call.
             uid: its SOP Instance UID.
-            ae_title: who sent it.
+            ae_title: AE title of the sender.
 
         Returns:
-            ``queued``; ``duplicate`` when the same object is known already; ``conflict`` when another object is known
-            under the same UID. Only the first was kept in the queue.
+            ``queued``; ``duplicate`` for a known object; ``conflict`` for another object with the same UID. Only a
+            ``queued`` object is kept.
 
         Raises:
-            SpoolFullError: when there is no room.
-            OSError: when the disk fails.
+            SpoolFullError: the queue or the disk is full.
+            OSError: disk error.
         """
         key = pseudonym(uid)
         place = self.root / "incoming" / f"{key}.dcm"
@@ -144,15 +144,15 @@ class Spool:
                 part.unlink()
                 return "duplicate" if same else "conflict"
             self.check_room()
-            write_json(place.with_suffix(".json"), {"ae": ae_title, "attempts": 0})
+            write_json(place.with_suffix(".json"), {"ae": ae_title, "attempts": 0}, durable=True)
             os.replace(part, place)
             sync(place.parent)
-        self._drop("failed", key)  # a new copy of what could not be read
+        self._drop("failed", key)  # replaced by the new copy
         self.arrived.set()
         return "queued"
 
     def _digest(self, key: str) -> str | None:
-        """Digest of a known object that did not fail."""
+        """Digest of a known object, except failed ones."""
         place = self.root / "incoming" / f"{key}.dcm"
         if place.exists():
             return digest_of(place)
@@ -164,7 +164,7 @@ class Spool:
     # ---- segmenting
 
     def jobs(self) -> list[Job]:
-        """The cines that wait, those begun least often first, then the oldest."""
+        """Queued cines, sorted by number of attempts, then by age."""
         found = []
         for path in (self.root / "incoming").glob("*.dcm"):
             state = read_json(path.with_suffix(".json"))
@@ -174,35 +174,35 @@ class Spool:
         return [job for _, job in sorted(found, key=lambda item: item[0])]
 
     def begin(self, job: Job, attempts: int) -> Path:
-        """Note that a cine is begun, before it can do harm.
+        """Record an attempt before processing starts.
 
         Args:
             job: the cine.
-            attempts: how often it will have been begun then.
+            attempts: number of attempts including this one.
 
         Returns:
-            An empty folder for its results.
+            An empty folder for the results.
         """
-        write_json(job.path.with_suffix(".json"), {"ae": job.ae_title, "attempts": attempts})
+        write_json(job.path.with_suffix(".json"), {"ae": job.ae_title, "attempts": attempts}, durable=True)
         folder = self.root / "work" / job.key
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         return folder
 
     def finish(self, job: Job, folder: Path, files: list[str]) -> None:
-        """Hand the results of a cine over to the sender.
+        """Move the results of a cine to ``outgoing``.
 
         Args:
             job: the cine.
-            folder: from :meth:`begin`.
-            files: the files in it to send; others are dropped.
+            folder: folder from :meth:`begin`.
+            files: names of the files to send; others are removed.
         """
         for entry in folder.iterdir():
             if entry.name not in files:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         for name in files:
             sync(folder / name)
-        write_json(folder / "job.json", {"ae": job.ae_title, "digest": digest_of(job.path)})
+        write_json(folder / "job.json", {"ae": job.ae_title, "digest": digest_of(job.path)}, durable=True)
         sync(folder)
         os.replace(folder, self.root / "outgoing" / job.key)
         sync(self.root / "outgoing")
@@ -210,32 +210,32 @@ class Spool:
         self.finished.set()
 
     def fail(self, job: Job, reason: str) -> None:
-        """Put a cine aside that cannot be segmented, for a person to look at.
+        """Move a cine to ``failed``.
 
         Args:
             job: the cine.
-            reason: one sentence.
+            reason: reason of the failure, one sentence.
         """
         shutil.rmtree(self.root / "work" / job.key, ignore_errors=True)
         place = self.root / "failed" / f"{job.key}.dcm"
-        write_json(place.with_suffix(".json"), {"ae": job.ae_title, "reason": reason})
+        write_json(place.with_suffix(".json"), {"ae": job.ae_title, "reason": reason}, durable=True)
         os.replace(job.path, place)
         sync(place.parent)
         self._forget(job.key)
 
     def patient_of(self, study: str, patient: str) -> str:
-        """Remember whose study it is.
+        """Record the patient of a study.
 
         Args:
             study: pseudonym of the study.
             patient: pseudonym of the patient.
 
         Returns:
-            Pseudonym of the patient that the study belonged to first.
+            Pseudonym of the patient recorded first.
         """
         place = self.root / "studies" / f"{study}.json"
         if not place.exists():
-            write_json(place, {"patient": patient})
+            write_json(place, {"patient": patient}, durable=True)
         return str(read_json(place).get("patient", patient))
 
     def _forget(self, key: str) -> None:
@@ -249,41 +249,41 @@ class Spool:
     # ---- sending
 
     def results(self) -> list[Path]:
-        """Folders whose files are to be sent, the oldest first."""
+        """Folders with unsent results, oldest first."""
         folders = [folder for folder in (self.root / "outgoing").iterdir() if folder.is_dir()]
         return sorted(folders, key=lambda folder: folder.stat().st_mtime_ns)
 
     def sent(self, folder: Path) -> None:
-        """All files of a folder are with the peer."""
+        """Mark a result folder as delivered and remove it."""
         job = read_json(folder / "job.json")
-        write_json(self.root / "done" / f"{folder.name}.json", {"digest": job.get("digest", "")})
+        write_json(self.root / "done" / f"{folder.name}.json", {"digest": job.get("digest", "")}, durable=True)
         shutil.rmtree(folder)
 
     def refuse(self, folder: Path, reason: str) -> None:
-        """Put results aside that the peer will not have.
+        """Move results rejected by the peer to ``refused``.
 
         Args:
-            folder: from :meth:`results`.
-            reason: what the peer said.
+            folder: folder from :meth:`results`.
+            reason: reason given by the peer.
         """
         job = read_json(folder / "job.json")
-        write_json(folder / "job.json", job | {"reason": reason})
+        write_json(folder / "job.json", job | {"reason": reason}, durable=True)
         place = self.root / "refused" / folder.name
         shutil.rmtree(place, ignore_errors=True)
         os.replace(folder, place)
         sync(place.parent)
 
     def retry(self) -> int:
-        """Put what failed or was refused back into the queue.
+        """Return failed and refused objects to the queue.
 
         Returns:
-            How many objects.
+            Number of objects.
         """
         count = 0
         for path in sorted((self.root / "failed").glob("*.dcm")):
             state = read_json(path.with_suffix(".json"))
             place = self.root / "incoming" / path.name
-            write_json(place.with_suffix(".json"), {"ae": state.get("ae", ""), "attempts": 0})
+            write_json(place.with_suffix(".json"), {"ae": state.get("ae", ""), "attempts": 0}, durable=True)
             os.replace(path, place)
             self._drop("failed", path.stem)
             count += 1
@@ -293,7 +293,7 @@ class Spool:
         return count
 
     def tidy(self, keep_s: float) -> None:
-        """Forget finished objects and studies of long ago."""
+        """Remove records of finished objects and studies older than ``keep_s`` seconds."""
         for name in ("done", "studies"):
             for entry in self._all(name):
                 if time.time() - entry.stat().st_mtime > keep_s:
@@ -304,11 +304,11 @@ class Spool:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a DICOM file without its file meta, which says how it came and not what it is."""
+    """SHA-256 of a DICOM file without its file meta information, which depends on the transfer."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         head = file.read(144)
-        # (0002,0000) File Meta Information Group Length comes first, and tells where the data set begins
+        # (0002,0000) File Meta Information Group Length gives the start of the data set
         known = len(head) == 144 and head[128:132] == b"DICM" and head[132:140] == b"\x02\x00\x00\x00UL\x04\x00"
         file.seek(144 + struct.unpack("<L", head[140:])[0] if known else 0)
         for chunk in iter(lambda: file.read(_CHUNK), b""):
@@ -316,27 +316,8 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, safe against a loss of power."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a small file whole, and onto the disk."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        sync(partial)
-    sync(path.parent)
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """A small file; nothing when it is missing or damaged."""
+    """Content of a JSON file; empty if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

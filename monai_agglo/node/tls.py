@@ -1,4 +1,4 @@
-"""TLS contexts of both directions."""
+"""TLS contexts for incoming and outgoing connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["client_context", "server_context"]
 
 
 class _LateHandshake(ssl.SSLContext):
-    """The handshake waits until the connection has a thread of its own: a silent caller must not block all others."""
+    """Defers the handshake to the thread of the connection, so that a silent caller does not block others."""
 
     def wrap_socket(self, sock: Any, *args: Any, **options: Any) -> ssl.SSLSocket:
         options["do_handshake_on_connect"] = False
@@ -19,16 +19,16 @@ class _LateHandshake(ssl.SSLContext):
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """A context to take connections with.
+    """Create the context of incoming connections.
 
     Args:
-        tls: our certificate and key; with ``ca`` callers must show a certificate from there.
+        tls: our certificate and key; with ``ca`` client certificates are required.
 
     Returns:
         The context, TLS 1.2 or newer.
 
     Raises:
-        ConfigError: when the files cannot be used.
+        ConfigError: the files cannot be used.
     """
     context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER)
     _load(context, tls, "tls")
@@ -38,16 +38,16 @@ def server_context(tls: Tls) -> ssl.SSLContext:
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """A context to call a peer with; its certificate must be valid for its name.
+    """Create the context of outgoing connections; the peer's certificate must match its name.
 
     Args:
-        tls: ``ca`` the peer's authority (the computer's own list when None), and our certificate if the peer wants one.
+        tls: ``ca`` of the peer (system authorities by default), and our certificate if the peer requires one.
 
     Returns:
         The context, TLS 1.2 or newer.
 
     Raises:
-        ConfigError: when the files cannot be used.
+        ConfigError: the files cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if tls.ca is None:

@@ -1,6 +1,6 @@
 """Client of a PACS: query, fetch and send, over DICOMweb and DIMSE.
 
-Names load on first use.
+Names are imported on first use.
 """
 
 from monai_agglo import lazy

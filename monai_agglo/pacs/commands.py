@@ -1,4 +1,4 @@
-"""``fetch`` and ``send``: a PACS by its address, over DICOMweb or DIMSE."""
+"""``fetch`` and ``send`` over DICOMweb or DIMSE, by the address of the PACS."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .web import DicomWeb
 __all__ = ["PASSWORD", "DimseAddress", "fetch", "parse_pacs", "send"]
 
 PASSWORD = "AGGLO_PACS_PASSWORD"
-"""Environment variable with the password: on a command line everybody could read it."""
+"""Environment variable with the password, which would be visible on a command line."""
 _DIMSE = re.compile(r"dicom://(?P<title>[^@/\\]{1,16})@(?P<address>[^:/@]+):(?P<port>\d{1,5})/?")
 
 
 @dataclass(frozen=True)
 class DimseAddress:
-    """A node as ``dicom://AE_TITLE@ADDRESS:PORT``."""
+    """Address of a node, written ``dicom://AE_TITLE@ADDRESS:PORT``."""
 
     ae_title: str
     address: str
@@ -27,23 +27,23 @@ class DimseAddress:
 
 
 def parse_pacs(text: str, user: str | None = None, ca: str | None = None) -> DicomWeb | DimseAddress:
-    """What an address stands for.
+    """Parse the address of a PACS.
 
     Args:
         text: ``https://...`` of a DICOMweb service, or ``dicom://AE_TITLE@ADDRESS:PORT``.
-        user: for DICOMweb; the password comes from the environment variable :data:`PASSWORD`.
+        user: DICOMweb user; the password is read from the environment variable :data:`PASSWORD`.
         ca: for DICOMweb, see :class:`DicomWeb`.
 
     Returns:
         The PACS.
 
     Raises:
-        ValueError: when it is neither.
+        ValueError: invalid address.
     """
     if text.startswith("dicom:"):
         match = _DIMSE.fullmatch(text)
         if match is None or not 0 < int(match["port"]) <= 65_535:
-            raise ValueError(f"{text}: a DICOM node is written dicom://AE_TITLE@ADDRESS:PORT")
+            raise ValueError(f"{text}: the address of a DICOM node must be dicom://AE_TITLE@ADDRESS:PORT")
         return DimseAddress(match["title"], match["address"], int(match["port"]))
     return DicomWeb(text, user, os.environ.get(PASSWORD) if user else None, ca)
 
@@ -65,23 +65,26 @@ def fetch(
 
     Args:
         pacs: see :func:`parse_pacs`.
-        folder: where the files go, named by pseudonyms. They hold patient data as the PACS has it.
+        folder: output folder; files are named by pseudonyms and contain the patient data of the PACS.
         study: Study Instance UID.
-        series: Series Instance UID; all when None.
-        instance: SOP Instance UID; all when None.
-        user, ca: for DICOMweb.
-        ae_title, address, port: for C-MOVE: who we are and where the PACS sends to; it must know all three.
+        series: Series Instance UID; None for all.
+        instance: SOP Instance UID; None for all.
+        user: for DICOMweb, see :func:`parse_pacs`.
+        ca: for DICOMweb, see :func:`parse_pacs`.
+        ae_title: for C-MOVE: our AE title, which the PACS must know with address and port.
+        address: for C-MOVE: our listening address.
+        port: for C-MOVE: our listening port.
 
     Returns:
         The files.
 
     Raises:
-        ConnectionError: when the PACS cannot be reached, refuses, or has none.
-        ValueError: when the address cannot be understood.
+        ConnectionError: the PACS cannot be reached, refuses, or has no matching instance.
+        ValueError: invalid address.
     """
     peer = parse_pacs(pacs, user, ca)
     if instance and not series and isinstance(peer, DimseAddress):
-        raise ValueError("C-MOVE needs the series of an instance too")
+        raise ValueError("C-MOVE of an instance needs its series too")
     if isinstance(peer, DicomWeb):
         return peer.fetch(folder, study, series, instance)
     from .dimse import PeerError, move
@@ -94,7 +97,7 @@ def fetch(
     except PeerError as error:
         raise ConnectionError(f"{pacs}: {error}") from None
     if not paths:
-        raise ConnectionError(f"{pacs}: it has nothing of that study, series or instance")
+        raise ConnectionError(f"{pacs}: it has no matching instance")
     return paths
 
 
@@ -106,27 +109,28 @@ def send(
     ca: str | None = None,
     ae_title: str = "AGGLO",
 ) -> list[str]:
-    """Give files to a PACS.
+    """Send files to a PACS.
 
     Args:
         pacs: see :func:`parse_pacs`.
-        files: DICOM files, or folders with them.
-        user, ca: for DICOMweb.
-        ae_title: for C-STORE: who we are.
+        files: DICOM files, or folders of them.
+        user: for DICOMweb, see :func:`parse_pacs`.
+        ca: for DICOMweb, see :func:`parse_pacs`.
+        ae_title: for C-STORE: our AE title.
 
     Returns:
-        What was refused, a sentence each; empty when the PACS has all.
+        Refused files with reasons; empty if all files are stored.
 
     Raises:
-        ConnectionError: when the PACS cannot be reached or hangs up.
-        ValueError: when a file is not DICOM, or the address cannot be understood.
+        ConnectionError: the PACS cannot be reached or closes the connection.
+        ValueError: a file is not DICOM, or the address is invalid.
     """
     peer = parse_pacs(pacs, user, ca)
     paths: list[Path] = []
     for file in map(Path, files):
         paths += sorted(path for path in file.rglob("*.dcm")) if file.is_dir() else [file]
     if not paths:
-        raise ValueError(f"{files[0] if files else 'nothing'}: there is no .dcm file in it")
+        raise ValueError(f"{files[0] if files else '(no path)'}: there is no .dcm file to send")
     if isinstance(peer, DicomWeb):
         peer.store(paths)
         return []

@@ -1,4 +1,4 @@
-"""The DIMSE side of a PACS: store, find and move, with a sentence for everything that a peer can do wrong."""
+"""DIMSE client: C-STORE, C-FIND and C-MOVE, with a one-line error for each failure of the peer."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _MOST_CONTEXTS = 128
 
 
 class PeerError(ConnectionError):
-    """The peer could not be reached, hung up or did not answer: one sentence."""
+    """The peer cannot be reached, closes the connection or does not answer."""
 
 
 class DimsePeer(Protocol):
-    """Who is called."""
+    """Address of a peer."""
 
     @property
     def ae_title(self) -> str: ...
@@ -49,13 +49,13 @@ class DimsePeer(Protocol):
 
 @dataclass(frozen=True)
 class StoreAnswer:
-    """What a peer said to an object.
+    """Answer of a peer to an object.
 
     Args:
         path: the file.
-        status: DIMSE status; -1 where the object could not even be offered.
-        reason: what the status means; safe to log.
-        comment: the peer's own words, which may name the patient.
+        status: DIMSE status; -1 if the peer does not accept its SOP class and transfer syntax.
+        reason: meaning of the status; safe to log.
+        comment: error comment of the peer, which may be identifying.
     """
 
     path: Path
@@ -65,22 +65,22 @@ class StoreAnswer:
 
     @property
     def stored(self) -> bool:
-        """Whether the peer has it: success, or success with a warning."""
+        """Whether the object is stored (success or warning)."""
         return self.status == 0 or 0xB000 <= self.status < 0xC000
 
     @property
     def again(self) -> bool:
-        """Whether it may take the same object later."""
+        """Whether a retry may succeed."""
         return self.status in _AGAIN or self.status == _PROCESSING_FAILURE
 
     @property
     def remark(self) -> str:
-        """Its warning, if it gave one."""
+        """Warning of the peer; may be empty."""
         return f" with a warning: {self.reason}" if self.stored and self.status else ""
 
 
 def quiet() -> None:
-    """Keep the libraries' log lines back: they quote what others sent; what matters is said by us."""
+    """Silence the logs of pynetdicom and pydicom, which may quote received data."""
     for name in ("pynetdicom", "pydicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
@@ -99,19 +99,19 @@ def store(
 
     Args:
         files: the files.
-        peer: where to.
+        peer: the destination.
         own_title: our AE title.
-        tls: context for TLS.
-        tls_name: name that the peer's certificate must have.
-        timeout_s: silence after which the peer is given up, seconds.
+        tls: TLS context; None for no TLS.
+        tls_name: expected name in the peer's certificate.
+        timeout_s: network timeout, seconds.
         before: called with each file before it is sent.
 
     Yields:
-        The peer's answer to each.
+        The peer's answer to each file.
 
     Raises:
-        PeerError: when the peer cannot be reached, rejects the association, hangs or hangs up.
-        ValueError: when a file is not DICOM.
+        PeerError: the peer cannot be reached, rejects the association, does not answer or closes the connection.
+        ValueError: a file is not DICOM.
     """
     paths = [Path(file) for file in files]
     kinds = {path: _kind(path) for path in paths}
@@ -119,7 +119,7 @@ def store(
     offered = list(dict.fromkeys(kinds.values()))
     for sop_class, syntax in offered[:_MOST_CONTEXTS]:
         ae.add_requested_context(sop_class, syntax)
-    _config.STORE_SEND_CHUNKED_DATASET = True  # a long cine need not be in memory
+    _config.STORE_SEND_CHUNKED_DATASET = True  # do not load a long cine into memory
     with _association(ae, peer, tls, tls_name, timeout_s) as assoc:
         accepted = {(str(cx.abstract_syntax), str(cx.transfer_syntax[0])) for cx in assoc.accepted_contexts}
         for number, path in enumerate(paths):
@@ -140,20 +140,20 @@ def store(
 
 
 def find(peer: DimsePeer, own_title: str, query: dict[str, str], timeout_s: float = 60, **tls: Any) -> list[Dataset]:
-    """Ask for what the peer has (C-FIND, study root).
+    """Query a peer (C-FIND, study root).
 
     Args:
-        peer: who is asked.
+        peer: the peer.
         own_title: our AE title.
-        query: attributes by keyword, with ``QueryRetrieveLevel``; empty values are asked for.
-        timeout_s: silence after which the peer is given up, seconds.
+        query: attributes by keyword, with ``QueryRetrieveLevel``; empty values are return keys.
+        timeout_s: network timeout, seconds.
         tls: ``tls`` and ``tls_name`` as for :func:`store`.
 
     Returns:
         One data set per match.
 
     Raises:
-        PeerError: when the peer cannot be reached or refuses.
+        PeerError: the peer cannot be reached or refuses the query.
     """
     ae = _ae(own_title, timeout_s)
     ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
@@ -168,7 +168,7 @@ def find(peer: DimsePeer, own_title: str, query: dict[str, str], timeout_s: floa
                 elif status.Status != 0:
                     raise PeerError(f"it refuses the query: {_words(status)}")
         except ValueError:
-            raise PeerError("it does not answer queries (C-FIND)") from None
+            raise PeerError("it does not support queries (C-FIND)") from None
     return found
 
 
@@ -182,24 +182,24 @@ def move(
     timeout_s: float = 60,
     **tls: Any,
 ) -> list[Path]:
-    """Fetch objects: the peer is told to send them to us (C-MOVE), and we listen meanwhile.
+    """Fetch objects by C-MOVE to a temporary listener.
 
     Args:
-        peer: who has them.
+        peer: the peer.
         own_title: our AE title; the peer must know it with our address and port.
         query: attributes by keyword, with ``QueryRetrieveLevel``.
-        folder: where the files go; made when missing.
-        port: where we listen.
-        address: where we listen.
-        timeout_s: silence after which the peer is given up, seconds.
+        folder: output folder, created if needed.
+        port: our listening port.
+        address: our listening address.
+        timeout_s: network timeout, seconds.
         tls: ``tls`` and ``tls_name`` as for :func:`store`.
 
     Returns:
         The files, named by pseudonyms.
 
     Raises:
-        PeerError: when the peer cannot be reached or refuses, or not all came.
-        OSError: when we cannot listen or write.
+        PeerError: the peer cannot be reached, refuses, or cannot send all objects.
+        OSError: the port is not available, or the folder cannot be written.
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
@@ -243,12 +243,14 @@ def _request_move(peer: DimsePeer, own_title: str, query: dict[str, str], timeou
                 if "Status" not in status:
                     raise PeerError("it hung up or did not answer in time")
                 if status.Status == 0xA801:
-                    raise PeerError(f"it does not know where {own_title} is; add our address and port to its table")
+                    raise PeerError(
+                        f"it does not know the destination {own_title}; configure our address and port there"
+                    )
                 failed = int(status.get("NumberOfFailedSuboperations") or 0)
                 if status.Status not in (0x0000, 0xFF00) or failed:
                     raise PeerError(f"it could not send {failed or 'any'} of the objects: {_words(status)}")
         except ValueError:
-            raise PeerError("it does not send on request (C-MOVE)") from None
+            raise PeerError("it does not support C-MOVE") from None
 
 
 def _ae(title: str, timeout_s: float) -> AE:
@@ -263,18 +265,18 @@ def _ae(title: str, timeout_s: float) -> AE:
 def _association(
     ae: AE, peer: DimsePeer, tls: ssl.SSLContext | None, tls_name: str | None, timeout_s: float
 ) -> Iterator[Any]:
-    """An association; its end is a release, or an abort when something went wrong."""
+    """An association, released on success and aborted on error."""
 
     def bound(event: Any) -> None:
         sock = event.assoc.dul.socket.socket
-        if sock is not None:  # a peer that stops reading must not hold us for ever
+        if sock is not None:  # time out if the peer stops reading
             sock.settimeout(timeout_s)
 
     args = (tls, tls_name) if tls is not None else None
     try:
         address = socket.gethostbyname(peer.address) if not _is_ip(peer.address) else peer.address
     except OSError as error:
-        raise PeerError(f"its address is not known ({error.strerror})") from None
+        raise PeerError(f"its address cannot be resolved ({error.strerror})") from None
     assoc = ae.associate(
         address, int(peer.port or 104), ae_title=peer.ae_title, tls_args=args,
         evt_handlers=[(evt.EVT_CONN_OPEN, bound)],
@@ -307,7 +309,7 @@ def _why_not(assoc: Any) -> str:
             return f"it rejects us: {answer.reason_str.lower()} ({answer.source_str.lower()})"
         return "it rejects us"
     if assoc.acceptor.primitive is not None:
-        return "it accepts none of the kinds of object that we would send or ask for"
+        return "it accepts none of the requested SOP classes and transfer syntaxes"
     return "it cannot be reached, or does not answer"
 
 
@@ -342,7 +344,7 @@ def _name(uid: str) -> str:
 
 
 def _words(status: Dataset) -> str:
-    """What a status means, without the peer's own words."""
+    """Meaning of a status, without the peer's error comment."""
     from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
     code = int(status.Status)

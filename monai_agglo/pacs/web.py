@@ -1,4 +1,4 @@
-"""The DICOMweb side of a PACS: query, fetch and store."""
+"""DICOMweb client: QIDO-RS, WADO-RS and STOW-RS."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class DicomWeb:
     """A DICOMweb server.
 
     Args:
-        url: base of its services, such as ``https://pacs.example/dicom-web``.
-        user: for basic authentication; None without.
-        password: for basic authentication; never written anywhere.
-        ca: PEM file with the authority of its certificate, where that is none the computer knows.
-        timeout_s: silence after which it is given up, seconds.
+        url: base URL of the services, such as ``https://pacs.example/dicom-web``.
+        user: user for basic authentication, or None.
+        password: password for basic authentication; never logged or stored.
+        ca: PEM file with the certificate authority, if unknown to the system.
+        timeout_s: network timeout, seconds.
     """
 
     url: str
@@ -42,33 +42,33 @@ class DicomWeb:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{self.url}: a DICOMweb address begins with https:// (or http:// on this computer)")
+            raise ValueError(f"{self.url}: a DICOMweb address must begin with https:// (http:// for localhost)")
         if parts.username or parts.password:
-            raise ValueError("leave user and password out of the address: it ends up in logs")
+            raise ValueError("the address must not contain user and password, because addresses are logged")
         if parts.scheme == "http" and not _local(parts.hostname):
-            raise ValueError(f"{self.url}: patient data would cross the network unprotected; use https://")
+            raise ValueError(f"{self.url}: patient data would be sent unencrypted; use https://")
 
     def __repr__(self) -> str:
         return f"DicomWeb({self.url!r})"
 
     def studies(self, **filters: str) -> list[str]:
-        """Ask for studies (QIDO-RS), page by page until there are no more.
+        """Query studies (QIDO-RS, paged).
 
         Args:
             filters: attributes by keyword, such as ``StudyDate="20240101-20241231"`` or ``ModalitiesInStudy="RF"``.
 
         Returns:
-            Study Instance UIDs, in order.
+            Sorted Study Instance UIDs.
 
         Raises:
-            ConnectionError: when the server cannot be reached or refuses.
-            ValueError: when a filter is no DICOM keyword.
+            ConnectionError: the server cannot be reached or refuses.
+            ValueError: a filter is not a DICOM keyword.
         """
         from pydicom.datadict import tag_for_keyword
 
         for name in filters:
             if tag_for_keyword(name) is None:
-                raise ValueError(f"{name} is no DICOM keyword, such as StudyDate or ModalitiesInStudy")
+                raise ValueError(f"{name} is not a DICOM keyword, such as StudyDate or ModalitiesInStudy")
         found: dict[str, None] = {}
         while True:
             page = list(self._call("search_for_studies", search_filters=filters or None, limit=PAGE, offset=len(found)))
@@ -78,18 +78,18 @@ class DicomWeb:
                 return sorted(found)
 
     def find(self, study: str, series: str | None = None, **filters: str) -> list[dict[str, Any]]:
-        """Ask for the instances of a study (QIDO-RS).
+        """Query the instances of a study (QIDO-RS).
 
         Args:
             study: Study Instance UID.
-            series: Series Instance UID; all series when None.
+            series: Series Instance UID; None for all.
             filters: attributes by keyword, such as ``Modality="SEG"``.
 
         Returns:
             DICOM JSON per instance.
 
         Raises:
-            ConnectionError: when the server cannot be reached or refuses.
+            ConnectionError: the server cannot be reached or refuses.
         """
         options: dict[str, Any] = {"search_filters": filters} if filters else {}
         if series:
@@ -99,28 +99,28 @@ class DicomWeb:
     def fetch(
         self, folder: str | os.PathLike, study: str, series: str | None = None, instance: str | None = None
     ) -> list[Path]:
-        """Fetch instances as they are stored, without recoding (WADO-RS).
+        """Fetch instances in their stored transfer syntax (WADO-RS).
 
         Args:
-            folder: where the files go; made when missing.
+            folder: output folder, created if needed.
             study: Study Instance UID.
-            series: Series Instance UID; all series when None.
-            instance: SOP Instance UID; all instances when None.
+            series: Series Instance UID; None for all.
+            instance: SOP Instance UID; None for all.
 
         Returns:
             The files, named by pseudonyms.
 
         Raises:
-            ConnectionError: when the server cannot be reached, refuses, or has none.
-            OSError: when the folder cannot be written.
+            ConnectionError: the server cannot be reached, refuses, or has no matching instance.
+            OSError: the folder cannot be written.
         """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         wanted = [item for item in self.find(study, series) if instance in (None, _value(item, "00080018"))]
         if not wanted:
-            raise ConnectionError(f"{self.url}: it has nothing of that study, series or instance")
+            raise ConnectionError(f"{self.url}: it has no matching instance")
         paths = []
-        for item in wanted:  # one at a time: a study of cines does not fit into memory
+        for item in wanted:  # one at a time to limit memory
             uids = (study, _value(item, "0020000E"), _value(item, "00080018"))
             found = self._call("retrieve_instance", *uids, media_types=_ANY_SYNTAX)
             path = place / f"{pseudonym(uids[2])}.dcm"
@@ -134,17 +134,17 @@ class DicomWeb:
         return paths
 
     def store(self, files: Sequence[str | os.PathLike]) -> int:
-        """Give files to the server (STOW-RS), one at a time.
+        """Store files on the server (STOW-RS), one at a time.
 
         Args:
             files: DICOM files.
 
         Returns:
-            How many it took.
+            Number of stored files.
 
         Raises:
-            ConnectionError: when the server cannot be reached, or refuses one.
-            ValueError: when a file is not DICOM.
+            ConnectionError: the server cannot be reached or refuses a file.
+            ValueError: a file is not DICOM.
         """
         for path in map(Path, files):
             try:
@@ -167,7 +167,7 @@ class DicomWeb:
             return getattr(self._client(), name)(*args, **options)
         except requests.exceptions.HTTPError as error:
             code = error.response.status_code if error.response is not None else 0
-            hint = {401: ": user or password are wrong", 403: ": this user may not", 404: ": it has no such thing"}
+            hint = {401: ": wrong user or password", 403: ": not permitted for this user", 404: ": not found"}
             raise ConnectionError(f"{self.url}: HTTP {code}{hint.get(code, '')}") from None
         except requests.exceptions.RequestException as error:
             raise ConnectionError(f"{self.url}: it cannot be reached ({type(error).__name__})") from None
@@ -179,7 +179,7 @@ class DicomWeb:
         session = create_session_from_user_pass(self.user, self.password or "") if self.user else create_session()
         if self.ca:
             session.verify = self.ca
-        session.trust_env = False  # a proxy or a .netrc must not get patient data without being asked for
+        session.trust_env = False  # ignore proxies and .netrc of the environment
         send = session.send
         session.send = lambda request, **given: send(request, **{**given, "timeout": self.timeout_s})
         return DICOMwebClient(self.url, session=session)

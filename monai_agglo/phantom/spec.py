@@ -67,7 +67,7 @@ class SwallowSpec:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, onset_s: float) -> SwallowSpec:
-        """Draw a swallow, healthy or impaired, from broad ranges around the published ones (docs/explanation/phantom.md)."""
+        """Sample a swallow, healthy or impaired, from ranges around published values (docs/explanation/phantom.md)."""
         impaired = rng.random() < 0.5
         iddsi = int(rng.choice(5, p=[0.45, 0.15, 0.2, 0.1, 0.1]))
         slow = 1 + 0.15 * iddsi + (rng.uniform(0, 0.8) if impaired else 0)

@@ -1,6 +1,6 @@
-"""Pictures for people: overlay video, contact sheet, text and outlines on frames.
+"""Visualisation: overlay video, contact sheet, masks and text drawn on frames.
 
-Names load on first use.
+Names are imported on first use.
 """
 
 from monai_agglo import lazy

@@ -1,4 +1,4 @@
-"""The contact sheet: chosen frames with their masks on one page."""
+"""Contact sheet: selected frames with their masks in one image."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ DISCLAIMER = "Research use only. Not a medical device."
 
 
 def frame_caption(index: int, total: int | None, time_ms: float | None, note: str = "") -> str:
-    """What stands under a frame: its number (counted from 1), its time where one is known, and a note.
+    """Caption of a frame: 1-based number, time if known, and a note.
 
     Args:
         index: 0-based frame index.
-        total: number of frames in the cine, when known.
-        time_ms: milliseconds from the first frame; None when the file states no timing.
-        note: further words.
+        total: number of frames of the cine, or None.
+        time_ms: milliseconds from the first frame; None if unknown.
+        note: further text.
 
     Returns:
         One line of text.
@@ -49,18 +49,18 @@ def frame_caption(index: int, total: int | None, time_ms: float | None, note: st
 
 
 def pick_frames(total: int, wanted: int = 12, areas: Sequence[float] | None = None) -> list[int]:
-    """Frames worth a place on the contact sheet.
+    """Select frames for the contact sheet.
 
-    Evenly spread over the part where something happens (``areas`` above zero, usually the bolus), with the first and
-    the last frame of the cine; evenly over the whole cine when nothing does.
+    The first and last frame of the cine, and frames evenly spaced over the range with ``areas`` above zero (usually the
+    bolus); without such a range frames evenly spaced over the cine.
 
     Args:
         total: number of frames.
-        wanted: number of frames to pick.
+        wanted: number of frames to select.
         areas: T values, for example the bolus area per frame.
 
     Returns:
-        At most ``wanted`` increasing frame indices.
+        At most ``wanted`` ascending frame indices.
     """
     if total <= wanted:
         return list(range(total))
@@ -92,27 +92,27 @@ def write_contact_sheet(
     columns: int | None = None,
     cell: int = 380,
 ) -> None:
-    """Write a PNG with chosen frames, their masks, numbers and times, and the legend.
+    """Write a PNG with selected frames, their masks, numbers and times, and a legend.
 
     Args:
-        path: the PNG file; it appears when it is whole.
-        frames: n frames (H, W), of one size.
-        masks: n masks (S, H, W), non-zero where a structure is.
-        times_ms: n times in milliseconds; None where unknown.
-        frame_numbers: n 0-based frame indices within the cine (shown counted from 1); 0 .. n-1 when None.
-        total: number of frames of the whole cine, for the captions.
-        structures: what each channel is; the first S of the table when None.
-        present: names of structures found anywhere in the cine; found in the shown frames when None.
-        window: grey levels shown as black and white; from the first frame when None.
+        path: the PNG file, written atomically.
+        frames: n frames (H, W) of one size.
+        masks: n masks (S, H, W), non-zero inside a structure.
+        times_ms: n frame times in milliseconds, None where unknown.
+        frame_numbers: n 0-based frame indices (shown 1-based); by default 0 .. n-1.
+        total: number of frames of the cine, for the captions.
+        structures: structures of the channels; by default the first S of the table.
+        present: names of the structures found in the cine; by default those in the shown frames.
+        window: grey levels shown as black and white; by default from the first frame.
         title: heading.
-        lines: further lines under the heading: what was read and found.
-        warnings: lines after these, in amber.
-        notes: n warnings, one per frame, empty where there is none.
-        columns: frames per row; chosen from n when None.
-        cell: longer side of a frame on the sheet, in pixels (a single frame is shown larger, beside the plain frame).
+        lines: further lines below the heading.
+        warnings: lines below these, in amber.
+        notes: n warnings, one per frame, empty for none.
+        columns: frames per row; by default chosen from n.
+        cell: longer side of a frame in pixels (a single frame is shown larger, beside the plain frame).
 
     Raises:
-        ValueError: when there is no frame, or when the numbers of frames, masks, times or notes differ.
+        ValueError: no frame, or different numbers of frames, masks, times or notes.
     """
     pairs = [(np.asarray(f), np.asarray(m)) for f, m in zip(list(frames), list(masks), strict=True)]
     count = len(pairs)
@@ -134,10 +134,10 @@ def write_contact_sheet(
     cells = []
     if count == 1:
         plain = resize_frame(to_grey8(pairs[0][0], window), (rows_, columns_))
-        cells.append(_cell(np.repeat(plain[..., None], 3, axis=2), "the frame as it was read", "", letters))
+        cells.append(_cell(np.repeat(plain[..., None], 3, axis=2), "original frame", "", letters))
     for (frame, mask), time_ms, number, note in zip(pairs, times, numbers, words):
-        picture = draw_overlay(frame, mask, structures, window, (cell, cell))
-        cells.append(_cell(picture, frame_caption(number, total, time_ms), note, letters))
+        image = draw_overlay(frame, mask, structures, window, (cell, cell))
+        cells.append(_cell(image, frame_caption(number, total, time_ms), note, letters))
     tallest = max(len(c) for c in cells)
     cells = [np.pad(c, ((0, tallest - len(c)), (0, 0), (0, 0)), constant_values=PAPER[0]) for c in cells]
     columns = (
@@ -156,12 +156,12 @@ def write_contact_sheet(
         Image.fromarray(np.concatenate(sheet)).save(partial, format="PNG", compress_level=4)
 
 
-def _cell(picture: np.ndarray, caption: str, note: str, letters: int) -> np.ndarray:
-    """One frame with its caption, in an amber border when there is a note."""
+def _cell(image: np.ndarray, caption: str, note: str, letters: int) -> np.ndarray:
+    """A frame with its caption, and an amber border if there is a note."""
     border = np.array(WARN if note else PAPER, np.uint8)
-    framed = np.empty((picture.shape[0] + 8, picture.shape[1] + 8, 3), np.uint8)
+    framed = np.empty((image.shape[0] + 8, image.shape[1] + 8, 3), np.uint8)
     framed[:] = border
-    framed[4:-4, 4:-4] = picture
+    framed[4:-4, 4:-4] = image
     words: list[tuple[str, tuple[int, int, int]]] = [(caption, INK)]
     if note:
         words.append((note, WARN))

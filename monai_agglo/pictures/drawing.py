@@ -1,4 +1,4 @@
-"""Masks drawn over a frame: contours with a halo, a light fill, short labels, and the legend."""
+"""Drawing of masks on frames: contours with a halo, a light fill, labels, and the legend."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FAINT = (130, 130, 130)
 PAPER = (22, 22, 24)
 WARN = (255, 176, 46)
 FILL = 0.14
-"""Opacity of the fill: enough to see an area at a glance, little enough to read the film through it."""
+"""Opacity of the fill."""
 
 
 def display_window(frame: np.ndarray) -> tuple[float, float]:
-    """Grey levels to show as black and white: the 0.5th and 99.5th percentile of a frame.
+    """Display window of a frame: its 0.5th and 99.5th percentile.
 
     Args:
         frame: any real array.
@@ -38,11 +38,11 @@ def display_window(frame: np.ndarray) -> tuple[float, float]:
 
 
 def to_grey8(frame: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
-    """A frame as 8-bit grey.
+    """Convert a frame to 8-bit grey.
 
     Args:
         frame: (H, W), any real dtype.
-        window: grey levels shown as black and white; :func:`display_window` of this frame when None.
+        window: grey levels shown as black and white; by default :func:`display_window`.
 
     Returns:
         (H, W) uint8.
@@ -57,7 +57,7 @@ def to_grey8(frame: np.ndarray, window: tuple[float, float] | None = None) -> np
 
 @lru_cache(maxsize=8)
 def _grey_table(low: float, high: float, size: int) -> np.ndarray:
-    """What every stored value of one or two bytes is shown as."""
+    """Lookup table of all values of an unsigned type of ``size`` bytes."""
     return _grey8(np.arange(256**size), low, high)
 
 
@@ -67,7 +67,7 @@ def _grey8(frame: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def fit_to_side(shape: tuple[int, int], smallest: int, largest: int) -> tuple[int, int]:
-    """Rows and columns after scaling the longer side into ``[smallest, largest]``, the aspect kept, both at least 1."""
+    """Rows and columns with the longer side scaled into ``[smallest, largest]`` pixels and the aspect ratio kept."""
     rows, columns = shape
     side = max(rows, columns)
     scale = min(max(side, smallest), largest) / side
@@ -75,14 +75,14 @@ def fit_to_side(shape: tuple[int, int], smallest: int, largest: int) -> tuple[in
 
 
 def resize_frame(frame: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A frame at another size: averaged when it shrinks, bilinear when it grows, pixels kept when it is tiny.
+    """Resize a frame: area averaging to shrink, bilinear to enlarge, nearest neighbour below 64 pixels.
 
     Args:
         frame: (H, W) or (H, W, 3) uint8.
-        shape: rows and columns wanted.
+        shape: rows and columns of the output.
 
     Returns:
-        The same dtype at that size.
+        The resized frame, of the same dtype.
     """
     if frame.shape[:2] == tuple(shape):
         return frame
@@ -100,46 +100,46 @@ def draw_overlay(
     side: tuple[int, int] = (512, 768),
     labels: bool = True,
 ) -> np.ndarray:
-    """Draw masks over one frame.
+    """Draw masks on a frame.
 
-    Every structure gets a coloured contour on a dark halo, so that it shows on bright and on dark ground, and a light
-    fill. The bolus gets no fill, and no other fill is drawn on it: the barium is what the reader looks at.
+    Each structure has a coloured contour on a dark halo, visible on bright and dark ground, and a light fill. The bolus
+    area is never filled, so that the barium stays readable.
 
     Args:
         frame: (H, W) grey frame, any real dtype.
-        masks: (S, H, W), non-zero where the structure is; they may overlap.
-        structures: what each channel is; the first S of the table when None.
-        window: grey levels shown as black and white; taken from this frame when None.
-        side: the longer side of the picture is scaled into this range (smallest, largest), in pixels.
-        labels: write C1 .. C7 on the vertebrae.
+        masks: (S, H, W), non-zero inside a structure; may overlap.
+        structures: structures of the channels; by default the first S of the table.
+        window: grey levels shown as black and white; by default from this frame.
+        side: range (smallest, largest) of the longer side of the output, in pixels.
+        labels: label the vertebrae C1 .. C7.
 
     Returns:
-        (rows, columns, 3) uint8 RGB picture.
+        (rows, columns, 3) uint8 RGB image.
 
     Raises:
-        ValueError: when frame and masks do not fit together.
+        ValueError: frame and masks are inconsistent.
     """
     masks = np.asarray(masks)
     structures = STRUCTURES[: len(masks)] if structures is None else structures
     if masks.ndim != 3 or masks.shape[1:] != frame.shape or len(masks) != len(structures):
         raise ValueError(
-            f"masks {masks.shape} do not fit a frame {frame.shape} and {len(structures)} structures (want S, H, W)"
+            f"masks {masks.shape} do not match a frame {frame.shape} and {len(structures)} structures (S, H, W)"
         )
     shape = fit_to_side(frame.shape, *side)
-    picture = cv2.cvtColor(resize_frame(to_grey8(frame, window), shape), cv2.COLOR_GRAY2RGB)
+    image = cv2.cvtColor(resize_frame(to_grey8(frame, window), shape), cv2.COLOR_GRAY2RGB)
     drawn = [
         (structure, _resize_mask(mask, shape))
         for structure, mask in sorted(zip(structures, masks), key=lambda pair: pair[0].priority)
         if mask.any()
     ]
     if not drawn:
-        return picture
+        return image
     thin = max(1, round(max(shape) / 400))
     boxes = np.array([cv2.boundingRect(mask) for _, mask in drawn])
     (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-    margin = thin + 4  # nothing is drawn farther out
+    margin = thin + 4  # extent of the drawing beyond the masks
     top, left = max(0, y0 - margin), max(0, x0 - margin)
-    area = picture[top : y1 + margin, left : x1 + margin]
+    area = image[top : y1 + margin, left : x1 + margin]
     parts = [
         (structure, mask[y : y + rows, x : x + columns], (int(x - left), int(y - top)))
         for (structure, mask), (x, y, columns, rows) in zip(drawn, boxes)
@@ -148,14 +148,14 @@ def draw_overlay(
     if labels:
         for structure, mask in drawn:
             if re.fullmatch(r"c[1-7]", structure.name):
-                _stamp(picture, mask, structure.name.upper(), structure.color, max(11, round(max(shape) / 42)))
-    return picture
+                _stamp(image, mask, structure.name.upper(), structure.color, max(11, round(max(shape) / 42)))
+    return image
 
 
-def _draw(picture: np.ndarray, parts: Sequence[tuple[Structure, np.ndarray, tuple[int, int]]], thin: int) -> np.ndarray:
-    """Fill and contours on a picture; each structure with the rectangle of its mask and where that lies (x, y)."""
-    # The later structure of the priority order wins a pixel; the bolus wins it for no colour at all.
-    paint = np.zeros(picture.shape[:2], np.uint8)
+def _draw(image: np.ndarray, parts: Sequence[tuple[Structure, np.ndarray, tuple[int, int]]], thin: int) -> np.ndarray:
+    """Draw fills and contours; each structure with the bounding box of its mask and its position (x, y)."""
+    # Structures are in order of priority: later ones overwrite the fill, the bolus clears it.
+    paint = np.zeros(image.shape[:2], np.uint8)
     colors = np.zeros((256, 3), np.uint8)
     contours = []
     for i, (structure, body, (x, y)) in enumerate(parts, 1):
@@ -165,36 +165,38 @@ def _draw(picture: np.ndarray, parts: Sequence[tuple[Structure, np.ndarray, tupl
         lines = cv2.findContours(body, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))[0]
         contours.append((structure, lines))
     layer = cv2.merge([cv2.LUT(paint, np.ascontiguousarray(colors[:, channel])) for channel in range(3)])
-    cv2.copyTo(cv2.addWeighted(picture, 1 - FILL, layer, FILL, 0), paint, picture)
-    halo = picture.copy()
+    cv2.copyTo(cv2.addWeighted(image, 1 - FILL, layer, FILL, 0), paint, image)
+    halo = image.copy()
     for _, lines in contours:
-        cv2.drawContours(halo, lines, -1, (0, 0, 0), thin + 2)  # smoothing it takes three times as long and is not seen
-    picture = cv2.addWeighted(picture, 0.45, halo, 0.55, 0)
+        cv2.drawContours(
+            halo, lines, -1, (0, 0, 0), thin + 2
+        )  # not anti-aliased: three times as fast, no visible difference
+    image = cv2.addWeighted(image, 0.45, halo, 0.55, 0)
     for structure, lines in contours:
-        cv2.drawContours(picture, lines, -1, structure.color, thin, cv2.LINE_AA)
-    return picture
+        cv2.drawContours(image, lines, -1, structure.color, thin, cv2.LINE_AA)
+    return image
 
 
 def _resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A mask at display size, its edge smooth: area-averaged or interpolated, then cut at one half."""
+    """Resize a mask to display size with smooth edges: interpolation and a threshold of one half."""
     mask = np.ascontiguousarray(mask if mask.dtype == bool else np.asarray(mask) != 0).view(np.uint8)
     if mask.shape == tuple(shape):
         return mask
     scaled = resize_frame(mask * np.uint8(255), shape)
-    # A structure of a pixel or two must not vanish when the picture shrinks.
+    # keeps structures of a few pixels when the image shrinks
     return (scaled >= min(128, max(1, int(scaled.max())))).astype(np.uint8)
 
 
-def _stamp(picture: np.ndarray, mask: np.ndarray, text: str, color: tuple[int, int, int], size: int) -> None:
-    """Write a short label at the middle of a mask's largest body, clear of the picture's edge."""
+def _stamp(image: np.ndarray, mask: np.ndarray, text: str, color: tuple[int, int, int], size: int) -> None:
+    """Write a label at the innermost point of a mask, inside the image."""
     x0, y0, columns, rows = cv2.boundingRect(mask)
     body = np.pad(mask[y0 : y0 + rows, x0 : x0 + columns], 1)
     _, _, _, (x, y) = cv2.minMaxLoc(cv2.distanceTransform(body, cv2.DIST_L2, 3))
     x, y = x + x0 - 1, y + y0 - 1
     ink, halo = _glyphs(text, size)
-    top = int(np.clip(y - ink.shape[0] // 2, 0, max(0, picture.shape[0] - ink.shape[0])))
-    left = int(np.clip(x - ink.shape[1] // 2, 0, max(0, picture.shape[1] - ink.shape[1])))
-    area = picture[top : top + ink.shape[0], left : left + ink.shape[1]]
+    top = int(np.clip(y - ink.shape[0] // 2, 0, max(0, image.shape[0] - ink.shape[0])))
+    left = int(np.clip(x - ink.shape[1] // 2, 0, max(0, image.shape[1] - ink.shape[1])))
+    area = image[top : top + ink.shape[0], left : left + ink.shape[1]]
     ink, halo = ink[: area.shape[0], : area.shape[1]], halo[: area.shape[0], : area.shape[1]]
     bright = np.array([(c + 255) // 2 for c in color], np.float32)
     area[:] = area * (1 - halo) * (1 - ink) + bright * ink
@@ -202,7 +204,7 @@ def _stamp(picture: np.ndarray, mask: np.ndarray, text: str, color: tuple[int, i
 
 @lru_cache(maxsize=64)
 def _glyphs(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage of a text (h, w, 1) in 0..1, and of a soft dark halo around it."""
+    """Coverage of a text, and of a soft dark halo around it, (h, w, 1) in 0..1 each."""
     box = _font(size).getbbox(text)
     canvas = Image.new("L", (int(box[2]) + 6, int(box[3]) + 6))
     ImageDraw.Draw(canvas).text((3, 3), text, fill=255, font=_font(size))
@@ -219,16 +221,16 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def text_block(
     lines: Sequence[str | tuple[str, tuple[int, int, int]]], width: int, size: int, margin: int = 8
 ) -> np.ndarray:
-    """Lines of text on dark ground, wrapped at the width.
+    """Render lines of text on a dark background, wrapped at the width.
 
     Args:
-        lines: each a text, or a text with its colour.
-        width: of the picture, in pixels.
-        size: of the letters, in pixels.
-        margin: around the text, in pixels.
+        lines: texts, or pairs of text and colour.
+        width: image width in pixels.
+        size: font size in pixels.
+        margin: margin around the text in pixels.
 
     Returns:
-        (rows, width, 3) uint8 RGB; zero rows when there are no lines.
+        (rows, width, 3) uint8 RGB; no rows without lines.
     """
     rows: list[tuple[str, tuple[int, int, int]]] = []
     for line in lines:
@@ -256,14 +258,14 @@ def _wrap(text: str, width: int, size: int) -> list[str]:
 def legend(
     structures: Iterable[Structure], width: int, size: int, present: Iterable[str] | None = None, margin: int = 8
 ) -> np.ndarray:
-    """The key to the colours: a swatch and a title per structure, as many columns as fit.
+    """Render the legend: a swatch and a title per structure, in as many columns as fit.
 
     Args:
-        structures: in the order to show.
-        width: of the picture, in pixels.
-        size: of the letters, in pixels.
-        present: names of the structures that were found; the others are greyed and marked "not seen". All when None.
-        margin: around the text, in pixels.
+        structures: structures in display order.
+        width: image width in pixels.
+        size: font size in pixels.
+        present: names of the structures found; others are greyed and marked "not seen". None for all.
+        margin: margin around the text in pixels.
 
     Returns:
         (rows, width, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""The overlay video: the film beside the film with its masks, at its own pace."""
+"""Overlay video: the cine beside the cine with its masks, at the original frame rate."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["OverlayVideo", "draw_overlay", "frame_caption", "write_contact_sheet
 logger = logging.getLogger(__name__)
 
 CLOCK = 90_000
-"""Ticks per second of the video's time base (the customary 90 kHz)."""
+"""Ticks per second of the video's time base (90 kHz)."""
 SHOWN_FPS = 15.0
-"""Rate at which a cine without any stated timing is shown."""
+"""Playback rate of a cine without frame times, frames per second."""
 GAP, NARROWEST = 4, 480
-"""Pixels between the two panels, and least width of the picture."""
+"""Pixels between the two panels, and smallest width of the video in pixels."""
 LONGEST_S = 2.0
-"""A gap between two frames longer than this is shown as this; the caption keeps the true time."""
+"""Longest display time of a frame, seconds; the caption shows the true time."""
 ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
     ("libx264", {"preset": "ultrafast", "crf": "20"}),
     ("libopenh264", {}),
@@ -41,13 +41,13 @@ ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 def _ticks(count: int, times_ms: Sequence[float] | None, fps: float | None) -> Iterator[tuple[int, int]]:
-    """Start and length of each frame in clock ticks, strictly growing; endless past the last stated time."""
+    """Start and duration of each frame in clock ticks, strictly ascending; endless beyond the last frame time."""
     usual = CLOCK / (fps or SHOWN_FPS)
     if times_ms is not None and fps is None and len(times_ms) > 1:
         gaps = np.diff(np.asarray(times_ms, float)) * CLOCK / 1000
         known = gaps[gaps > 0]
         usual = float(np.median(known)) if known.size else usual
-        # An order that does not grow (repeated or damaged stamps) is shown at the usual pace.
+        # Non-ascending times (repeated or damaged time stamps) take the median step.
         gaps = np.where(gaps > 0, gaps, usual)
     else:
         gaps = np.full(max(count - 1, 0), usual)
@@ -59,25 +59,24 @@ def _ticks(count: int, times_ms: Sequence[float] | None, fps: float | None) -> I
 
 
 class OverlayVideo:
-    """An H.264 MP4 that takes one frame at a time, so that memory does not grow with the cine.
+    """Frame-by-frame writer of an H.264 MP4, in constant memory.
 
-    The plain frame stands left, the same frame with its masks right, then a line with frame number and time, and the
-    legend. Use :func:`write_overlay_video` unless the frames are pushed from elsewhere. Frames keep their pace: the
-    time stamps of the video are the times of the frames.
+    Layout: plain frame left, frame with masks right, caption with frame number and time, legend. The time stamps of the
+    video are the frame times. Prefer :func:`write_overlay_video` for iterables of frames.
 
     Args:
-        path: the file to write (always in MP4 form).
-        structures: what each mask channel is; the twelve targets when None.
-        times_ms: time of each frame in milliseconds; None when the cine states no timing.
-        fps: show at this constant rate instead of ``times_ms``.
+        path: the MP4 file.
+        structures: structures of the channels; by default the first S of the table.
+        times_ms: frame times in milliseconds; None if unknown.
+        fps: constant playback rate in frames per second instead of ``times_ms``.
         total: number of frames, for the caption.
-        window: grey levels shown as black and white; from the first frame when None.
-        side: the longer side of each panel is scaled into this range, in pixels.
-        side_by_side: put the plain frame to the left of the overlay.
-        title: a line above the legend, for example the pseudonym.
+        window: grey levels shown as black and white; by default from the first frame.
+        side: range (smallest, largest) of the longer side of each panel, in pixels.
+        side_by_side: show the plain frame to the left of the overlay.
+        title: line above the legend, for example the pseudonym.
 
     Raises:
-        ValueError: when ``fps`` is not a positive number, or no video encoder can be opened.
+        ValueError: ``fps`` is outside 0 to 1000, or no video encoder is available.
     """
 
     def __init__(
@@ -108,16 +107,16 @@ class OverlayVideo:
 
         Args:
             frame: (H, W), any real dtype; every frame of one size.
-            masks: (S, H, W), non-zero where a structure is.
-            note: words after the frame's number and time, shown as a warning.
+            masks: (S, H, W), non-zero inside a structure.
+            note: warning shown after frame number and time.
         """
         self.window = self.window or display_window(frame)
-        picture = self.compose(frame, masks, note)
+        canvas = self.compose(frame, masks, note)
         if self._container is None:
-            self._open(picture.shape)
+            self._open(canvas.shape)
         import av
 
-        planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)  # ITU-R BT.601; twenty times as fast as swscale
+        planes = cv2.cvtColor(canvas, cv2.COLOR_RGB2YUV_I420)  # ITU-R BT.601; 20 times as fast as swscale
         image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         image.pts, length = next(self._ticks)
         image.time_base = Fraction(1, CLOCK)
@@ -126,13 +125,13 @@ class OverlayVideo:
         self.count += 1
 
     def compose(self, frame: np.ndarray, masks: np.ndarray, note: str = "") -> np.ndarray:
-        """The picture of one frame as it enters the video: (rows, columns, 3) uint8, both sizes even."""
+        """Compose the video frame: (rows, columns, 3) uint8 RGB of even size."""
         structures = STRUCTURES[: len(masks)] if self.structures is None else self.structures
         grey = to_grey8(frame, self.window)
         right = draw_overlay(grey, masks, structures, (0, 255), self.side)
         rows, columns = right.shape[:2]
         left = columns + GAP if self.side_by_side else 0
-        width = max(left + columns, NARROWEST)  # a narrow still: room for the words
+        width = max(left + columns, NARROWEST)  # space for the text
         size = max(12, round(width / 64))
         if self._footer is None:
             words = [(" · ".join(filter(None, [self.title, DISCLAIMER])), FAINT)]
@@ -142,16 +141,16 @@ class OverlayVideo:
         line = frame_caption(self.count, self.total, time_ms, note)
         caption = text_block([(line, WARN if note else INK)], width, size)[: round(size * 1.4) + 8]
         height = rows + len(caption) + len(self._footer)
-        picture = np.zeros((height + height % 2, width + width % 2, 3), np.uint8)
+        canvas = np.zeros((height + height % 2, width + width % 2, 3), np.uint8)
         start = (width - left - columns) // 2
         if self.side_by_side:
             plain = resize_frame(grey, right.shape[:2])
-            picture[:rows, start : start + columns] = cv2.cvtColor(plain, cv2.COLOR_GRAY2RGB)
-            picture[:rows, start + columns : start + left] = PAPER
-        picture[:rows, start + left : start + left + columns] = right
-        picture[rows : rows + len(caption), :width] = caption
-        picture[rows + len(caption) : height, :width] = self._footer
-        return picture
+            canvas[:rows, start : start + columns] = cv2.cvtColor(plain, cv2.COLOR_GRAY2RGB)
+            canvas[:rows, start + columns : start + left] = PAPER
+        canvas[:rows, start + left : start + left + columns] = right
+        canvas[rows : rows + len(caption), :width] = caption
+        canvas[rows + len(caption) : height, :width] = self._footer
+        return canvas
 
     def close(self) -> None:
         """Flush the encoder and finish the file."""
@@ -166,7 +165,7 @@ class OverlayVideo:
         for name, options in ENCODERS:
             container = av.open(str(self.path), "w", format="mp4", options={"movflags": "+faststart"})
             try:
-                # The rate is a hint for the encoder only: pace comes from the time stamps.
+                # The rate is only a hint for the encoder: the time stamps determine the playback.
                 stream = container.add_stream(name, rate=Fraction(self.fps or SHOWN_FPS).limit_denominator(1000))
                 stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
                 context = stream.codec_context
@@ -174,8 +173,8 @@ class OverlayVideo:
                 context.options = options
                 context.gop_size = 15
                 context.max_b_frames = 0
-                context.color_primaries = context.color_trc = 1  # those of ITU-R BT.709, as of screens
-                context.colorspace = 6  # the matrix of SMPTE 170M, which is that of ITU-R BT.601
+                context.color_primaries = context.color_trc = 1  # ITU-R BT.709
+                context.colorspace = 6  # SMPTE 170M, the matrix of ITU-R BT.601
                 context.color_range = 1
                 context.open()
             except (ValueError, av.error.FFmpegError) as error:
@@ -190,7 +189,7 @@ class OverlayVideo:
 
     def _mux(self, image) -> None:
         for packet in self._stream.encode(image):
-            # Without a length the last frame, or a still, would be shown for no time at all.
+            # Without a duration the last frame would not be displayed.
             packet.duration = self._lengths.pop(packet.pts, 1)
             self._container.mux(packet)
 
@@ -212,22 +211,22 @@ def write_overlay_video(
     notes: Iterable[str] | None = None,
     **options,
 ) -> int:
-    """Write an overlay video from frames and masks that are taken one at a time.
+    """Write an overlay video from frames and masks, consumed one at a time.
 
     Args:
-        path: the MP4 file; it appears when it is whole.
+        path: the MP4 file, written atomically.
         frames: (H, W) frames, any real dtype.
         masks: (S, H, W) masks, one per frame.
-        fps: constant rate to show; the pace of ``times_ms`` when None, else 15 per second.
-        times_ms: time of each frame in milliseconds, for the caption and the pace; None when unknown.
-        notes: words for each frame's caption, shown as a warning; none when None.
+        fps: constant playback rate in frames per second; by default that of ``times_ms``, otherwise 15.
+        times_ms: frame times in milliseconds, for captions and playback; None if unknown.
+        notes: warnings for the captions of the frames; None for none.
         options: see :class:`OverlayVideo`.
 
     Returns:
         Number of frames written.
 
     Raises:
-        ValueError: when there is no frame, or when frames and masks differ in number or in size.
+        ValueError: no frame, or frames and masks differ in number or size.
     """
     notes = itertools.repeat("") if notes is None else notes
     end = object()

@@ -1,6 +1,6 @@
 """The report: one self-contained page per cine, with its tables.
 
-Names load on first use.
+Names are imported on first use.
 """
 
 from monai_agglo import lazy

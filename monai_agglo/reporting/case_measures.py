@@ -1,4 +1,4 @@
-"""Measure segmented cines: from the masks of ``predict``, or any masks over time, to a table of measures."""
+"""Measure segmented cines from the masks of ``predict`` or from other mask files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MASKS, JSON, CSV = "masks.nii.gz", "measurements.json", "measurements.csv"
 
 @dataclass(frozen=True)
 class MaskedCine:
-    """Masks of a cine and what is known of it.
+    """Masks of a cine with its metadata.
 
     Args:
-        masks: structures by name, (H, W, T) each.
+        masks: masks by structure name, (H, W, T) each.
         options: arguments of :func:`monai_agglo.swallow.measure`.
-        record: the content of ``predict.json``; empty when there is none.
+        record: content of ``predict.json``; empty without one.
     """
 
     masks: dict[str, np.ndarray]
@@ -37,25 +37,25 @@ class MaskedCine:
 
 
 def load_masks(source: str | os.PathLike) -> MaskedCine:
-    """Read a result folder of ``predict``, or a mask file alone.
+    """Read a result folder of ``predict``, or a mask file.
 
     Args:
         source: the folder, its ``predict.json``, or a NIfTI file (rows, columns, frames, structures) with 12 or 18
-            structures in table order. Beside such a file, ``predict.json`` is read when it is there.
+            structures in table order. A ``predict.json`` beside the file is read too.
 
     Returns:
         Masks and options.
 
     Raises:
-        FileNotFoundError: when there are no masks.
-        ValueError: when masks and record do not belong together.
+        FileNotFoundError: no masks.
+        ValueError: the masks are invalid or inconsistent with the record.
     """
     import nibabel
 
     path = Path(source)
     path = path / MASKS if path.is_dir() else path.with_name(MASKS) if path.name == RECORD else path
     if not path.is_file():
-        raise FileNotFoundError(f"{source}: no {MASKS} there; give a result folder of predict, or a mask file")
+        raise FileNotFoundError(f"{source}: contains no {MASKS}; give a result folder of predict, or a mask file")
     try:
         array = np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
     except Exception as error:
@@ -68,11 +68,11 @@ def load_masks(source: str | os.PathLike) -> MaskedCine:
         names = list(NAMES if array.shape[3] == len(NAMES) else TARGET_NAMES)
     if array.ndim != 4 or names is None or array.shape[3] != len(names):
         raise ValueError(
-            f"{path}: masks are (rows, columns, frames, structures) with {len(TARGET_NAMES)} or {len(NAMES)} "
+            f"{path}: masks must be (rows, columns, frames, structures) with {len(TARGET_NAMES)} or {len(NAMES)} "
             f"structures, not {array.shape}"
         )
     if array.max(initial=0) > 1:
-        raise ValueError(f"{path}: masks hold 0 and 1 only, this file goes up to {array.max()}")
+        raise ValueError(f"{path}: masks must contain 0 and 1 only, not {array.max()}")
     masks = {name: array[..., k].astype(bool, copy=False) for k, name in enumerate(names)}
     return MaskedCine(masks, _options(record, array.shape[2], path), record)
 
@@ -82,7 +82,7 @@ def _options(record: dict[str, Any], count: int, path: Path) -> dict[str, Any]:
         return {}
     frames, spacing = record["frames"], record["spacing"]
     if frames["count"] != count:
-        raise ValueError(f"{path}: {count} frames, but its {RECORD} says {frames['count']}")
+        raise ValueError(f"{path}: {count} frames, but {frames['count']} in its {RECORD}")
     return {
         "frame_times_ms": frames["frame_times_ms"],
         "repeated_frames": frames["repeated_frames"],
@@ -92,14 +92,14 @@ def _options(record: dict[str, Any], count: int, path: Path) -> dict[str, Any]:
 
 
 def view_of(record: dict[str, Any]) -> str:
-    """The view of a segmented cine.
+    """View of a segmented cine.
 
     Args:
-        record: the content of ``predict.json``.
+        record: content of ``predict.json``.
 
     Returns:
-        ``"ap"`` where the file says so; ``"unknown"`` where the picture does not look lateral; else ``"lateral"`` where
-        either says so.
+        ``"ap"`` if stated by the file; otherwise ``"lateral"`` or ``"unknown"`` by the view check, or without one
+        ``"lateral"`` if stated by the file.
     """
     stated, check = record["source"].get("view"), record.get("view")
     if stated == "ap":
@@ -110,13 +110,13 @@ def view_of(record: dict[str, Any]) -> str:
 
 
 def measure_masks(case: MaskedCine, repeats: int = 0, seed: int = 0, **options: Any) -> CineMeasures:
-    """Measure a cine, with the spread over perturbed masks.
+    """Measure a cine, with uncertainties from perturbed masks.
 
     Args:
-        case: masks and what is known.
-        repeats: how often to measure again on perturbed masks; 0 leaves the uncertainty open.
-        seed: decides the perturbations.
-        options: arguments of :func:`monai_agglo.swallow.measure` that replace those of the case.
+        case: masks and metadata.
+        repeats: number of measurements on perturbed masks; 0 for no uncertainties.
+        seed: seed of the perturbations.
+        options: arguments of :func:`monai_agglo.swallow.measure` that override those of the case.
 
     Returns:
         The measures.
@@ -135,7 +135,7 @@ def write_measures(found: CineMeasures, folder: str | os.PathLike) -> tuple[Path
 
     Args:
         found: the measures.
-        folder: made when missing; older files of these names are replaced.
+        folder: output folder, created if needed; existing files are replaced.
 
     Returns:
         The two paths.
@@ -164,18 +164,19 @@ def measure_case(
 
     Args:
         source: see :func:`load_masks`.
-        output: folder for the files; beside the masks when None.
-        view: ``lateral``, ``ap`` or ``unknown`` where the record is wrong or there is none.
-        fps: frames per second where the record is wrong or there is none.
+        output: output folder; by default that of the masks.
+        view: ``lateral``, ``ap`` or ``unknown``; overrides the record.
+        fps: frames per second; overrides the record.
         repeats: see :func:`measure_masks`.
         iddsi: consistency of each swallow, IDDSI level 0 to 4.
-        least_airway_pct: smallest overlap of bolus and airway that is flagged, %(C2-4)^2.
+        least_airway_pct: smallest flagged overlap of bolus and airway, %(C2-4)^2.
 
     Returns:
         The measures and the paths of the files.
 
     Raises:
-        FileNotFoundError, ValueError: when the masks cannot be measured.
+        FileNotFoundError: no masks.
+        ValueError: the masks cannot be measured, or an argument is invalid.
     """
     if fps is not None and not 0 < fps <= 1000:
         raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")

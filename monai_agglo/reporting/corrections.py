@@ -1,4 +1,4 @@
-"""What a reader has corrected on the page: events, consistency and volume of each swallow."""
+"""A reader's corrections exported from the report page: events, consistency and volume of each swallow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ORDER", "Corrections", "SwallowCorrection", "check_order", "read_cor
 
 KIND, VERSION = "monai_agglo.corrections", 1
 LARGEST = 1 << 20
-"""A file of corrections has a few hundred bytes; what is far larger is something else."""
+"""Size limit of a corrections file, bytes; it usually has a few hundred."""
 ORDER = (
     ("oral", "bpm"),
     ("ueso", "uesc"),
@@ -25,19 +25,19 @@ ORDER = (
     ("bpm", "uesc"),
     ("uesc", "rest"),
 )
-"""Events of which the first cannot come after the second."""
+"""Pairs of events in temporal order; they may coincide."""
 STRICT = {("ueso", "uesc"), ("lvc", "lvco")}
-"""Of these the first comes before the second: an opening lasts a frame at least."""
+"""Pairs of events that cannot coincide: an opening or closure lasts at least one frame."""
 
 
 @dataclass(frozen=True)
 class SwallowCorrection:
-    """What a reader knows of one swallow.
+    """Corrections of one swallow.
 
     Args:
-        events: 0-based frame by event name; None takes the event away. Events that are not in it stay as found.
-        iddsi: consistency, IDDSI level 0 to 7; None when not known.
-        volume_ml: of the bolus, millilitres; None when not known.
+        events: 0-based frame by event name, None to remove the event; other events are kept.
+        iddsi: consistency, IDDSI level 0 to 7; None if unknown.
+        volume_ml: bolus volume in millilitres; None if unknown.
     """
 
     events: dict[str, int | None] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class SwallowCorrection:
     volume_ml: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the file."""
+        """JSON content of the file."""
         return {"iddsi": self.iddsi, "volume_ml": self.volume_ml, "events_frame_index": dict(self.events)}
 
 
@@ -54,9 +54,9 @@ class Corrections:
     """Corrections of a cine.
 
     Args:
-        pseudonym: of the cine; empty when the file does not say.
-        frames: number of frames of the cine; None when the file does not say.
-        swallows: one entry per swallow, in order of time.
+        pseudonym: pseudonym of the cine; empty if not stated.
+        frames: number of frames of the cine; None if not stated.
+        swallows: one entry per swallow, in temporal order.
     """
 
     pseudonym: str = ""
@@ -65,7 +65,7 @@ class Corrections:
 
     @property
     def events(self) -> list[dict[str, int | None]]:
-        """Corrected events, as :func:`monai_agglo.swallow.measure` takes them."""
+        """Corrected events, in the form of :func:`monai_agglo.swallow.measure`."""
         return [swallow.events for swallow in self.swallows]
 
     @property
@@ -74,7 +74,7 @@ class Corrections:
         return [swallow.iddsi for swallow in self.swallows]
 
     def to_json(self) -> dict[str, Any]:
-        """The content of the file."""
+        """JSON content of the file."""
         return {
             "kind": KIND,
             "format_version": VERSION,
@@ -85,37 +85,37 @@ class Corrections:
 
 
 def read_corrections(path: str | os.PathLike, pseudonym: str | None = None, frames: int | None = None) -> Corrections:
-    """Read the file that the page exports.
+    """Read a corrections file exported from the report page.
 
     Args:
         path: the JSON file.
-        pseudonym: of the cine that is measured; None does not check.
-        frames: its number of frames; None does not check.
+        pseudonym: expected pseudonym of the cine; None to skip the check.
+        frames: expected number of frames; None to skip the check.
 
     Returns:
         The corrections.
 
     Raises:
-        ValueError: when it is no such file, belongs to another cine, or says what cannot be.
+        ValueError: the file is not a corrections file, belongs to another cine, or contains invalid values.
     """
     path = Path(path)
     try:
         if path.stat().st_size > LARGEST:
-            raise ValueError(f"{path}: larger than 1 MB, so this is no file of corrections")
+            raise ValueError(f"{path}: larger than 1 MB, so this is not a corrections file")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ValueError(f"{path}: is not JSON; give the file that the report page exports") from None
+        raise ValueError(f"{path}: is not JSON; give the file exported from the report page") from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise ValueError(f"{path}: is no file of corrections; give the one that the report page exports")
+        raise ValueError(f"{path}: is not a corrections file; give the file exported from the report page")
     if content.get("format_version") != VERSION:
-        raise ValueError(f"{path}: format version {content.get('format_version')!r} is not known here, only {VERSION}")
+        raise ValueError(f"{path}: format version {content.get('format_version')!r} is not supported ({VERSION} is)")
     own, count = content.get("pseudonym") or "", content.get("frames")
     if pseudonym and own and own != pseudonym:
         raise ValueError(f"{path}: belongs to another cine; export the corrections from this cine's page")
     if frames is not None and count is not None and count != frames:
-        raise ValueError(f"{path}: made for a cine of {count} frames, and this one has {frames}")
+        raise ValueError(f"{path}: belongs to a cine of {count} frames, but this one has {frames}")
     listed = content.get("swallows")
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise ValueError(f"{path}: has no list of swallows")
@@ -127,13 +127,13 @@ def _swallow(item: dict[str, Any], number: int, path: Path, frames: int | None) 
     where = f"{path}: swallow {number}"
     iddsi, volume, events = item.get("iddsi"), item.get("volume_ml"), item.get("events_frame_index") or {}
     if iddsi is not None and (isinstance(iddsi, bool) or iddsi not in range(8)):
-        raise ValueError(f"{where}: iddsi is a level 0 to 7 or null")
+        raise ValueError(f"{where}: iddsi must be a level 0 to 7, or null")
     if volume is not None:
         known = isinstance(volume, (int, float)) and not isinstance(volume, bool) and math.isfinite(volume)
         if not known or not 0 < volume <= 1000:
-            raise ValueError(f"{where}: volume_ml is above 0 and at most 1000, or null")
+            raise ValueError(f"{where}: volume_ml must be above 0 and at most 1000, or null")
     if not isinstance(events, dict):
-        raise ValueError(f"{where}: events_frame_index is a table of event and frame")
+        raise ValueError(f"{where}: events_frame_index must be an object of event names and frames")
     for name, frame in events.items():
         if name not in EVENTS:
             raise ValueError(f"{where}: unknown event {name[:40]!r}; known: {', '.join(EVENTS)}")
@@ -142,26 +142,26 @@ def _swallow(item: dict[str, Any], number: int, path: Path, frames: int | None) 
         last = "" if frames is None else f" to {frames - 1}"
         known = isinstance(frame, int) and not isinstance(frame, bool) and frame >= 0
         if not known or (frames is not None and frame >= frames):
-            raise ValueError(f"{where}: event {name!r} is a frame index 0{last}, or null")
+            raise ValueError(f"{where}: event {name!r} must be a frame index 0{last}, or null")
     return SwallowCorrection(
         dict(events), None if iddsi is None else int(iddsi), None if volume is None else float(volume)
     )
 
 
 def check_order(found: CineMeasures, corrections: Corrections) -> None:
-    """Refuse corrected events that contradict each other or what was found.
+    """Check the temporal order of corrected and detected events.
 
     Args:
-        found: measures without the corrections.
-        corrections: of the same cine.
+        found: measures without corrections.
+        corrections: corrections of the same cine.
 
     Raises:
-        ValueError: when there are more corrections than swallows, or two events are in the wrong order.
+        ValueError: more corrections than swallows, or two events in the wrong order.
     """
     given = [k for k, swallow in enumerate(corrections.swallows) if swallow != SwallowCorrection()]
     if given and given[-1] >= len(found.swallows):
         there = f"{len(found.swallows)} swallow{'s' * (len(found.swallows) != 1)}"
-        raise ValueError(f"corrections of swallow {given[-1] + 1}, but {there} found in these masks")
+        raise ValueError(f"corrections of swallow {given[-1] + 1}, but {there} detected in these masks")
     for k, (swallow, correction) in enumerate(zip(found.swallows, corrections.swallows), 1):
         merged: dict[str, int | None] = {**swallow.events, **correction.events}
         for first, second in ORDER:
@@ -171,5 +171,5 @@ def check_order(found: CineMeasures, corrections: Corrections) -> None:
             if a is not None and b is not None and (a >= b if (first, second) in STRICT else a > b):
                 raise ValueError(
                     f"swallow {k}: {first} (frame {a + 1}) must come before {second} (frame {b + 1}); "
-                    "correct or take away one of the two"
+                    "correct or remove one of them"
                 )

@@ -1,4 +1,4 @@
-"""Masks that a person has edited, taken back: NIfTI, NRRD or DICOM SEG."""
+"""Read manually edited masks: NIfTI, NRRD or DICOM SEG."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from monai_agglo.swallow import NAMES, STRUCTURES, TARGET_NAMES, TARGETS, flatte
 __all__ = ["read_edited_masks", "unflatten"]
 
 PRIORITY = np.array([0, *(s.priority for s in STRUCTURES)])
-"""By label value; background first."""
-NOTE = "The edited label map holds one structure per pixel: overlaps beneath are those of the network."
+"""Priority by label value; background first."""
+NOTE = "The edited label map contains one structure per pixel: hidden overlaps are taken from the network."
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
 
 
@@ -32,15 +32,14 @@ def read_edited_masks(
         path: channels (rows, columns, frames, structures) in NIfTI, a label map in NIfTI or NRRD, or a DICOM
             Segmentation.
         shape: (H, W, T) of the cine.
-        predicted: the masks that were edited, by name. A label map holds one structure per pixel: what a structure on
-            top hid there before is taken from these.
-        source: DICOM files of the cine, that a Segmentation must refer to; empty does not check.
+        predicted: masks before editing, by name; they provide the overlaps hidden in a label map.
+        source: DICOM files of the cine that a Segmentation must refer to; empty to skip the check.
 
     Returns:
-        Masks by name, (H, W, T) bool each, and what the reader must know of them, one sentence or nothing.
+        Masks by name, (H, W, T) bool each, and a remark for the reader (may be empty).
 
     Raises:
-        ValueError: when the file cannot be read or does not fit the cine.
+        ValueError: the file cannot be read or does not match the cine.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,14 +65,14 @@ def read_edited_masks(
 
 
 def _is_label_map(path: Path) -> bool:
-    """Whether a DICOM Segmentation holds one label per pixel."""
+    """Whether a DICOM Segmentation is a label map."""
     from pydicom import dcmread
 
     return str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]).SOPClassUID) == LABELMAP
 
 
 def _channel_count(path: Path) -> int | None:
-    """Structures in a file of channels; None for a label map."""
+    """Number of channels of a mask file; None for a label map."""
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return None
     import nibabel
@@ -86,17 +85,17 @@ def _channel_count(path: Path) -> int | None:
 
 
 def unflatten(labels: np.ndarray, former: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Masks from an edited label map.
+    """Convert an edited label map to masks.
 
-    A structure is where its label is, and where it was before under a label of higher priority, which hides it: an
-    unedited map gives the former masks back.
+    The mask of a structure consists of its labels, and of its former mask under labels of higher priority. An unedited
+    label map gives the former masks.
 
     Args:
         labels: (H, W, T) label values, :attr:`~monai_agglo.swallow.Structure.id`.
-        former: masks before the edit, by name, bool.
+        former: masks before editing, by name, bool.
 
     Returns:
-        Masks by name, bool; auxiliary structures are there where they are drawn.
+        Masks by name, bool; auxiliary structures only if labelled.
     """
     on_top = PRIORITY[labels]
     masks = {}

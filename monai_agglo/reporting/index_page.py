@@ -1,4 +1,4 @@
-"""The index of a folder of results: one line per cine."""
+"""Index page of a result folder, one card per cine."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ PAGE, MEASURES = "report.html", "measurements.json"
 
 
 def write_index(folder: str | os.PathLike) -> Path:
-    """Write ``index.html`` for a folder of several results, from what lies in it.
+    """Write ``index.html`` for a folder with several results.
 
     Args:
-        folder: of ``predict`` or ``report``, with its ``summary.json``.
+        folder: result folder of ``predict`` or ``report`` with ``summary.json``.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        ValueError: when the folder has no readable summary.
+        ValueError: the folder has no readable summary.
     """
     folder = Path(folder)
     summary = _read(folder / SUMMARY)
     if summary is None:
-        raise ValueError(f"{folder}: no {SUMMARY} there, so there is nothing to list")
+        raise ValueError(f"{folder}: contains no readable {SUMMARY}")
     cases = [_case(folder, case) for case in summary["cases"]]
     style = "\n" + asset("index.css")
     failed = sum(bool(case["error"]) for case in summary["cases"])
@@ -77,18 +77,18 @@ def _is_swallow(folder: Path, case: dict[str, Any]) -> bool:
 
 
 def _verdict(folder: Path, record: dict[str, Any]) -> dict[str, str]:
-    """That of the report, where there is one: its user may have known better than the record."""
+    """Verdict of the report if there is one (it includes the user's view), otherwise of the record."""
     content = _read(folder / MEASURES) if (folder / PAGE).is_file() else None
     return (content or {}).get("verdict") or verdict_of(record)
 
 
 def _case(folder: Path, case: dict[str, Any]) -> str:
-    """One card of the list."""
+    """Card of one cine."""
     name = html.escape(str(case["pseudonym"]))
     here = folder / case["folder"] if case["folder"] else None
     record = _read(here / RECORD) if here else None
     if here is None or record is None:
-        text = html.escape(str(case["error"] or f"its folder holds no {RECORD}"))
+        text = html.escape(str(case["error"] or f"its folder contains no {RECORD}"))
         return f'<li class="card"><div class="none">!</div><div><h2>{name}</h2><p class="bad">{text}</p></div></li>'
     base = quote(str(case["folder"]))
     page = PAGE if (here / PAGE).is_file() else "overlay.mp4"
@@ -113,7 +113,7 @@ def _case(folder: Path, case: dict[str, Any]) -> str:
 
 
 def _thumb(folder: Path) -> str:
-    """The contact sheet as a small picture within the page."""
+    """Thumbnail of the contact sheet as an embedded image."""
     try:
         with Image.open(folder / "contact_sheet.png") as sheet:
             small = sheet.convert("RGB")
@@ -137,6 +137,6 @@ def _facts(record: dict[str, Any]) -> str:
 
 def _found(measures: dict[str, Any]) -> str:
     count = len(measures.get("swallows") or [])
-    text = f"{count} swallow{'s' * (count != 1)}" if count else "no swallow found"
+    text = f"{count} swallow{'s' * (count != 1)}" if count else "no swallow detected"
     flagged = len((measures.get("airway") or {}).get("flagged_frames") or [])
     return text + (f"; {flagged} frames flagged: bolus over the airway" if flagged else "; no frame flagged")

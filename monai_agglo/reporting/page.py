@@ -1,4 +1,4 @@
-"""The page as one HTML text: template, styles, scripts and data; nothing is fetched, and no data can become markup."""
+"""The report page as self-contained HTML: template, styles, scripts and escaped data."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SCRIPTS = ("core.js", "viewer.js", "charts.js", "edit.js", "swallows.js", "flags
 
 
 def asset(name: str) -> str:
-    """Text of a file in ``assets``."""
+    """Read a file of ``assets`` as text."""
     return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def data_block(content: Any) -> str:
-    """JSON that may stand inside a ``<script>`` of HTML: no ``<``, ``>`` or ``&`` is in it.
+    """Encode JSON for a ``<script>`` element of HTML, with ``<``, ``>`` and ``&`` escaped.
 
     Args:
-        content: JSON-able; a NaN is an error.
+        content: JSON-serialisable content without NaN.
 
     Returns:
         ASCII text.
@@ -35,17 +35,17 @@ def data_block(content: Any) -> str:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values into the ``{{places}}`` of a template, in one pass: a place within a value stays text.
+    """Fill the ``{{placeholders}}`` of a template in one pass; placeholders inside values are not replaced.
 
     Args:
-        template: with places.
-        values: by name; they are put in as they are.
+        template: text with placeholders.
+        values: values by name, inserted unescaped.
 
     Returns:
         The text.
 
     Raises:
-        KeyError: when a place has no value.
+        KeyError: a placeholder has no value.
     """
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
 
@@ -55,11 +55,14 @@ def _hash(text: str) -> str:
 
 
 def policy(style: str, script: str = "") -> str:
-    """A content security policy under which only this style and this script take effect, and nothing is loaded.
+    """Content security policy that allows only the given style and script, and no external resource.
 
     Args:
-        style: the content of the page's style element.
-        script: the content of its script element.
+        style: content of the style element.
+        script: content of the script element.
+
+    Returns:
+        The policy.
     """
     scripts = f"script-src {_hash(script)}" if script else "script-src 'none'"
     rules = ("default-src 'none'", "img-src data:", f"style-src {_hash(style)}", scripts)
@@ -67,10 +70,10 @@ def policy(style: str, script: str = "") -> str:
 
 
 def render_page(data: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
-    """The report page.
+    """Render the report page.
 
     Args:
-        data: everything but the frames, JSON-able.
+        data: JSON-serialisable content except the frames.
         pictures: the frames, see :class:`~monai_agglo.reporting.pictures.Pictures`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A cine as the page holds it: frames as WebP, masks as outlines, both as text."""
+"""Frames (WebP) and mask outlines of the report page, as base64 text."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from monai_agglo.pictures.drawing import display_window, fit_to_side, resize_fra
 __all__ = ["BUDGET", "Outlines", "Pictures", "encode_frames", "outline_masks"]
 
 BUDGET = 9_000_000
-"""Characters that the frames of a cine may take on the page."""
+"""Largest total size of the frames on the page, characters."""
 LADDER = ((768, 82), (640, 80), (512, 80), (512, 68), (448, 62), (384, 58), (320, 52), (256, 45))
-"""Longer side and WebP quality, the best first; a long cine goes down until it fits."""
+"""Longer side in pixels and WebP quality, best first; a long cine takes the first step within the budget."""
 SAMPLE = 6
+"""Frames used to estimate size and intensity range."""
 FINE = 0.6
-"""Outlines may lie this far from the border of a mask, in pixels of a 512 picture: less than a line is wide."""
+"""Largest deviation of an outline from the mask border, in pixels of a 512-pixel image."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Frames of a cine.
+    """Encoded frames of a cine.
 
     Args:
-        width, height: of the pictures, pixels.
-        frames: base64 text of a WebP picture each.
+        width: image width in pixels.
+        height: image height in pixels.
+        frames: base64 text of one WebP image per frame.
     """
 
     width: int
@@ -40,18 +42,18 @@ class Pictures:
 
 
 def encode_frames(cine: Cine, budget: int = BUDGET) -> Pictures:
-    """Frames as the page shows them, as large and as good as fits, blank outside the exposed field.
+    """Encode frames for the page at the best size and quality within the budget, blanked outside the exposed field.
 
     Args:
         cine: the cine.
-        budget: characters they may take together; a very long cine may take more, at the lowest step.
+        budget: largest total size in characters; a very long cine may exceed it at the lowest quality.
 
     Returns:
-        The pictures.
+        The encoded frames.
     """
     rows, columns, total = cine.shape
     picked = sorted({round(k * (total - 1) / (SAMPLE - 1)) for k in range(SAMPLE)})
-    field_mask = find_field(cine)  # what is written outside it may name the patient
+    field_mask = find_field(cine)  # burnt-in text outside may identify the patient
     sample = [np.asarray(frame) for frame in blank_outside(cine.frames(picked), field_mask)]
     low, high = exposed_range(np.stack(sample))
     window = (low, high) if high > low else display_window(sample[0])
@@ -69,20 +71,20 @@ def encode_frames(cine: Cine, budget: int = BUDGET) -> Pictures:
 
 
 def _webp(frame: np.ndarray, window: tuple[float, float], shape: tuple[int, int], quality: int) -> str:
-    picture = resize_frame(to_grey8(frame, window), shape)
-    done, data = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    image = resize_frame(to_grey8(frame, window), shape)
+    done, data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
-        raise RuntimeError("a frame could not be written as WebP")
+        raise RuntimeError("a frame could not be encoded as WebP")
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 
 @dataclass(frozen=True)
 class Outlines:
-    """Outlines of masks as numbers: for each closed line the number of its points, then x and y of each.
+    """Outlines of masks as numbers: per closed line the number of points, then x and y of each point.
 
     Args:
-        data: base64 text of all numbers, int16, little endian, in pixels of the source.
-        index: by structure, T + 1 rising positions: the numbers of frame t are ``data[index[t]:index[t + 1]]``.
+        data: base64 text of all numbers, int16 little endian, in source pixels.
+        index: per structure T + 1 ascending positions: frame t is ``data[index[t]:index[t + 1]]``.
     """
 
     data: str = field(repr=False)
@@ -101,13 +103,13 @@ class Outlines:
 
 
 def outline_masks(masks: Mapping[str, np.ndarray]) -> Outlines:
-    """Outlines of masks; holes are lines of their own, as the even-odd rule fills them.
+    """Trace the outlines of masks; holes are separate lines (even-odd fill rule).
 
     Args:
-        masks: structures by name, (H, W, T) each.
+        masks: masks by structure name, (H, W, T) each.
 
     Returns:
-        The outlines; structures that are nowhere seen are left out.
+        The outlines, without empty structures.
     """
     parts: list[np.ndarray] = []
     index: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Whether the masks in a folder are those of a cine, so that they need not be made again."""
+"""Reuse of existing masks in a result folder."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["fits"]
 
 
 def fits(folder: Path, cine: Cine, case: Case, bundle: str | os.PathLike | None) -> bool:
-    """Whether a folder holds the result of ``predict`` for a cine.
+    """Whether a folder contains the result of ``predict`` for a cine.
 
     Args:
-        folder: of results; it may not exist.
+        folder: result folder; it may not exist.
         cine: the cine.
-        case: its files; a result older than one of them does not count.
-        bundle: the bundle asked for; its weights must be those of the result.
+        case: its files; they must be older than the result.
+        bundle: requested bundle; its weights must match those of the result.
 
     Returns:
-        True when the masks there can be used as they are.
+        True if the masks can be reused.
 
     Raises:
-        FileNotFoundError: when there is no such bundle.
+        FileNotFoundError: the bundle does not exist.
     """
     path = folder / RECORD
     try:

@@ -1,8 +1,7 @@
-"""The report of a cine, or of all in a folder: segment, measure, write the page and its tables."""
+"""Report of a cine, or of all cines in a folder: segment, measure, write page and tables."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 from monai_agglo.cine.cine import Cine, open_cine
 from monai_agglo.cine.search import Case, find_cases
-from monai_agglo.files import atomic_path, write_json
+from monai_agglo.files import atomic_path, sha256, write_json
 from monai_agglo.outputs import check_output
 from monai_agglo.prediction.options import PredictOptions
 from monai_agglo.prediction.run import predict
@@ -36,13 +35,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReportCase:
-    """What became of one cine.
+    """Result for one cine.
 
     Args:
-        shown: the file as the user knows it.
-        page: its report; None when it failed.
-        line: what was found, or why it failed, in one sentence.
-        content: the content of its ``measurements.json``.
+        shown: the file as given by the user.
+        page: the report page; None on failure.
+        line: summary, or reason of the failure, in one sentence.
+        content: content of ``measurements.json``.
     """
 
     shown: str
@@ -53,10 +52,10 @@ class ReportCase:
 
 @dataclass(frozen=True)
 class ReportRun:
-    """What became of all cines.
+    """Results for all cines.
 
     Args:
-        output: the folder of the results.
+        output: the result folder.
         cases: one entry per cine.
         index: the index page, None for a single cine.
     """
@@ -67,7 +66,7 @@ class ReportRun:
 
     @property
     def exit_code(self) -> int:
-        """0 when every cine has a page, 1 when some failed."""
+        """0 if every cine has a page, otherwise 1."""
         return int(any(case.page is None for case in self.cases))
 
     def __str__(self) -> str:
@@ -77,7 +76,7 @@ class ReportRun:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is the same for every cine of a run."""
+    """Options common to all cines of a run."""
 
     events: Path | None
     masks: Path | None
@@ -99,34 +98,34 @@ def report(
 ) -> ReportRun:
     """Write the report of a cine, or of every cine in a folder.
 
-    ``output`` holds what ``predict`` writes, and ``report.html`` (one page that needs nothing
-    else), ``measurements.json``, ``measurements.csv``, ``events.csv`` and ``frames.csv``; for several cines each has a
-    sub-folder, beside ``index.html``. Masks that are already there, from the same cine and weights, are used again: a
-    report with corrected events takes seconds.
+    ``output`` contains the files of :func:`~monai_agglo.prediction.run.predict`, and ``report.html`` (self-contained),
+    ``measurements.json``, ``measurements.csv``, ``events.csv`` and ``frames.csv``; several cines get a sub-folder each,
+    beside ``index.html``. Existing masks of the same cine and weights are reused: a report with corrected events takes
+    seconds.
 
     Args:
         source: as for ``predict``.
-        output: folder for the results; ``report_`` and the cine's pseudonym in the working folder, or ``reports`` for
-            several, when None.
-        bundle: bundle folder or name; ``vfss_seg`` when None.
-        events: file of corrections that the page exported: events, consistency and volume of each swallow.
-        masks: edited masks (NIfTI, NRRD, DICOM SEG) to measure instead of those of the network.
-        view: ``lateral`` or ``ap``, where the view check or the file are wrong.
-        repeats: how often to measure again on perturbed masks for the uncertainty; 0 leaves it open.
+        output: result folder; by default ``report_<pseudonym>`` in the working directory, or ``reports`` for several
+            cines.
+        bundle: bundle folder or name; ``vfss_seg`` by default.
+        events: corrections file exported from the page: events, consistency and volume of each swallow.
+        masks: edited masks (NIfTI, NRRD, DICOM SEG) to measure instead of the predicted ones.
+        view: ``lateral`` or ``ap``; overrides view check and file.
+        repeats: number of measurements on perturbed masks for the uncertainties; 0 for none.
         progress: show progress bars.
         options: fields of :class:`~monai_agglo.prediction.options.PredictOptions`.
 
     Returns:
-        What was done.
+        The results.
 
     Raises:
-        ValueError: when an argument or the only cine cannot be used.
-        FileNotFoundError: when there is no such bundle.
+        ValueError: an argument is invalid, or the only cine cannot be processed.
+        FileNotFoundError: the bundle does not exist.
     """
     if view not in (None, "lateral", "ap"):
-        raise ValueError(f"view is lateral or ap, not {view!r}")
+        raise ValueError(f"view must be lateral or ap, not {view!r}")
     if not 0 <= repeats <= 100:
-        raise ValueError(f"repeats is 0 to 100, not {repeats}")
+        raise ValueError(f"repeats must be 0 to 100, not {repeats}")
     for path, what in ((events, "corrections"), (masks, "masks")):
         if path is not None and not Path(path).is_file():
             raise ValueError(f"{path}: there is no such file of {what}")
@@ -147,7 +146,7 @@ def report(
         done = _report_case(cases[0], cine, target, job)
         return ReportRun(target, [done])
     if events or masks:
-        raise ValueError(f"{source}: {len(cases)} cines; corrections and masks belong to one, so name that one")
+        raise ValueError(f"{source}: contains {len(cases)} cines, but corrections and masks belong to one; give one")
     target = target or check_output("reports", overwrite)
     predicted = predict(source, target, bundle, **options)
     results = []
@@ -178,7 +177,7 @@ def _report_case(case: Case, cine: Cine, folder: Path, job: _Job) -> ReportCase:
     if job.masks is not None:
         source = case.paths if str(record["source"].get("source_format")).lower().startswith("dicom") else ()
         masks, note = read_edited_masks(job.masks, cine.shape, masks, source)
-        origin = {"origin": "edited by a reader", "sha256": hashlib.sha256(job.masks.read_bytes()).hexdigest()}
+        origin = {"origin": "edited by a reader", "sha256": sha256(job.masks)}
         notes += [note] * bool(note)
     corrections = Corrections()
     if job.events is not None:
@@ -199,7 +198,7 @@ def _report_case(case: Case, cine: Cine, folder: Path, job: _Job) -> ReportCase:
 
 
 def _measure(case: MaskedCine, view: str, corrections: Corrections, repeats: int) -> tuple[CineMeasures, CineMeasures]:
-    """Measures with the reader's corrections, and as they were found without."""
+    """Measures with and without the reader's corrections."""
     automatic = measure_masks(case, view=view, iddsi=corrections.iddsi)
     check_order(automatic, corrections)
     given = corrections.events[: len(automatic.swallows)]

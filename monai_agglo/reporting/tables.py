@@ -1,4 +1,4 @@
-"""Tables beside the page: measures, events and curves, for a spreadsheet."""
+"""CSV tables of measures, events and curves."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def write_tables(
     """Write the three tables.
 
     Args:
-        folder: where.
+        folder: output folder.
         found: the measures.
-        content: the content of ``measurements.json``.
-        corrections: what the reader has given.
-        masks: structures by name.
-        flagged: 0-based frames that do not look like a lateral view.
+        content: content of ``measurements.json``.
+        corrections: the reader's corrections.
+        masks: masks by structure name, (H, W, T) each.
+        flagged: 0-based frames rejected by the view check.
 
     Returns:
-        Their paths.
+        The paths of the tables.
     """
     return [
         _write(folder / FILES[0], (*COLUMNS, "iddsi", "volume_ml"), _measures(found, corrections)),

@@ -1,7 +1,7 @@
-"""Bolus over the airway: frames to be looked at, and how deep. Never smoothed, never a penetration-aspiration score.
+"""Overlap of bolus and airway: candidate frames for review and their depth, without a penetration-aspiration score.
 
-A lateral view projects the pyriform sinuses and the pharynx over the larynx, so every overlap is a candidate only. In
-seven of ten children with deep penetration it showed in one single frame (Clin Radiol 2009): no frame is filtered.
+A lateral view projects the pyriform sinuses and the pharynx onto the larynx, so every overlap is only a candidate.
+Frames are not filtered over time: seven of ten children showed deep penetration in a single frame (Clin Radiol 2009).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ __all__ = ["LEVELS", "NO_SCORE", "AirwayFlags", "airway_flags"]
 
 LEVELS = ("none", "airway, level not known", "above the vocal folds", "at the vocal folds", "below the vocal folds")
 NO_SCORE = (
-    "Overlap of bolus and airway is a candidate for review. No penetration-aspiration score is computed: it needs the "
-    "response of the patient and is a clinician's decision."
+    "Overlap of bolus and airway is a candidate for review. No penetration-aspiration score is computed: it depends on "
+    "the patient's response and is a clinician's decision."
 )
 
 
 @dataclass(frozen=True)
 class AirwayFlags:
-    """Bolus over the airway, frame by frame.
+    """Overlap of bolus and airway per frame.
 
     Args:
-        overlap_px: (T,) pixels of bolus within the airway.
-        flagged: (T,) bool, frames to be reviewed.
-        level: (T,) index into :data:`LEVELS`; 0 in frames that are not flagged.
-        depth: (T,) how far the deepest of these pixels lies below the upper end of the airway, in C2-C4 (pixels where
-            there is no scale); nan in frames that are not flagged.
+        overlap_px: (T,) number of bolus pixels in the airway.
+        flagged: (T,) bool, frames for review.
+        level: (T,) index into :data:`LEVELS`; 0 in unflagged frames.
+        depth: (T,) depth of the lowest overlapping pixel below the upper end of the airway, in C2-C4 (pixels without a
+            scale); nan in unflagged frames.
     """
 
     overlap_px: np.ndarray
@@ -52,17 +52,17 @@ def airway_flags(
     scale: Scale,
     least_pct: float = 0.1,
 ) -> AirwayFlags:
-    """Flag frames in which the bolus lies over the airway.
+    """Flag frames with bolus over the airway.
 
-    Definition: o(t) = |B_t and A_t|, flagged where 100 * o(t) / L^2 >= ``least_pct`` (10 pixels where L is not known).
-    The level of a frame is that of its deepest overlapping pixel against the labelled vocal folds.
+    Definition: o(t) = |B_t and A_t|, flagged if 100 * o(t) / L^2 >= ``least_pct`` (10 pixels if L is unknown). The
+    level of a frame is the level of its lowest overlapping pixel relative to the labelled vocal folds.
 
     Args:
         bolus: all contrast agent.
-        airway: (H, W, T): trachea and laryngeal vestibule.
-        folds: vocal folds, None when not labelled.
-        scale: of the cine.
-        least_pct: smallest overlap that is flagged, %(C2-4)^2; a user may lower it.
+        airway: (H, W, T) mask of trachea and laryngeal vestibule.
+        folds: vocal folds, None if not labelled.
+        scale: scale of the cine.
+        least_pct: smallest flagged overlap, %(C2-4)^2.
 
     Returns:
         The flags.

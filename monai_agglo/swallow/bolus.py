@@ -1,4 +1,4 @@
-"""The bolus over time: area, centroid, head and tail, how far its body has come, how wide it is in the UES."""
+"""The bolus over time: area, centroid, head, tail, progress, and width at the UES."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from .scale import Scale
 __all__ = ["BolusCurves", "body_of", "bolus_curves", "in_pharynx", "leading_and_trailing", "width_at_gate"]
 
 FILM = 0.012
-"""Films of contrast agent on the walls up to twice as thick as this, in C2-C4, do not belong to the body of a bolus."""
+"""Half the largest thickness of a contrast film on the walls, in C2-C4; films are not part of the bolus body."""
 HALF_BAND = 0.025
-"""Half height of the band in which the width of the bolus at the UES is taken, in C2-C4."""
+"""Half height of the band in which the bolus width at the UES is measured, in C2-C4."""
 ASIDE = 0.3
-"""The bolus in the UES lies within this distance of its centre, in C2-C4; beyond is the airway or the mouth."""
+"""Largest distance of bolus in the UES from the centre of the UES, in C2-C4."""
 
 
 @dataclass(frozen=True)
 class BolusCurves:
-    """Bolus against time, (T,) each unless stated; nan where the frame shows none.
+    """Bolus curves, (T,) each unless stated; nan in frames without bolus.
 
     Args:
-        area_pct: area, %(C2-4)^2; 0 where there is none.
-        pharyngeal_pct: the part behind the ramus, above the UES and outside the airway, %(C2-4)^2.
-        centroid, head, tail: (T, 2) pixels (x, y) of the whole bolus, of the leading and the trailing end of its body.
-        reach: how far the body's head lies behind the line on which it passes the mandible, C2-C4.
-        advance: position of the body's head along the way back and down, C2-C4.
-        ues_width: width of the bolus at the UES, C2-C4.
+        area_pct: area, %(C2-4)^2; 0 without bolus.
+        pharyngeal_pct: area posterior to the ramus, above the UES and outside the airway, %(C2-4)^2.
+        centroid: (T, 2) centroid of the whole bolus as (x, y), pixels.
+        head: (T, 2) leading end of the bolus body as (x, y), pixels.
+        tail: (T, 2) trailing end of the bolus body as (x, y), pixels.
+        reach: distance of the head posterior to the line where the bolus passes the mandible, C2-C4.
+        advance: position of the head along the posterior-inferior direction, C2-C4.
+        ues_width: bolus width at the UES, C2-C4.
     """
 
     area_pct: np.ndarray
@@ -44,17 +46,17 @@ class BolusCurves:
 
 
 def body_of(bolus: Region, scale: Scale, ramus: RamusLine) -> tuple[Region, int]:
-    """The body of the bolus in each frame: its largest piece that reaches into the mouth, else its largest piece.
+    """Body of the bolus per frame: the largest piece that extends into the mouth, otherwise the largest piece.
 
-    Pools, films on the walls and what has entered the airway are left out, so that a head is not a spilled drop.
+    Pools and films on the walls are excluded, so that the bolus head is not a spilled drop.
 
     Args:
-        bolus: all contrast agent.
-        scale: of the cine.
-        ramus: where the mouth ends.
+        bolus: all contrast agent outside the airway.
+        scale: scale of the cine.
+        ramus: posterior border of the mouth.
 
     Returns:
-        The body, peeled by so many pixels, which breaks the films; and that number.
+        The body, eroded to break up films, and the erosion in pixels.
     """
     peel = max(1, round(FILM * scale.length_px))
     pieces, label = bolus.pieces(peel)
@@ -65,25 +67,25 @@ def body_of(bolus: Region, scale: Scale, ramus: RamusLine) -> tuple[Region, int]
         behind = ramus.behind(scale.to_anatomy(pieces.points, pieces.t)) + RAMUS_DEPTH
         oral = np.zeros(len(size), bool)
         oral[label[behind < 0]] = True
-        crumbs = size < 0.02 * scale.length_px**2  # a little that stays in the mouth is not the body
-        size += np.where(oral & ~crumbs, size.sum(), 0)
+        small = size < 0.02 * scale.length_px**2  # remnants in the mouth
+        size += np.where(oral & ~small, size.sum(), 0)
     order = size[label] - label / (len(size) + 1.0)
     return pieces.select(order >= pieces.reduce(order, np.maximum)[pieces.t]), peel
 
 
 def leading_and_trailing(body: Region, scale: Scale, peel: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Head and tail of a bolus: its farthest and nearest pixel along the way backwards and downwards.
+    """Head and tail of a bolus: its extreme pixels along the posterior-inferior direction.
 
-    Definition: with anatomical coordinates (anterior a, inferior i), argmax and argmin of (i - a) / sqrt(2). In the
-    mouth the bolus moves backwards, in the pharynx downwards; this direction rises with both.
+    Definition: argmax and argmin of (i - a) / sqrt(2) in anatomical coordinates (anterior a, inferior i). The direction
+    covers the posterior motion in the mouth and the inferior motion in the pharynx.
 
     Args:
-        body: of the bolus.
-        scale: of the cine.
-        peel: pixels that were peeled off it; added to the position of the head.
+        body: body of the bolus.
+        scale: scale of the cine.
+        peel: erosion of the body in pixels, added to the position of the head.
 
     Returns:
-        Head and tail (T, 2) as (x, y) pixels, and the position of the head (T,) in units of C2-C4.
+        Head and tail (T, 2) as (x, y) in pixels, and the position of the head (T,) in C2-C4.
     """
     at = scale.to_anatomy(body.points, body.t)
     way = (at[:, 1] - at[:, 0]) / np.sqrt(2)
@@ -91,15 +93,15 @@ def leading_and_trailing(body: Region, scale: Scale, peel: int = 0) -> tuple[np.
 
 
 def width_at_gate(bolus: Region, scale: Scale, gate: Gate) -> np.ndarray:
-    """Width of the bolus across the UES: its area in a thin band there over the band's height.
+    """Width of the bolus across the UES: bolus area in a thin band over the height of the band.
 
     Args:
         bolus: all contrast agent outside the airway.
-        scale: of the cine.
+        scale: scale of the cine.
         gate: the UES line.
 
     Returns:
-        (T,) width in units of C2-C4, 0 where there is no bolus in it.
+        (T,) width in C2-C4, 0 without bolus in the band.
     """
     if not len(bolus.t):
         return np.zeros(bolus.frames)
@@ -109,12 +111,14 @@ def width_at_gate(bolus: Region, scale: Scale, gate: Gate) -> np.ndarray:
 
 
 def bolus_curves(bolus: Region, airway: np.ndarray | None, scale: Scale, ramus: RamusLine, gate: Gate) -> BolusCurves:
-    """All curves of the bolus.
+    """Compute all curves of the bolus.
 
     Args:
         bolus: all contrast agent.
-        airway: (H, W, T) mask of the airway, None when it is not labelled.
-        scale, ramus, gate: of the cine; the scale must be known.
+        airway: (H, W, T) mask of the airway, None if not labelled.
+        scale: scale of the cine; must be known.
+        ramus: posterior border of the mandibular ramus.
+        gate: the UES line.
 
     Returns:
         The curves.
@@ -138,12 +142,17 @@ def bolus_curves(bolus: Region, airway: np.ndarray | None, scale: Scale, ramus: 
 
 
 def in_pharynx(bolus: Region, scale: Scale, ramus: RamusLine, gate: Gate, also: np.ndarray | bool = False) -> Region:
-    """The part of the bolus behind the posterior border of the ramus and above the UES.
+    """Bolus in the pharynx: posterior to the mandibular ramus and above the UES.
 
     Args:
-        bolus: all contrast agent outside the airway.
-        scale, ramus, gate: of the cine.
-        also: (N,) pixels that belong to it wherever they lie.
+        bolus: all contrast agent outside the airway, N pixels.
+        scale: scale of the cine.
+        ramus: posterior border of the mandibular ramus.
+        gate: the UES line.
+        also: (N,) bool, pixels included regardless of their position.
+
+    Returns:
+        The selected pixels.
     """
     at = scale.to_anatomy(bolus.points, bolus.t)
     past, _ = gate.past(at, bolus.t)

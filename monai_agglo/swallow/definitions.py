@@ -1,4 +1,4 @@
-"""The table of measures: what each is, its unit, formula and the structures that it needs."""
+"""Table of the measures: title, unit, formula and required structures."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from dataclasses import dataclass
 __all__ = ["DEFINITIONS", "Definition"]
 
 AXIS = ("c2", "c4", "mandible")
-"""Structures that scale and facing need (any structure in front of the spine will do for the facing)."""
+"""Structures required for scale and facing direction (any structure anterior to the spine gives the facing)."""
 GATE = (*AXIS, "bolus", "pharynx")
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What a measure is.
+    """Definition of a measure.
 
     Args:
-        title: for a person.
+        title: display name.
         unit: see :class:`~monai_agglo.swallow.measurement.Measurement`.
-        formula: definition in one line; event names are those of :data:`~monai_agglo.swallow.timing.EVENTS`, L is the
-            C2-C4 scalar.
-        needs: structures without which there is no value.
-        events: events from which a time is taken, earlier first.
+        formula: one-line definition; events as in :data:`~monai_agglo.swallow.timing.EVENTS`, L is the C2-C4 scalar.
+        needs: required structures.
+        events: first and last event of a time interval.
     """
 
     title: str
@@ -44,22 +43,22 @@ DEFINITIONS: dict[str, Definition] = {
     "lvc_reaction": _interval("Time to laryngeal vestibule closure", "hyb", "lvc", "hyoid", "laryngeal_vestibule"),
     "lvc_duration": _interval("Laryngeal vestibule closure duration", "lvc", "lvco", "laryngeal_vestibule"),
     "ues_max_width": Definition(
-        "Maximal UES width", "%C2-4", "100 max_t w(t) / L, w across the flow in the middle half of the UES; where the "
-        "UES is not labelled, the width of the bolus just below the pharynx", GATE,
+        "Maximal UES width", "%C2-4", "100 max_t w(t) / L, w across the flow in the middle half of the UES; without a "
+        "UES label the width of the bolus just below the pharynx", GATE,
     ),
     "hyoid_excursion": Definition(
         "Hyoid excursion", "%C2-4", "100 max_t |h(t) - h_rest| / L, h the centroid of the hyoid in the C2-C4 frame",
         (*AXIS, "hyoid"),
     ),
     "hyoid_anterior": Definition(
-        "Hyoid excursion, anterior", "%C2-4", "anterior part of the excursion at its peak", (*AXIS, "hyoid")
+        "Hyoid excursion, anterior", "%C2-4", "anterior component of the excursion at its peak", (*AXIS, "hyoid")
     ),
     "hyoid_superior": Definition(
-        "Hyoid excursion, superior", "%C2-4", "superior part of the excursion at its peak", (*AXIS, "hyoid")
+        "Hyoid excursion, superior", "%C2-4", "superior component of the excursion at its peak", (*AXIS, "hyoid")
     ),
     "epiglottic_inversion": Definition(
-        "Epiglottic inversion angle", "deg", "max_t a(t) - a_rest, a the angle of base to tip against C4 to C2, "
-        "backwards positive", (*AXIS, "epiglottis"),
+        "Epiglottic inversion angle", "deg", "max_t a(t) - a_rest, a the angle of base to tip relative to C4 to C2, "
+        "posterior positive", (*AXIS, "epiglottis"),
     ),
     "pharyngeal_area_hold": Definition(
         "Pharyngeal area before the swallow", "%(C2-4)^2", "100 |P_hold| / L^2, median over the frames of the hold",
@@ -100,8 +99,8 @@ DEFINITIONS: dict[str, Definition] = {
         "NRRS, pyriform sinuses", "ratio", "(|R| / |S|) (10 |R| / L^2), R = B_rest and S", (*GATE, "pyriform_sinuses")
     ),
     "airway_frames": Definition(
-        "Frames flagged: bolus over the airway", "frames", "number of frames with 100 |B and A| / L^2 >= 0.1, never "
+        "Frames flagged: bolus over the airway", "frames", "number of frames with 100 |B and A| / L^2 >= 0.1, not "
         "filtered over time", ("bolus", "trachea"),
     ),
 }  # fmt: skip
-"""Measures of a swallow, in the order of the report."""
+"""Measures of a swallow, in report order."""

@@ -1,4 +1,4 @@
-"""Events of a swallow that other structures than the bolus show: hyoid, vestibule, pharynx, UES, rest."""
+"""Swallow events from hyoid, laryngeal vestibule, pharynx and UES, and swallow rest."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from .tracks import Tracks
 __all__ = ["complete_events", "hold_of"]
 
 BURST = 0.015
-"""The hyoid has begun to rise when it has come this part of its way."""
+"""Fraction of the hyoid excursion at which the hyoid burst begins."""
 SETTLED = 0.015
-"""A structure has come to rest within this part of its range."""
+"""Largest deviation of a structure at rest, as a fraction of its range of motion."""
 
 
 def hold_of(swallow: Swallow) -> slice:
-    """Frames before anything of a swallow moves: the hold.
+    """Frames of the bolus hold, before the first motion of a swallow.
 
     Args:
-        swallow: with the events known so far.
+        swallow: the swallow with the events found so far.
+
+    Returns:
+        The frames.
     """
     known = [swallow.events[name] for name in ("oral", "bpm", "hyb", "ueso") if name in swallow.events]
     return frames_of_hold(swallow.start, min(known, default=swallow.stop))
@@ -32,14 +35,14 @@ def hold_of(swallow: Swallow) -> slice:
 def complete_events(
     swallow: Swallow, former: Swallow | None, curves: BolusCurves, tracks: Tracks, clock: Clock
 ) -> None:
-    """Find the remaining events of a swallow and store them in it.
+    """Add the remaining events to a swallow.
 
     Args:
-        swallow: with the events of the bolus.
-        former: the swallow before, complete; None for the first.
-        curves: of the bolus.
-        tracks: of the other structures.
-        clock: of the cine.
+        swallow: the swallow with the events of the bolus; modified.
+        former: the previous swallow with all events; None for the first.
+        curves: curves of the bolus.
+        tracks: curves of the other structures.
+        clock: frame times.
     """
     if former is not None:
         swallow.start = min(former.events.get("rest", swallow.start), swallow.events.get("oral", swallow.stop))
@@ -96,29 +99,29 @@ def _vestibule(swallow: Swallow, tracks: Tracks) -> None:
     shut = first_beyond(closed, begins, swallow.stop)
     if shut is not None and shut > 0 and not closed[:shut].all():
         swallow.put("lvc", shut, "")
-        swallow.put("lvco", first_beyond(~closed, shut, swallow.stop), "the vestibule stays closed to the end")
+        swallow.put("lvco", first_beyond(~closed, shut, swallow.stop), "the vestibule stays closed until the end")
         return
-    why = "the vestibule is never seen closed" if shut is None else "the vestibule is never seen open before"
+    why = "the vestibule is never seen closed" if shut is None else "the vestibule is never seen open before closure"
     for event in ("lvc", "lvco"):
         swallow.put(event, None, why)
 
 
 def _rest(swallow: Swallow, tracks: Tracks, clock: Clock) -> tuple[int | None, str]:
-    """Swallow rest: the first frame behind the bolus from which pharynx and hyoid (else epiglottis) lie still."""
+    """Swallow rest: first frame after the bolus from which pharynx and hyoid (or epiglottis) are at rest."""
     if "uesc" not in swallow.events:
         return None, swallow.missing["uesc"]
     curves = [] if tracks.pharynx_px is None else [tracks.pharynx_px]
-    # the airway would do as well, but the field cuts it off below: its centroid drifts as the patient sways
+    # Not the airway: it is cut off by the field, so that its centroid drifts with patient motion.
     place = tracks.epiglottis if tracks.hyoid is None else tracks.hyoid
     if place is not None:
         curves.append(np.hypot(*displacement(place, hold_of(swallow)).T))
     if not curves:
-        return None, "neither pharynx, hyoid nor epiglottis are labelled"
+        return None, "neither pharynx nor hyoid nor epiglottis is labelled"
     still = 3 if not clock.frame_s else max(3, round(0.12 / clock.frame_s))
-    fresh = np.unique(clock.pulse)  # a repeated frame lies still by itself
+    fresh = np.unique(clock.pulse)  # repeated frames show no motion
     start = int(np.searchsorted(fresh, swallow.events.get("bpm", swallow.events["uesc"])))
     stop = int(np.searchsorted(fresh, swallow.stop))
     frame = settled_from([curve[fresh] for curve in curves], start, stop, still, SETTLED)
     if frame is None or frame >= len(fresh):
-        return None, "the recording, or the next swallow, comes before the pharynx is at rest"
+        return None, "the recording ends, or the next swallow begins, before the pharynx is at rest"
     return max(int(fresh[frame]), swallow.events["uesc"]), ""

@@ -1,4 +1,4 @@
-"""Hyoid, epiglottis and larynx: displacement curves, and the laryngeal vestibule as open or closed."""
+"""Kinematics of hyoid and epiglottis, and closure of the laryngeal vestibule."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .scale import Scale
 __all__ = ["VESTIBULE_OPEN", "displacement", "epiglottic_angle", "place_of", "vestibule_closed"]
 
 VESTIBULE_OPEN = 0.05
-"""The vestibule counts as closed while it shows less than this part of its usual area."""
+"""Largest area of a closed vestibule, as a fraction of its median area."""
 
 
 def place_of(region: Region | None, scale: Scale) -> np.ndarray:
     """Centroid of a structure in anatomical coordinates.
 
     Args:
-        region: of the structure, None when it is not labelled.
-        scale: of the cine; must be known.
+        region: region of the structure, None if not labelled.
+        scale: scale of the cine; must be known.
 
     Returns:
-        (T, 2) as (anterior, inferior), in units of C2-C4; nan where it is not seen.
+        (T, 2) as (anterior, inferior) in C2-C4; nan in frames without the structure.
     """
     if region is None:
         return np.full((len(scale.c4), 2), np.nan)
@@ -31,15 +31,15 @@ def place_of(region: Region | None, scale: Scale) -> np.ndarray:
 def displacement(place: np.ndarray, rest: slice) -> np.ndarray:
     """Displacement from rest.
 
-    Definition: d(t) = (a(t) - a_rest, s(t) - s_rest), with a anterior and s superior position, and the rest position
-    the median over the frames before the swallow.
+    Definition: d(t) = (a(t) - a_rest, s(t) - s_rest), with anterior position a, superior position s, and the median
+    over the frames before the swallow as rest position.
 
     Args:
         place: (T, 2) as (anterior, inferior).
         rest: frames before the swallow.
 
     Returns:
-        (T, 2) as (anterior, superior), in the unit of ``place``; nan when no rest frame shows the structure.
+        (T, 2) as (anterior, superior) in the unit of ``place``; nan if no rest frame shows the structure.
     """
     before = place[rest]
     before = before[np.isfinite(before).all(axis=1)]
@@ -49,17 +49,17 @@ def displacement(place: np.ndarray, rest: slice) -> np.ndarray:
 
 
 def epiglottic_angle(epiglottis: Region | None, scale: Scale) -> np.ndarray:
-    """Direction of the epiglottis, from its base to its tip, against the axis from C4 to C2.
+    """Angle of the epiglottis (base to tip) relative to the axis from C4 to C2.
 
-    Definition: the base is the most anterior-inferior pixel, the tip the pixel farthest from it; the angle is
-    atan2(-anterior, superior) of tip - base: 0 upright, 90 horizontal with the tip backwards, more when inverted.
+    Definition: the base is the most anterior-inferior pixel, the tip the pixel farthest from the base; the angle is
+    atan2(-anterior, superior) of tip - base: 0 upright, 90 horizontal with posterior tip, above 90 inverted.
 
     Args:
-        epiglottis: its region, None when it is not labelled.
-        scale: of the cine; must be known.
+        epiglottis: region of the epiglottis, None if not labelled.
+        scale: scale of the cine; must be known.
 
     Returns:
-        (T,) degrees, -180..180; nan where it is not seen.
+        (T,) degrees, -180..180; nan in frames without epiglottis.
     """
     if epiglottis is None or not len(epiglottis.t):
         return np.full(len(scale.c4), np.nan)
@@ -72,12 +72,12 @@ def epiglottic_angle(epiglottis: Region | None, scale: Scale) -> np.ndarray:
 
 
 def vestibule_closed(vestibule: Region) -> np.ndarray:
-    """Frames in which the laryngeal vestibule is closed.
+    """Frames with a closed laryngeal vestibule.
 
-    Definition: its area is below 5 % of its median area over the frames in which it is seen.
+    Definition: area at most 5 % of the median area over the frames in which it is visible.
 
     Args:
-        vestibule: its region.
+        vestibule: region of the laryngeal vestibule.
 
     Returns:
         (T,) bool.

@@ -1,4 +1,4 @@
-"""Lines that the bolus crosses: the ramus of the mandible and the upper oesophageal sphincter (UES)."""
+"""Lines crossed by the bolus: the mandibular ramus and the upper oesophageal sphincter (UES)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .scale import Scale
 __all__ = ["RAMUS_DEPTH", "Gate", "RamusLine", "find_ramus", "find_ues_gate", "principal_axis"]
 
 RAMUS_DEPTH = 0.2
-"""The bolus passes the mandible on a line within the shadow of the ramus, this far (in C2-C4) before its back edge."""
+"""Distance of the line where the bolus passes the mandible from the posterior border of the ramus, in C2-C4."""
 BELOW = 0.06
-"""The sphincter begins where the pharynx ends: its line lies so far below the last pixel of the pharynx, in C2-C4."""
+"""Distance of the UES line below the caudal end of the pharynx, in C2-C4."""
 TIP = 0.3
-"""Length of the caudal end of the pharynx, in C2-C4, that gives the direction of flow into the UES."""
+"""Length of the caudal end of the pharynx that determines the direction of flow into the UES, in C2-C4."""
 
 
 @dataclass(frozen=True)
 class RamusLine:
-    """The posterior border of the mandibular ramus, in anatomical coordinates.
+    """Posterior border of the mandibular ramus, in anatomical coordinates.
 
     Args:
-        anchor: (2,) a point on it (anterior, inferior), in units of C2-C4; nan when not found.
-        backwards: (2,) unit normal that points to the pharynx.
-        reason: why it was not found; empty when it was.
+        anchor: (2,) point on the border as (anterior, inferior) in C2-C4; nan if not found.
+        backwards: (2,) posterior unit normal.
+        reason: why the border was not found; otherwise empty.
     """
 
     anchor: np.ndarray
@@ -34,19 +34,19 @@ class RamusLine:
     reason: str = ""
 
     def behind(self, anatomy: np.ndarray) -> np.ndarray:
-        """How far points (N, 2) lie behind the border, in units of C2-C4; negative in front of it."""
+        """Distance of points (N, 2) posterior to the border in C2-C4; negative anterior to it."""
         return (anatomy - self.anchor) @ self.backwards
 
 
 def find_ramus(mandible: Region | None, scale: Scale) -> RamusLine:
-    """The posterior border of the ramus: from the most posterior point of the mandible (condyle) to its angle.
+    """Find the posterior border of the ramus, from the most posterior point of the mandible (condyle) to its angle.
 
     Args:
-        mandible: its region, None when it is not labelled.
-        scale: of the cine.
+        mandible: region of the mandible, None if not labelled.
+        scale: scale of the cine.
 
     Returns:
-        The median line over all frames in which the mandible is seen.
+        The median line over all frames with a visible mandible.
     """
     none = np.full(2, np.nan)
     if not scale.known:
@@ -67,13 +67,13 @@ def find_ramus(mandible: Region | None, scale: Scale) -> RamusLine:
 
 @dataclass(frozen=True)
 class Gate:
-    """The line across the UES, in each frame.
+    """The line across the UES in each frame.
 
     Args:
         center: (T, 2) anatomical coordinates.
-        flow: (T, 2) unit vector of the flow into the oesophagus, anatomical coordinates.
-        source: ``"ues"`` or ``"pharynx"``: which structure gave it.
-        reason: why it was not found; empty when it was.
+        flow: (T, 2) unit vector of the flow into the oesophagus, in anatomical coordinates.
+        source: structure that defines the line, ``"ues"`` or ``"pharynx"``.
+        reason: why the line was not found; otherwise empty.
     """
 
     center: np.ndarray
@@ -82,21 +82,22 @@ class Gate:
     reason: str = ""
 
     def past(self, anatomy: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How far points lie beyond the line and aside of its centre, in units of C2-C4, (N,) each."""
+        """Distance of points beyond the line, and lateral distance from its centre, in C2-C4, (N,) each."""
         away = anatomy - self.center[t]
         flow = self.flow[t]
         return (away * flow).sum(-1), away[:, 1] * flow[:, 0] - away[:, 0] * flow[:, 1]
 
 
 def find_ues_gate(ues: Region | None, pharynx: Region | None, scale: Scale) -> Gate:
-    """The line across the UES: the middle of the UES where it is labelled, else just below the pharynx.
+    """Find the line across the UES: through the centre of a labelled UES, otherwise just below the pharynx.
 
     Args:
-        ues, pharynx: regions, None when not labelled.
-        scale: of the cine.
+        ues: region of the UES, None if not labelled.
+        pharynx: region of the pharynx, None if not labelled.
+        scale: scale of the cine.
 
     Returns:
-        The gate; frames in which neither is seen take that of the nearest frame.
+        The gate; a frame without the structure takes the line of the nearest frame.
     """
     frames = len(scale.c4)
     none = np.full((frames, 2), np.nan)
@@ -109,7 +110,7 @@ def find_ues_gate(ues: Region | None, pharynx: Region | None, scale: Scale) -> G
         return Gate(none, none, "", "neither UES nor pharynx found")
     at = Region(pharynx.shape, pharynx.t, scale.to_anatomy(pharynx.points, pharynx.t))
     flow = np.tile([0.0, 1.0], (frames, 1))
-    for _ in range(2):  # once along the spine, then along the pharynx itself
+    for _ in range(2):  # first along the spine, then along the pharynx
         along = (at.points * flow[at.t]).sum(axis=1)
         deepest = at.reduce(along, np.maximum)
         flow = np.tile(np.nanmedian(principal_axis(at.select(along > deepest[at.t] - TIP)), axis=0), (frames, 1))
@@ -121,13 +122,13 @@ def find_ues_gate(ues: Region | None, pharynx: Region | None, scale: Scale) -> G
 
 
 def principal_axis(region: Region) -> np.ndarray:
-    """Direction in which a structure is longest, pointing to larger second coordinates (downwards).
+    """Principal axis of a structure, oriented to increasing second coordinate (inferior).
 
     Args:
-        region: in any coordinates.
+        region: the structure, in any coordinates.
 
     Returns:
-        (T, 2) unit vectors, nan where the structure is not seen.
+        (T, 2) unit vectors, nan in frames without the structure.
     """
     away = region.points - region.centroids[region.t]
     n = np.maximum(region.areas, 1)
@@ -143,7 +144,7 @@ def principal_axis(region: Region) -> np.ndarray:
 
 
 def _fill(values: np.ndarray) -> np.ndarray:
-    """Rows with each nan row replaced by the nearest known one."""
+    """Replace nan rows by the nearest finite row."""
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(known):
         return values

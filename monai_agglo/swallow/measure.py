@@ -1,4 +1,4 @@
-"""All measures of one cine, from its masks and frame times."""
+"""Measures of a cine from masks and frame times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .region import Region
 from .results import CineMeasures
 from .scale import Scale, find_scale, no_scale
 from .structures import NAMES
-from .swallow_rows import swallow_rows
+from .swallow_measures import swallow_measures
 from .timing import EVENTS, Swallow, find_swallows
 from .tracks import find_tracks
 
@@ -38,22 +38,23 @@ def measure(
     """Measure the swallows of a cine.
 
     Args:
-        masks: structures by name (see :data:`~monai_agglo.swallow.NAMES`), each (H, W, T), boolean or 0 and 1. Leave
-            out what is not labelled: a mask without pixels means that the structure was looked for and not seen.
-        frame_times_ms: time of each frame, ms; None when not known: then no measure is in seconds.
-        view: ``"lateral"``; with ``"ap"`` or anything else no lateral measure is taken.
-        spacing_mm: calibrated size of a pixel in the patient (row, column), None when not known.
-        repeated_frames: frames that show the same pulse as the frame before; they widen the plus or minus of times.
-        iddsi: consistency of each swallow, IDDSI level 0 to 4, for the reference ranges that depend on it.
-        events: corrected events of each swallow, by name: a frame, or None to take the event away. They replace what
-            was found, and what follows from them is computed anew.
-        least_airway_pct: smallest overlap of bolus and airway that is flagged, %(C2-4)^2.
+        masks: masks by structure name (see :data:`~monai_agglo.swallow.NAMES`), each (H, W, T), boolean or 0 and 1.
+            Omit unlabelled structures: an empty mask means that the structure is not visible.
+        frame_times_ms: (T,) frame times in ms; None if unknown, then no time is measured.
+        view: ``"lateral"``; no lateral measure is taken for ``"ap"`` or any other value.
+        spacing_mm: calibrated (row, column) pixel size in the patient, None if unknown.
+        repeated_frames: frames that show the same X-ray pulse as their predecessor; they increase the uncertainty of
+            times.
+        iddsi: consistency of each swallow, IDDSI level 0 to 4, for consistency-dependent reference ranges.
+        events: corrected events of each swallow, by name: a frame, or None to remove the event. They replace the
+            detected events; dependent measures are recomputed.
+        least_airway_pct: smallest flagged overlap of bolus and airway, %(C2-4)^2.
 
     Returns:
-        The measures; those that could not be taken say why.
+        The measures; a missing value carries its reason.
 
     Raises:
-        ValueError: when masks, times or corrected events do not fit together.
+        ValueError: masks, times or corrected events are inconsistent.
     """
     shape = _check(masks, frame_times_ms, events)
     clock = Clock.of(shape[2], frame_times_ms, repeated_frames)
@@ -63,7 +64,7 @@ def measure(
         reason = (
             "this is a frontal (AP) view: lateral measures do not apply"
             if kind == "ap"
-            else "the view is not known to be lateral: lateral measures do not apply"
+            else "the view is not confirmed as lateral: lateral measures do not apply"
         )
         return CineMeasures(kind, reason, clock, no_scale(shape[2], reason), labelled, warnings=(_sentence(reason),))
     regions = {name: Region.of(masks[name]) for name in labelled}
@@ -92,7 +93,7 @@ def measure(
     rows = []
     for k, swallow in enumerate(swallows):
         level = iddsi[k] if k < len(iddsi) else None
-        rows.append(swallow_rows(swallow, clock, scale, curves, tracks, flags, gate, level))
+        rows.append(swallow_measures(swallow, clock, scale, curves, tracks, flags, gate, level))
     return CineMeasures(
         kind, reason, clock, scale, labelled, study, swallows, rows, curves, tracks, flags, gate,
         _warnings(clock, scale, reason),
@@ -100,7 +101,7 @@ def measure(
 
 
 def _check(masks: Mapping[str, np.ndarray], times: Any, events: Any) -> tuple[int, int, int]:
-    """Shape of the masks; refuses what does not fit."""
+    """Validate masks and events; returns the shape of the masks."""
     if not masks:
         raise ValueError("no masks to measure")
     if unknown := sorted(set(masks) - set(NAMES)):
@@ -119,14 +120,14 @@ def _check(masks: Mapping[str, np.ndarray], times: Any, events: Any) -> tuple[in
 
 
 def _correct(swallows: list[Swallow], events: Sequence[Mapping[str, int | None]]) -> None:
-    """Put a reader's events in the place of those found."""
+    """Replace detected events by the reader's corrections."""
     if len(events) > len(swallows):
         raise ValueError(f"corrected events of {len(events)} swallows, but {len(swallows)} were found")
     for swallow, correction in zip(swallows, events):
         for name, frame in correction.items():
             swallow.missing.pop(name, None)
             swallow.events.pop(name, None)
-            swallow.put(name, frame, "taken away by the reader")
+            swallow.put(name, frame, "removed by the reader")
 
 
 def _study_measures(scale: Scale, spacing_mm: tuple[float, float] | None) -> dict[str, Measurement]:
@@ -143,22 +144,22 @@ def _study_measures(scale: Scale, spacing_mm: tuple[float, float] | None) -> dic
 
 def _no_swallow(ramus: RamusLine, gate: Gate) -> str:
     if gate.reason:
-        return f"no swallow can be found: {gate.reason}"
+        return f"no swallow can be detected: {gate.reason}"
     return "no bolus passes the upper oesophageal sphincter within the field and the recording"
 
 
 def _warnings(clock: Clock, scale: Scale, reason: str) -> tuple[str, ...]:
     found = [_sentence(reason)] if reason else []
     if not clock.known:
-        found.append("The times of the frames are not known: frames only, no seconds.")
+        found.append("Frame times are unknown: events are given as frames, not in seconds.")
     if scale.known:
         if filled := int(scale.filled.sum()):
             found.append(
-                f"C2 to C4 were not seen in {filled} of {len(scale.filled)} frames; neighbours were used there."
+                f"C2 to C4 were not seen in {filled} of {len(scale.filled)} frames; the nearest frames were used there."
             )
         if scale.variation_pct > 5:
             found.append(
-                f"The C2-C4 scale varies by {scale.variation_pct:.0f} % between frames; it enters areas twice."
+                f"The C2-C4 scale varies by {scale.variation_pct:.0f} % between frames; areas depend on its square."
             )
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""One measured value with everything that belongs to it: unit, uncertainty, reference range, or why there is none."""
+"""A measured value with unit, uncertainty and reference range, or the reason of a missing value."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Measurement:
 
     Args:
         name: key of :data:`~monai_agglo.swallow.definitions.DEFINITIONS`.
-        value: the number; nan when it could not be measured, and then ``reason`` says why.
+        value: the value; nan if it could not be measured.
         unit: ``"s"``, ``"%C2-4"``, ``"%(C2-4)^2"``, ``"ratio"``, ``"deg"``, ``"%"``, ``"px"``, ``"mm"``, ``"frames"``.
-        uncertainty: standard deviation over perturbed or repeated masks, in ``unit``; nan when that was not done.
-        plus_minus: half width that the frame rate alone gives a time: one frame, s; nan for what is no time.
-        frames: 0-based frames that the value was taken from.
-        reason: why there is no value; empty when there is one.
-        note: what the reader must know of the value; empty when there is nothing.
-        reference: reference range in words; ``"no range"`` when none was found.
-        outside: whether the value lies outside the reference range; None without value or range.
-        source: where the range comes from; empty without range.
+        uncertainty: root mean square difference to perturbed or repeated masks, in ``unit``; nan if not computed.
+        plus_minus: uncertainty of a time due to the frame rate (one frame) in seconds; nan for other measures.
+        frames: 0-based frames of the measurement.
+        reason: why there is no value; otherwise empty.
+        note: remark for the reader; may be empty.
+        reference: reference range as text, ``"no range"`` without one.
+        outside: whether the value is outside the reference range; None without value or range.
+        source: source of the range; empty without one.
     """
 
     name: str
@@ -44,15 +44,18 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if math.isnan(self.value) != bool(self.reason):
-            raise ValueError(f"{self.name}: a measurement has either a value or a reason, not {self.value!r} with both")
+            raise ValueError(
+                f"{self.name}: a measurement has either a value or a reason, not {self.value!r} and {self.reason!r}"
+            )
 
     @classmethod
     def none(cls, name: str, unit: str, reason: str) -> Measurement:
-        """A measure that could not be taken.
+        """A measurement without a value.
 
         Args:
-            name, unit: of the measure.
-            reason: why, one sentence.
+            name: name of the measure.
+            unit: unit of the measure.
+            reason: why there is no value, one sentence.
         """
         return cls(name, float("nan"), unit, reason=reason)
 
@@ -62,18 +65,18 @@ class Measurement:
         return not self.reason
 
     def with_reference(self, reference: Reference | None) -> Measurement:
-        """The same with a reference range beside it."""
+        """A copy with a reference range."""
         if reference is None:
             return self
         outside = reference.outside(self.value) if self.measured else None
         return dataclasses.replace(self, reference=reference.text, outside=outside, source=reference.source)
 
     def with_uncertainty(self, uncertainty: float) -> Measurement:
-        """The same with the spread over repeats."""
+        """A copy with an uncertainty."""
         return dataclasses.replace(self, uncertainty=float(uncertainty))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able built-ins; nan becomes null."""
+        """JSON-serialisable content with nan as None."""
         content = dataclasses.asdict(self)
         content["frames"] = list(self.frames)
         for key in ("value", "uncertainty", "plus_minus"):

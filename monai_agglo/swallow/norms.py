@@ -1,4 +1,4 @@
-"""Reference ranges: only those found in the literature, each with its source. They are no diagnosis."""
+"""Reference ranges from the literature, each with its source. They are not diagnostic criteria."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class Reference:
     """A reference range.
 
     Args:
-        text: what stands beside the value.
-        source: where it comes from.
-        low, high: limits in the unit of the measure, None where there is none.
+        text: text shown beside the value.
+        source: publication.
+        low: lower limit in the unit of the measure, or None.
+        high: upper limit in the unit of the measure, or None.
     """
 
     text: str
@@ -34,7 +35,7 @@ class Reference:
     high: float | None = None
 
     def outside(self, value: float) -> bool | None:
-        """Whether a value lies outside the limits; None when the range has no limits (a mean alone)."""
+        """Whether a value is outside the limits; None for a range without limits (a mean)."""
         if self.low is None and self.high is None:
             return None
         return (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
@@ -49,8 +50,8 @@ _ANY: dict[str, Reference] = {
     "pcr": Reference("below 0.14; above 0.25 poor", LEONARD, high=0.14),
     "pharyngeal_area_rest": Reference("25 to 135 (mean 62)", AREA_2024, 25.0, 135.0),
 }
-"""Ranges for any consistency. LVC reaction has none: the quoted limit (abnormal below 0.22 s) could not be
-checked at its source, and a short reaction is no fault."""
+"""Ranges for any consistency. LVC reaction has none: the cited limit (abnormal below 0.22 s) could not be verified
+in its source, and a short reaction is not abnormal."""
 
 _RESIDUE_TOTAL = {0: (0.68, 1.52), 1: (1.04, 1.83), 2: (1.15, 1.59), 3: (0.57, 0.93), 4: (0.55, 1.14)}
 _VALLECULAE_FULL = {0: 16, 1: 19, 2: 25, 3: 12, 4: 11}
@@ -64,14 +65,14 @@ _LIQUID = ("thin", "slightly thick", "mildly thick", "moderately thick", "extrem
 
 
 def reference_for(name: str, iddsi: int | None = None) -> Reference | None:
-    """The reference range of a measure.
+    """Reference range of a measure.
 
     Args:
-        name: of the measure.
-        iddsi: consistency, IDDSI level 0 to 4; None when not known, and then nothing that depends on it is given.
+        name: name of the measure.
+        iddsi: consistency, IDDSI level 0 to 4; None if unknown, which excludes consistency-dependent ranges.
 
     Returns:
-        The range, or None when none was found.
+        The range, or None.
     """
     if name in _ANY:
         return _ANY[name]

@@ -1,4 +1,4 @@
-"""Stray islands out of masks: most structures are one connected body in a lateral projection."""
+"""Removal of small components from masks; most structures are connected in a lateral projection."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ __all__ = ["keep_main_part", "keep_main_parts"]
 
 
 def keep_main_parts(masks: np.ndarray, fraction: float, structures: Sequence[Structure] = TARGETS) -> np.ndarray:
-    """Erase the parts of a structure that are much smaller than its largest part, frame by frame.
+    """Remove components much smaller than the largest one of the structure, frame by frame.
 
-    Structures that may lie in several places (the bolus and its residue) are left as they are: a drop in the airway
-    must never be tidied away.
+    Scattered structures (bolus and residue) are kept unchanged, because a drop in the airway must not be removed.
 
     Args:
-        masks: uint8 (S, H, W, T), 0 or 1, one channel per structure; changed in place.
-        fraction: parts with less than this fraction of the area of the largest one go, 0..1; parts that touch at a
-            corner are one.
-        structures: what each channel is, in order.
+        masks: uint8 (S, H, W, T), 0 or 1, one channel per structure; modified in place.
+        fraction: smallest area of a kept component relative to the largest one, 0..1 (8-connectivity).
+        structures: structures of the channels, in order.
 
     Returns:
         ``masks``.
 
     Raises:
-        ValueError: when the fraction is not within 0..1, or the channels are not the structures.
+        ValueError: the fraction is outside 0..1, or the number of channels differs from the structures.
     """
     if not 0 <= fraction <= 1:
-        raise ValueError(f"the fraction of the largest part is within 0 to 1, not {fraction}")
+        raise ValueError(f"the fraction of the largest component must be within 0 to 1, not {fraction}")
     if masks.ndim != 4 or len(masks) != len(structures):
         raise ValueError(f"masks must be ({len(structures)}, H, W, T), not {masks.shape}")
     for channel, structure in zip(masks, structures):
@@ -44,10 +42,10 @@ def keep_main_parts(masks: np.ndarray, fraction: float, structures: Sequence[Str
 
 
 def keep_main_part(mask: np.ndarray, fraction: float) -> np.ndarray:
-    """Erase the parts of one mask that are much smaller than its largest part.
+    """Remove components of one mask much smaller than the largest one.
 
     Args:
-        mask: uint8 (H, W), 0 or 1; changed in place.
+        mask: uint8 (H, W), 0 or 1; modified in place.
         fraction: as for :func:`keep_main_parts`.
 
     Returns:
@@ -56,7 +54,7 @@ def keep_main_part(mask: np.ndarray, fraction: float) -> np.ndarray:
     import cv2
 
     if not mask.size:
-        return mask  # OpenCV 5.0 ends the process for an empty picture
+        return mask  # OpenCV 5.0 crashes on an empty image
     found, labels, facts, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask), connectivity=8)
     areas = facts[1:, cv2.CC_STAT_AREA]
     if found > 2:

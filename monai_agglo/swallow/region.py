@@ -1,4 +1,4 @@
-"""The pixels of one structure in every frame of a cine, sparse: what all measures are computed from."""
+"""Sparse pixel list of a structure over all frames of a cine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Region"]
 class Region:
     """Pixels of a structure, sorted by frame.
 
-    A study of 512 x 512 x 100 has 26 million pixels per structure, of which a few per cent are set: every measure works
-    on the list of set pixels, for all frames at once.
+    Measures are computed on the list of set pixels, for all frames at once: of the 26 million pixels of a
+    512 x 512 x 100 mask a few percent are set.
 
     Args:
         shape: rows, columns, frames (H, W, T).
-        t: frame of each pixel, (N,), rising.
+        t: (N,) frame of each pixel, ascending.
         points: (N, 2) float64 pixel centres as (x, y) = (column, row).
     """
 
@@ -30,23 +30,23 @@ class Region:
 
     @classmethod
     def of(cls, mask: np.ndarray) -> Region:
-        """The set pixels of a mask.
+        """Region of the non-zero pixels of a mask.
 
         Args:
-            mask: (H, W, T), boolean or 0 and another number.
+            mask: (H, W, T), boolean or numeric.
 
         Returns:
-            Its region.
+            The region.
 
         Raises:
-            ValueError: when the mask has not three axes.
+            ValueError: the mask does not have three axes.
         """
         mask = np.asarray(mask)
         if mask.ndim != 3:
-            raise ValueError(f"a mask over time has three axes (rows, columns, frames), not {mask.ndim}")
+            raise ValueError(f"a mask must have three axes (rows, columns, frames), not {mask.ndim}")
         mask = mask.view(bool) if mask.dtype == np.uint8 else mask.astype(bool, copy=False)
         rows, columns, frames = mask.shape
-        if mask.strides[2] < max(mask.strides[:2]):  # frames innermost: one pass now is cheaper than one per frame
+        if mask.strides[2] < max(mask.strides[:2]):  # frames innermost: one copy is cheaper than a pass per frame
             mask = np.ascontiguousarray(mask.transpose(2, 0, 1)).transpose(1, 2, 0)
         by_column = mask.strides[0] < mask.strides[1]
         width = rows if by_column else columns
@@ -58,10 +58,13 @@ class Region:
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int]) -> Region:
-        """A region without pixels.
+        """An empty region.
 
         Args:
             shape: rows, columns, frames.
+
+        Returns:
+            The region.
         """
         return cls(shape, np.zeros(0, np.int64), np.zeros((0, 2)))
 
@@ -82,17 +85,17 @@ class Region:
 
     @cached_property
     def centroids(self) -> np.ndarray:
-        """Mean pixel per frame, (T, 2); nan where the frame has none."""
+        """Centroid per frame, (T, 2) as (x, y); nan in empty frames."""
         sums = [np.bincount(self.t, weights=self.points[:, k], minlength=self.frames) for k in (0, 1)]
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.stack(sums, axis=-1) / self.areas[:, None]
 
     def select(self, keep: np.ndarray) -> Region:
-        """The pixels for which ``keep`` (N,) is true."""
+        """Region of the pixels with a true value of ``keep`` (N,)."""
         return Region(self.shape, self.t[keep], self.points[keep])
 
     def inside(self, mask: np.ndarray) -> np.ndarray:
-        """Which pixels lie in another mask.
+        """Test which pixels are inside a mask.
 
         Args:
             mask: (H, W, T).
@@ -104,12 +107,12 @@ class Region:
         return np.asarray(mask[y, x, self.t]).astype(bool)
 
     def reduce(self, values: np.ndarray, how: np.ufunc, empty: float = np.nan) -> np.ndarray:
-        """One number per frame from one value per pixel.
+        """Reduce pixel values to one value per frame.
 
         Args:
             values: (N,) value of each pixel.
-            how: a numpy ufunc such as ``np.maximum``.
-            empty: what a frame without pixels gets.
+            how: a NumPy ufunc such as ``np.maximum``.
+            empty: value of empty frames.
 
         Returns:
             (T,) float64.
@@ -121,29 +124,28 @@ class Region:
         return out
 
     def extreme(self, values: np.ndarray) -> np.ndarray:
-        """The pixel with the largest value in each frame.
+        """Pixel with the largest value in each frame.
 
         Args:
             values: (N,) value of each pixel.
 
         Returns:
-            (T, 2) pixel centres; the mean where several share the value; nan where the frame has no pixel.
+            (T, 2) pixel centres as (x, y), averaged over ties; nan in empty frames.
         """
         top = self.reduce(values, np.maximum)
         return self.select(values >= top[self.t] - 1e-9).centroids if len(self.t) else np.full((self.frames, 2), np.nan)
 
     def touches_edge(self) -> np.ndarray:
-        """Frames in which the structure reaches the edge of the picture, (T,) bool."""
+        """Frames in which the structure touches the image edge, (T,) bool."""
         limit = np.array([self.shape[1] - 1, self.shape[0] - 1])
         at = ((self.points <= 0) | (self.points >= limit)).any(axis=1)
         return np.bincount(self.t[at], minlength=self.frames) > 0
 
     def patches(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each frame's pixels as a small dense picture.
+        """Dense masks of the bounding box of each frame.
 
         Returns:
-            For each frame the boolean picture and its (x, y) of the first column and row; a frame without pixels gives
-            an empty picture.
+            Per frame a boolean (rows, columns) mask, empty for an empty frame, and the (x, y) of its first pixel.
         """
         found = []
         for first, last in zip(self.starts[:-1], self.starts[1:]):
@@ -153,27 +155,27 @@ class Region:
                 continue
             low = pixels.min(axis=0)
             size = pixels.max(axis=0) - low + 1
-            picture = np.zeros((size[1], size[0]), bool)
-            picture[pixels[:, 1] - low[1], pixels[:, 0] - low[0]] = True
-            found.append((picture, low))
+            patch = np.zeros((size[1], size[0]), bool)
+            patch[pixels[:, 1] - low[1], pixels[:, 0] - low[0]] = True
+            found.append((patch, low))
         return found
 
     def pieces(self, erode: int = 0) -> tuple[Region, np.ndarray]:
-        """Connected pieces (8 neighbours) of each frame.
+        """Connected components of each frame (8-connectivity).
 
         Args:
-            erode: peel off this many pixels first, so that thin bridges do not join what they connect.
+            erode: erosion in pixels before labelling, which breaks thin bridges.
 
         Returns:
-            The region that is left, and the number of its piece for each pixel, (N,), counted from 1 through the cine.
+            The eroded region, and the component of each pixel, (N,), numbered from 1 over the whole cine.
         """
         parts, labels, count = [], [], 0
-        for t, (picture, low) in enumerate(self.patches()):
-            if not picture.size:
+        for t, (patch, low) in enumerate(self.patches()):
+            if not patch.size:
                 continue
             if erode:
-                picture = ndimage.binary_erosion(picture, np.ones((3, 3), bool), iterations=erode)
-            numbered, n = ndimage.label(picture, np.ones((3, 3), bool))
+                patch = ndimage.binary_erosion(patch, np.ones((3, 3), bool), iterations=erode)
+            numbered, n = ndimage.label(patch, np.ones((3, 3), bool))
             y, x = np.nonzero(numbered)
             parts.append(np.stack([np.full(len(x), t), x + low[0], y + low[1]], axis=-1))
             labels.append(numbered[y, x] + count)
@@ -184,12 +186,12 @@ class Region:
         return Region(self.shape, pixels[:, 0], pixels[:, 1:].astype(float)), np.concatenate(labels)
 
     def largest_piece(self) -> Region:
-        """Only the largest connected piece of each frame: a stray speck moves no landmark."""
+        """Largest connected component of each frame; of two of equal size the first."""
         region, label = self.pieces()
         if not len(label):
             return region
         size = np.bincount(label)[label].astype(float)
         best = region.reduce(size, np.maximum)[region.t]
-        # of two pieces of one size the first
+
         first = region.reduce(np.where(size == best, -label, -np.inf), np.maximum)[region.t]
         return region.select(label == -first)

@@ -1,4 +1,4 @@
-"""What stays behind: residue by space, per cent full, and the normalised residue ratio scale (NRRS)."""
+"""Residue: area, percent full, and the normalised residue ratio scale (NRRS)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ def residue_pct(residue_px: float, length_px: float) -> float:
 
     Args:
         residue_px: area of contrast agent at swallow rest, pixels.
-        length_px: the C2-C4 scalar L, pixels.
+        length_px: C2-C4 scalar L, pixels.
 
     Returns:
-        The residue; nan when L is not known.
+        The residue; nan if L is unknown.
     """
     return 100 * residue_px / length_px**2 if length_px > 0 else float("nan")
 
 
 def percent_full(residue_px: float, housing_px: float) -> float:
-    """How full a space is: 100 * residue / housing.
+    """Filling of a space: 100 * residue / housing.
 
     Args:
-        residue_px: area of contrast agent in the space.
-        housing_px: area of the space.
+        residue_px: area of contrast agent in the space, pixels.
+        housing_px: area of the space, pixels.
 
     Returns:
-        Per cent; nan, not 0, when the space has no area.
+        Percent; nan if the space has no area.
     """
     return 100 * residue_px / housing_px if housing_px > 0 else float("nan")
 
@@ -35,12 +35,12 @@ def normalised_residue_ratio(residue_px: float, housing_px: float, length_px: fl
     """NRRS = (residue / housing) * (10 * residue / L^2), Pearson et al. 2013.
 
     Args:
-        residue_px: area of contrast agent in the space (valleculae or pyriform sinuses) at swallow rest.
-        housing_px: area of the space.
-        length_px: the C2-C4 scalar L, pixels.
+        residue_px: area of contrast agent in the space (valleculae or pyriform sinuses) at swallow rest, pixels.
+        housing_px: area of the space, pixels.
+        length_px: C2-C4 scalar L, pixels.
 
     Returns:
-        A number without unit; nan when the space has no area or L is not known.
+        The dimensionless ratio; nan if the space has no area or L is unknown.
     """
     if not (housing_px > 0 and length_px > 0):
         return float("nan")

@@ -1,4 +1,4 @@
-"""Measures as JSON-able built-ins and as the rows of a table."""
+"""Measures as JSON content and as table rows."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class CineMeasures:
 
     Args:
         view: ``"lateral"``, ``"ap"`` or ``"unknown"``.
-        reason: why there is no lateral measure at all; empty when there may be.
-        clock: times of the frames.
+        reason: why no swallow was measured; otherwise empty.
+        clock: frame times.
         scale: C2-C4 scale and axis.
-        labelled: names of the structures that were given.
-        study: measures of the whole cine.
+        labelled: names of the labelled structures.
+        study: measures of the whole cine, by name.
         swallows: events of each swallow.
         rows: measures of each swallow, by name.
         bolus: curves of the bolus, None without scale or bolus.
         tracks: curves of the other structures, None without scale.
-        airway: frames flagged for review, None when airway or bolus are not labelled.
-        gate: where the UES is.
-        warnings: what a reader must know, one sentence each.
+        airway: frames flagged for review, None if airway or bolus is not labelled.
+        gate: the UES line.
+        warnings: remarks for the reader, one sentence each.
     """
 
     view: str
@@ -62,12 +62,12 @@ class CineMeasures:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON-able built-ins, nan as null; see docs/reference/measurements.md."""
+        """JSON-serialisable content with nan as None; see docs/reference/measurements.md."""
         return measures_json(self)
 
 
 def measures_json(found: CineMeasures) -> dict[str, Any]:
-    """Measures of a cine as JSON-able built-ins; nan becomes null.
+    """Measures of a cine as JSON-serialisable content, with nan as None.
 
     Args:
         found: from :func:`~.measure.measure`.
@@ -172,13 +172,13 @@ def _curves(found: CineMeasures) -> dict[str, Any]:
 
 
 def table_rows(found: CineMeasures) -> list[dict[str, Any]]:
-    """One row per swallow and measure, for a spreadsheet.
+    """Measures as table rows, one per swallow and measure.
 
     Args:
         found: from :func:`~.measure.measure`.
 
     Returns:
-        Dictionaries with the keys :data:`COLUMNS`; what is not known is an empty string. ``swallow`` counts from 1.
+        Dictionaries with the keys :data:`COLUMNS`; missing values are empty strings, ``swallow`` counts from 1.
     """
     rows = []
     for k, measures in enumerate(found.rows):
@@ -214,7 +214,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _numbers(values: np.ndarray | None) -> Any:
-    """Nested lists, rounded to five digits behind the point, nan as None; a point that is not known is None."""
+    """Lists rounded to five decimals, nan as None; a point with a nan coordinate is None."""
     if values is None:
         return None
     values = np.asarray(values, float)

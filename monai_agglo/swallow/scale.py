@@ -1,8 +1,8 @@
-"""The C2-C4 scale and axis, found in the vertebra masks; every length and area is measured in them.
+"""C2-C4 scale and anatomical axes from the vertebra masks.
 
-The unit of length is the C2-C4 scalar: the distance between the anterior-inferior corners of the bodies of C2 and C4
-(Steele et al. 2019, the ASPEKT method). Anatomical coordinates have their origin in the corner of C4; ``anterior`` is
-perpendicular to the line C4 to C2, ``inferior`` runs along it downwards; both in units of that scalar.
+The unit of length is the C2-C4 scalar: the distance between the anterior-inferior corners of the vertebral bodies of
+C2 and C4 (Steele et al. 2019, ASPEKT method). Anatomical coordinates, in C2-C4, originate at the corner of C4:
+``inferior`` points from C2 to C4, ``anterior`` is perpendicular to it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["Scale", "anterior_inferior_corner", "find_scale", "no_scale"]
 
 SPINE = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 ANTERIOR = ("mandible", "hyoid", "trachea", "pharynx", "epiglottis")
-"""What lies in front of the spine; the first that is found tells where the patient looks."""
+"""Structures anterior to the spine; the first one found determines the facing direction."""
 CUT = 0.5
-"""A vertebra smaller than this part of its neighbour is cut off or hidden: its corner is not the corner."""
+"""Smallest area of a complete vertebra relative to C3; a smaller one is cut off or hidden."""
 STEADY = 0.06
-"""Largest relative deviation of a vertebra's area from its median in a frame that is registered by its centroid."""
+"""Largest relative deviation of a vertebra's area from its median in frames used for registration."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,15 @@ class Scale:
     """Scale and axis of a cine.
 
     Args:
-        c2, c4: anterior-inferior corners (x, y) in each frame, (T, 2) pixels.
-        anterior, inferior: unit vectors (x, y) of the anatomical axes in each frame, (T, 2).
-        length_px: the C2-C4 scalar, pixels; the median over the frames.
-        lengths_px: its value in each frame, (T,); nan where a corner was not seen.
-        filled: frames in which the axis was taken from the neighbours, (T,) bool.
-        facing: ``"left"`` or ``"right"`` of the picture; None when not found.
-        reason: why there is no scale; empty when there is one.
+        c2: (T, 2) anterior-inferior corner of C2 as (x, y), pixels.
+        c4: (T, 2) anterior-inferior corner of C4 as (x, y), pixels.
+        anterior: (T, 2) unit vector of the anterior axis as (x, y).
+        inferior: (T, 2) unit vector of the inferior axis as (x, y).
+        length_px: C2-C4 scalar (median over the frames), pixels.
+        lengths_px: (T,) C2-C4 distance per frame, pixels; nan without both corners.
+        filled: (T,) bool, frames with the axes of a neighbouring frame.
+        facing: facing direction in the image, ``"left"`` or ``"right"``; None if unknown.
+        reason: why there is no scale; otherwise empty.
     """
 
     c2: np.ndarray
@@ -51,39 +53,42 @@ class Scale:
 
     @property
     def known(self) -> bool:
-        """Whether there is a scale."""
+        """Whether the scale is known."""
         return not self.reason
 
     @property
     def variation_pct(self) -> float:
-        """Coefficient of variation of the scalar over the frames, per cent; it enters areas twice."""
+        """Coefficient of variation of the C2-C4 distance over the frames, percent."""
         seen = self.lengths_px[np.isfinite(self.lengths_px)]
         return float(100 * seen.std() / seen.mean()) if len(seen) > 1 else float("nan")
 
     def to_anatomy(self, points: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """Pixels to anatomical coordinates.
+        """Convert pixels to anatomical coordinates.
 
         Args:
-            points: (N, 2) as (x, y).
+            points: (N, 2) as (x, y), pixels.
             t: (N,) frame of each point.
 
         Returns:
-            (N, 2) as (anterior, inferior), in units of the C2-C4 scalar.
+            (N, 2) as (anterior, inferior), in C2-C4.
         """
         away = np.asarray(points, float) - self.c4[t]
         return np.stack([(away * self.anterior[t]).sum(-1), (away * self.inferior[t]).sum(-1)], -1) / self.length_px
 
     def area_pct(self, area_px: np.ndarray | float) -> np.ndarray:
-        """Pixels to %(C2-4)^2."""
+        """Convert an area from pixels to %(C2-4)^2."""
         return 100 * np.asarray(area_px, float) / self.length_px**2
 
 
 def no_scale(frames: int, reason: str) -> Scale:
-    """A scale that is not known.
+    """An unknown scale.
 
     Args:
         frames: number of frames.
-        reason: why, one sentence.
+        reason: why the scale is unknown.
+
+    Returns:
+        The scale, with nan values.
     """
     none = np.full((frames, 2), np.nan)
     nothing = np.full(frames, np.nan)
@@ -91,33 +96,34 @@ def no_scale(frames: int, reason: str) -> Scale:
 
 
 def anterior_inferior_corner(vertebra: Region, inferior: np.ndarray, anterior: np.ndarray) -> np.ndarray:
-    """Anterior-inferior corner of a vertebral body: its farthest pixel along the bisector of the two directions.
+    """Anterior-inferior corner of a vertebral body; independent of posterior processes.
 
-    Processes that reach backwards do not matter. Definition: argmax over the mask of p . (inferior + anterior).
+    Definition: argmax over the mask of p . (inferior + anterior).
 
     Args:
-        vertebra: the vertebra.
-        inferior, anterior: (T, 2) unit vectors as (x, y).
+        vertebra: region of the vertebra.
+        inferior: (T, 2) unit vectors as (x, y).
+        anterior: (T, 2) unit vectors as (x, y).
 
     Returns:
-        (T, 2) corner per frame as (x, y), nan where the vertebra is not seen.
+        (T, 2) corner as (x, y), pixels; nan in frames without the vertebra.
     """
     along = (vertebra.points * (inferior + anterior)[vertebra.t]).sum(axis=1)
     return vertebra.extreme(along)
 
 
 def find_scale(regions: Mapping[str, Region]) -> Scale:
-    """Scale, axis and facing from the vertebrae.
+    """Find scale, axes and facing direction from the vertebrae.
 
-    The bodies of C2 to C4 are registered from frame to frame by the centroids of their masks, which is far more exact
-    than a corner; the corners are the medians over all frames in which they are seen. No coordinate is smoothed over
-    time. A frame without enough vertebrae takes the axis of the nearest frame and is marked in ``filled``.
+    The bodies of C2 to C4 are registered between frames by the centroids of their masks, which are more accurate than
+    corners; the corners are medians over the registered frames. Coordinates are not smoothed over time. A frame with
+    fewer than two vertebrae takes the axes of the nearest frame and is marked in ``filled``.
 
     Args:
-        regions: structures by name; C2 and C4 and one of mandible, hyoid, trachea, pharynx, epiglottis are needed.
+        regions: regions by structure name; requires C2, C4 and one of mandible, hyoid, trachea, pharynx, epiglottis.
 
     Returns:
-        The scale; ``reason`` tells why there is none.
+        The scale, or an unknown scale with its ``reason``.
     """
     frames = next(iter(regions.values())).frames
     missing = [name.upper() for name in ("c2", "c4") if name not in regions or not regions[name].areas.any()]
@@ -129,7 +135,7 @@ def find_scale(regions: Mapping[str, Region]) -> Scale:
     centers = {name: region.centroids for name, region in spine.items()}
     side = _front_side(regions, centers)
     if side == 0:
-        return no_scale(frames, "nothing in front of the spine was found, so front and back are not known")
+        return no_scale(frames, "no structure anterior to the spine found, so the facing direction is unknown")
 
     corners = {}
     for name, above, below in (("c2", "c1", "c3"), ("c4", "c3", "c5")):
@@ -157,7 +163,7 @@ def find_scale(regions: Mapping[str, Region]) -> Scale:
 
 
 def _cut_off(spine: Mapping[str, Region]) -> str | None:
-    """C2 or C4 when it is far smaller than C3, or at the edge of the picture, in most frames; None when neither is."""
+    """C2 or C4 if it is much smaller than C3, or C4 at the image edge, in most frames; otherwise None."""
     for name in ("c2", "c4"):
         region = spine[name]
         if np.median(region.touches_edge()) and name == "c4":
@@ -170,7 +176,7 @@ def _cut_off(spine: Mapping[str, Region]) -> str | None:
 
 
 def _front_side(regions: Mapping[str, Region], centers: Mapping[str, np.ndarray]) -> int:
-    """+1 or -1: which perpendicular of the downward axis points forward; 0 when nothing tells."""
+    """Sign of the anterior direction relative to the perpendicular of the inferior axis; 0 if unknown."""
     down = _unit(centers["c4"] - centers["c2"])
     middle = (centers["c4"] + centers["c2"]) / 2
     for name in ANTERIOR:
@@ -185,7 +191,7 @@ def _front_side(regions: Mapping[str, Region], centers: Mapping[str, np.ndarray]
 def _chord(
     centers: Mapping[str, np.ndarray], upper: tuple[str, ...], lower: tuple[str, ...], otherwise: np.ndarray
 ) -> np.ndarray:
-    """From the first known of ``upper`` to the first known of ``lower`` in each frame, else ``otherwise``."""
+    """Vector from the first known of ``upper`` to the first known of ``lower`` per frame; default ``otherwise``."""
 
     def first(names: tuple[str, ...]) -> np.ndarray:
         out = np.full_like(otherwise, np.nan)
@@ -205,22 +211,21 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _turn(vectors: np.ndarray, side: int) -> np.ndarray:
-    """Perpendicular vectors; with +1 those to the right of the picture of a vector that points down are negative."""
+    """Perpendicular vectors; ``side`` +1 turns a vector pointing down in the image to the left."""
     return side * np.stack([-vectors[:, 1], vectors[:, 0]], axis=-1)
 
 
 def _register(bodies: list[Region]) -> tuple[np.ndarray, np.ndarray]:
-    """Rigid motion of the spine in each frame, from centroids, as complex rotation (T,) and shift (T,).
+    """Rigid motion of the spine per frame, from centroids, as complex rotation (T,) and shift (T,).
 
-    A point p of the reference lies at ``rotation * p + shift``. Frames in which fewer than two bodies are seen whole
-    are nan.
+    A reference point p maps to ``rotation * p + shift``. Frames with fewer than two complete bodies are nan.
     """
     z = np.stack([b.centroids[:, 0] + 1j * b.centroids[:, 1] for b in bodies], axis=1)
     areas = np.stack([b.areas for b in bodies], axis=1).astype(float)
     usual = np.array([np.median(a[a > 0]) for a in areas.T])
     edge = np.stack([b.touches_edge() for b in bodies], axis=1)
     ok = (areas > 0) & (abs(areas / usual - 1) < STEADY) & ~edge
-    if (ok.sum(axis=1) >= 2).mean() < 0.5:  # unsteady masks: any centroid is better than none
+    if (ok.sum(axis=1) >= 2).mean() < 0.5:  # unstable masks: use all centroids
         ok = areas > 0
     good = ok.sum(axis=1) >= 2
     z = np.where(ok, z, 0)
@@ -247,7 +252,7 @@ def _register(bodies: list[Region]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
-    """Values with each nan replaced by that of the nearest frame that has one."""
+    """Replace nan values by the value of the nearest frame."""
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return values

@@ -1,8 +1,8 @@
-"""The table of structures: the only place where the labels are listed.
+"""Table of the structures and their labels.
 
-The twelve target structures follow VFSS-5K (arXiv 2504.02351; ids and priors reconstructed from the authors' figures),
-then come the auxiliary structures that the phantom writes and that a user may label. The order of this table is the
-channel order of the network, of every mask file and of every report.
+The twelve target structures follow VFSS-5K (arXiv 2504.02351; ids and priors reconstructed from the authors' figures);
+auxiliary structures, written by the phantom and optionally labelled by users, follow. The table order is the channel
+order of the network, of mask files and of reports.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["AUXILIARY", "NAMES", "STRUCTURES", "TARGETS", "TARGET_NAMES", "Struc
 
 SCT = "SCT"
 PRIVATE = "99AGGLO"
-"""Coding scheme of codes that pydicom's SNOMED CT tables do not hold ("99...": private, PS3.3 section 8.2)."""
+"""Coding scheme of codes missing in pydicom's SNOMED CT tables ("99...": private, PS3.3 section 8.2)."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """One anatomical structure or material that can be segmented.
+    """An anatomical structure or material to be segmented.
 
     Args:
         id: label value in a flattened label map, 1-based; 0 is background.
-        name: identifier used in configs, files and reports.
-        title: text shown to a person.
+        name: identifier in configs, files and reports.
+        title: display name.
         color: sRGB triplet, each 0..255.
         code: coded concept ``(value, scheme designator, meaning)``; scheme ``99AGGLO`` marks a private code.
-        priority: when structures overlap, the one with the larger priority wins in a flattened label map.
-        auxiliary: True for structures beyond the twelve targets.
-        scattered: True for what may lie in several places at once.
+        priority: of overlapping structures the one with the highest priority is kept in a flattened label map.
+        auxiliary: structure beyond the twelve targets.
+        scattered: structure with several components.
     """
 
     id: int
@@ -54,7 +54,7 @@ STRUCTURES: tuple[Structure, ...] = (
     Structure(7, "c5", "C5 vertebra", (148, 103, 189), ("36978003", SCT, "C5 vertebra"), 12),
     Structure(8, "c6", "C6 vertebra", (140, 86, 75), ("36054005", SCT, "C6 vertebra"), 11),
     Structure(9, "c7", "C7 vertebra", (152, 223, 138), ("87391001", SCT, "C7 vertebra"), 10),
-    # as drawn in VFSS-5K: the airway from the laryngeal inlet down, so its upper end is the laryngeal vestibule
+    # as in VFSS-5K: the airway below the laryngeal inlet, including the laryngeal vestibule
     Structure(10, "trachea", "Trachea", (23, 190, 207), ("44567001", SCT, "Trachea"), 80),
     Structure(11, "pharynx", "Pharynx", (174, 199, 232), ("54066008", SCT, "Pharynx"), 70),
     Structure(12, "bolus", "Bolus", (214, 39, 40), ("bolus", PRIVATE, "Swallowed bolus"), 100, scattered=True),
@@ -84,13 +84,13 @@ def index_of(name: str) -> int:
     """Channel index (0-based) of a structure.
 
     Args:
-        name: a structure's ``name``.
+        name: name of the structure.
 
     Returns:
         Its position in :data:`STRUCTURES`.
 
     Raises:
-        ValueError: when no structure has that name; the message lists the names.
+        ValueError: unknown structure; the message lists the known names.
     """
     try:
         return NAMES.index(name)
@@ -103,14 +103,14 @@ def flatten(masks: np.ndarray, structures: Sequence[Structure] = TARGETS, axis: 
 
     Args:
         masks: binary masks with one channel per structure along ``axis``.
-        structures: what each channel is, in order.
+        structures: structures of the channels, in order.
         axis: the channel axis.
 
     Returns:
-        uint8 label map without the channel axis; 0 is background, else :attr:`Structure.id`.
+        uint8 label map of :attr:`Structure.id` without the channel axis; 0 is background.
 
     Raises:
-        ValueError: when the number of channels differs from the number of structures.
+        ValueError: the number of channels differs from the number of structures.
     """
     channels = np.moveaxis(np.asarray(masks), axis, 0)
     if len(channels) != len(structures):

@@ -1,4 +1,4 @@
-"""Swallows and their events, found in curves over time: frames only, the seconds come from the frame times."""
+"""Detection of swallows and their events in curves over frames."""
 
 from __future__ import annotations
 
@@ -12,46 +12,47 @@ from .bolus import BolusCurves
 __all__ = ["EVENTS", "Swallow", "find_swallows", "first_beyond", "passages", "rise_from", "settled_from"]
 
 EVENTS: dict[str, str] = {
-    "oral": "start of the oral phase: the bolus head begins to move backwards",
+    "oral": "start of the oral phase: the bolus head begins to move posteriorly",
     "bpm": "bolus passes mandible: its head crosses the ramus",
     "hyb": "hyoid burst: first frame of the hyoid's rise",
-    "lvc": "laryngeal vestibule closure: first frame without an open vestibule",
-    "ueso": "upper oesophageal sphincter (UES) opens: first frame with bolus in it",
-    "ues_max": "widest UES",
-    "hyoid_peak": "largest hyoid excursion",
-    "mpc": "maximum pharyngeal constriction: smallest pharyngeal area",
-    "uesc": "UES closes: first frame behind the bolus tail",
-    "lvco": "laryngeal vestibule opens again",
-    "rest": "swallow rest: pharynx and hyoid (epiglottis where the hyoid is not labelled) have come to rest",
+    "lvc": "laryngeal vestibule closure: first frame with a closed vestibule",
+    "ueso": "upper oesophageal sphincter (UES) opening: first frame with bolus in it",
+    "ues_max": "maximal UES width",
+    "hyoid_peak": "maximal hyoid excursion",
+    "mpc": "maximal pharyngeal constriction: smallest pharyngeal area",
+    "uesc": "UES closure: first frame after the bolus tail",
+    "lvco": "laryngeal vestibule reopening",
+    "rest": "swallow rest: pharynx and hyoid (epiglottis if the hyoid is not labelled) are at rest",
 }
-"""Events and their definitions, after Steele et al. 2019 (ASPEKT); every one is the first frame that shows it."""
+"""Events and their definitions, after Steele et al. 2019 (ASPEKT); an event is its first frame."""
 
 OPEN = 0.25
-"""The UES counts as open while the bolus in it is wider than this part of its largest width in that swallow."""
+"""Smallest bolus width in an open UES, as a fraction of the largest width in the swallow."""
 LEAST = 0.02
-"""Bolus narrower than this at the UES, in C2-C4, is a film on the walls."""
+"""Smallest bolus width at the UES, in C2-C4; a narrower one is a film on the walls."""
 JOIN_S = 0.1
-"""Two passages with a shorter gap are one."""
+"""Passages separated by a shorter gap, in seconds, are joined."""
 RESTING = 75
-"""The pharynx at rest has this percentile of its areas: it rests for most of a cine, and is wider only while full."""
+"""Percentile of the pharyngeal area at rest: the pharynx is at rest in most frames and larger only when filled."""
 CONSTRICTED = 0.75
-"""In a swallow the pharynx becomes narrower than this part of its area at rest."""
+"""Largest area of the constricted pharynx during a swallow, as a fraction of the area at rest."""
 WIDE_AGAIN = 0.8
-"""Between two swallows it is wider than this part of it."""
+"""Smallest area of the pharynx between two swallows, as a fraction of the area at rest."""
 ENOUGH = 0.25
-"""Where it is not seen to constrict, the bolus in it must reach this part of the largest in the cine."""
+"""Smallest bolus area of a swallow without visible constriction, as a fraction of the largest in the cine."""
 EMPTIED = 0.5
-"""Behind a swallow in which the recording begins, less than this part of that bolus is left in the pharynx."""
+"""Largest remainder in the pharynx after a swallow in progress at the first frame, as a fraction of its bolus."""
 
 
 @dataclass
 class Swallow:
-    """One swallow.
+    """A swallow.
 
     Args:
-        start, stop: first frame, and the frame after the last, that belong to it and not to its neighbours.
-        events: frame of each event found, see :data:`EVENTS`.
-        missing: why each other event was not found.
+        start: first frame of the swallow.
+        stop: frame after its last one.
+        events: frame of each detected event, see :data:`EVENTS`.
+        missing: reason of each missing event.
     """
 
     start: int
@@ -60,12 +61,12 @@ class Swallow:
     missing: dict[str, str] = field(default_factory=dict)
 
     def put(self, event: str, frame: int | None, reason: str) -> None:
-        """Store an event, or why it was not found.
+        """Store an event, or the reason of a missing one.
 
         Args:
-            event: its name.
-            frame: the frame, None when it was not found.
-            reason: used when ``frame`` is None.
+            event: name of the event.
+            frame: its frame, None if not found.
+            reason: reason if ``frame`` is None.
         """
         if frame is None:
             self.missing[event] = reason
@@ -74,15 +75,15 @@ class Swallow:
 
 
 def passages(width: np.ndarray, frame_s: float | None = None) -> list[tuple[int, int]]:
-    """Runs of frames in which a bolus passes the UES.
+    """Passages of bolus through the UES.
 
     Args:
-        width: (T,) width of the bolus at the UES, in C2-C4, see :func:`~monai_agglo.swallow.bolus.width_at_gate`.
-        frame_s: time between frames, s; joins runs less than 0.1 s apart (never more than two frames). None joins
+        width: (T,) bolus width at the UES in C2-C4, see :func:`~monai_agglo.swallow.bolus.width_at_gate`.
+        frame_s: time between frames in seconds; runs less than 0.1 s apart are joined (at most two frames). None joins
             runs one frame apart.
 
     Returns:
-        (first open frame, first closed frame behind the bolus) of each passage.
+        (first open frame, first closed frame) of each passage.
     """
     width = np.nan_to_num(np.asarray(width, float))
     if not len(width) or width.max() < LEAST:
@@ -104,19 +105,19 @@ def passages(width: np.ndarray, frame_s: float | None = None) -> list[tuple[int,
 def find_swallows(
     curves: BolusCurves, frame_s: float | None = None, pharynx_px: np.ndarray | None = None
 ) -> list[Swallow]:
-    """Swallows of a cine: one for each passage of bolus through the UES.
+    """Find the swallows of a cine, one per passage of bolus through the UES.
 
-    Sets ``oral``, ``bpm``, ``ueso`` and ``uesc``. A passage that has begun before the first frame, or has not ended in
-    the last, misses that event. Where the pharynx is labelled, residue that merely lies at the UES is no passage, and
-    one that is seen in pieces is one: see :func:`_pieces_of_one` and :func:`_is_swallowed`.
+    Sets ``oral``, ``bpm``, ``ueso`` and ``uesc``. A passage in progress at the first or last frame has no opening or
+    closure event. With a labelled pharynx, residue at the UES is discarded and interrupted passages are merged, see
+    :func:`_is_swallowed` and :func:`_continues`.
 
     Args:
-        curves: of the bolus.
-        frame_s: time between frames, s; None when not known.
-        pharynx_px: (T,) area of the pharynx, nan where it is not seen; None when it is not labelled.
+        curves: curves of the bolus.
+        frame_s: time between frames in seconds; None if unknown.
+        pharynx_px: (T,) area of the pharynx, nan in frames without it; None if not labelled.
 
     Returns:
-        Swallows in order of time; empty when no bolus passes the UES.
+        Swallows in temporal order; may be empty.
     """
     frames = len(curves.ues_width)
     width = None
@@ -127,7 +128,7 @@ def find_swallows(
         start = found[-1][1] if found else 0
         bpm, reason = _passes_mandible(curves, start, opens)
         if width is not None:
-            if found and bpm is None and _pieces_of_one(curves, width, found[-1][:2], opens):
+            if found and bpm is None and _continues(curves, width, found[-1][:2], opens):
                 found[-1] = (found[-1][0], closes, *found[-1][2:])
                 continue
             if not _is_swallowed(curves, width, bpm, start, opens, closes):
@@ -145,23 +146,26 @@ def find_swallows(
         else:
             swallow.put("oral", *_starts_to_move(curves, start, bpm))
         swallows.append(swallow)
-    for former, later in pairwise(swallows):  # up to where the next bolus starts to move
+    for former, later in pairwise(swallows):  # a swallow ends where the next bolus begins to move
         former.stop = later.events.get("oral", later.events.get("bpm", later.start))
         former.stop = max(former.stop, later.start)
     return swallows
 
 
-def _pieces_of_one(curves: BolusCurves, width: np.ndarray, former: tuple[int, int], opens: int) -> bool:
-    """Whether a passage without a new bolus from the mouth goes on with the one before.
+def _continues(curves: BolusCurves, width: np.ndarray, former: tuple[int, int], opens: int) -> bool:
+    """Whether a passage without a new bolus from the mouth continues the previous one.
 
-    It does where the pharynx has not widened since, and where the one before was a glimpse of a bolus that is still in
-    the pharynx, which had not begun to constrict.
+    It does if the pharynx has not widened in between, or if the previous passage preceded the constriction and its
+    bolus is still in the pharynx.
 
     Args:
-        curves: of the bolus.
-        width: (T,) area of the pharynx, as a part of that at rest.
-        former: opening and closing of the passage before.
-        opens: of this one.
+        curves: curves of the bolus.
+        width: (T,) area of the pharynx relative to the area at rest.
+        former: opening and closing frame of the previous passage.
+        opens: opening frame of this passage.
+
+    Returns:
+        True if both passages belong to one swallow.
     """
     between = width[former[1] : opens]
     if np.isfinite(between).any() and np.nanmax(between) < WIDE_AGAIN:
@@ -172,20 +176,24 @@ def _pieces_of_one(curves: BolusCurves, width: np.ndarray, former: tuple[int, in
 
 
 def _is_swallowed(curves: BolusCurves, width: np.ndarray, bpm: int | None, start: int, opens: int, closes: int) -> bool:
-    """Whether what is seen in the UES is swallowed. Residue sinks to the level of the UES while the pharynx is at rest.
+    """Whether a passage is a swallow, not residue that sinks to the UES while the pharynx is at rest.
 
     Args:
-        curves: of the bolus.
-        width: (T,) area of the pharynx, as a part of that at rest.
-        bpm: frame in which the bolus passes the mandible, None where no bolus comes from the mouth.
-        start: frame after the swallow before; 0 for the first.
-        opens, closes: of the passage.
+        curves: curves of the bolus.
+        width: (T,) area of the pharynx relative to the area at rest.
+        bpm: frame in which the bolus passes the mandible, None without bolus from the mouth.
+        start: frame after the previous swallow; 0 for the first.
+        opens: opening frame of the passage.
+        closes: closing frame of the passage.
+
+    Returns:
+        True for a swallow.
     """
     part = width[opens:closes]
     if not np.isfinite(part).any() or np.nanmin(part) < CONSTRICTED:
         return True
     filled = np.nan_to_num(curves.pharyngeal_pct)
-    if bpm is None:  # unless the recording begins within the swallow, whose pharynx then empties
+    if bpm is None:  # a swallow in progress at the first frame empties the pharynx; residue does not
         if start > 0 or filled[min(closes, len(filled) - 1)] > EMPTIED * filled[:closes].max():
             return False
         bpm = 0
@@ -193,14 +201,14 @@ def _is_swallowed(curves: BolusCurves, width: np.ndarray, bpm: int | None, start
 
 
 def _passes_mandible(curves: BolusCurves, start: int, opens: int) -> tuple[int | None, str]:
-    """Frame in which the head of the bolus crosses the ramus for the last time before most of it is in the pharynx."""
+    """Frame of the last crossing of the ramus by the bolus head before the largest filling of the pharynx."""
     reach = curves.reach[start : opens + 1]
     if not np.isfinite(reach).any():
         return None, "the ramus of the mandible was not found"
     filled = np.nan_to_num(curves.pharyngeal_pct[start : opens + 1])
     before = np.flatnonzero(reach[: int(np.argmax(filled)) + 1] <= 0)
     if not len(before):
-        return None, "no frame before shows the bolus in front of the mandibular ramus"
+        return None, "no earlier frame shows the bolus in front of the mandibular ramus"
     after = np.flatnonzero(reach[before[-1] :] > 0)
     if not len(after):
         return None, "the bolus is never seen to cross the mandibular ramus"
@@ -208,23 +216,23 @@ def _passes_mandible(curves: BolusCurves, start: int, opens: int) -> tuple[int |
 
 
 def _starts_to_move(curves: BolusCurves, start: int, bpm: int) -> tuple[int | None, str]:
-    """Frame in which the head of the bolus, held in the mouth, begins to move towards the ramus."""
+    """Frame in which the bolus head begins to move from the hold in the mouth to the ramus."""
     elsewhere = np.flatnonzero(~(curves.reach[start:bpm] <= 0))
     held = start + (int(elsewhere[-1]) + 1 if len(elsewhere) else 0)
     moves = rise_from(curves.reach[held : bpm + 1], bpm - held, 0.05)
-    return None if moves is None else held + moves, "the bolus is not seen held in the mouth before"
+    return None if moves is None else held + moves, "no earlier frame shows the bolus held in the mouth"
 
 
 def rise_from(curve: np.ndarray, peak: int, fraction: float) -> int | None:
-    """First frame of the rise that leads to a peak, walking back from it.
+    """First frame of the rise to a peak, searched backwards from the peak.
 
     Args:
         curve: (T,) any curve.
-        peak: its frame with the value to which it rises.
-        fraction: of the way from the level before (the median of the first half up to the peak) to the peak.
+        peak: frame of the peak.
+        fraction: threshold between baseline (median of the first half up to the peak) and peak, 0..1.
 
     Returns:
-        The first frame above that level; None when the curve is above it from the start, or does not rise.
+        The first frame above the threshold; None if the curve exceeds it from the start or does not rise.
     """
     before = curve[: peak + 1]
     known = before[: max(1, (peak + 1) // 2)]
@@ -239,26 +247,27 @@ def rise_from(curve: np.ndarray, peak: int, fraction: float) -> int | None:
 
 
 def first_beyond(flags: np.ndarray, start: int, stop: int) -> int | None:
-    """First frame in ``start..stop - 1`` with a true flag, or None."""
+    """First true frame in ``start..stop - 1``, or None."""
     hits = np.flatnonzero(flags[max(start, 0) : stop])
     return int(max(start, 0) + hits[0]) if len(hits) else None
 
 
 def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, tolerance: float) -> int | None:
-    """First frame from which all curves stay where they end.
+    """First frame from which all curves stay at their final level.
 
-    Each curve ends at the median of its last ``still`` frames before ``stop``; it has settled where it stays within
-    ``tolerance`` of that, as a part of its range in ``start..stop - 1``, or within the noise of the masks where that is
-    more. The last bit of the way, which hides in that, is prolonged from how it brakes, by ``still`` frames at most.
+    The final level of a curve is the median of its last ``still`` frames. A curve has settled when it stays within
+    ``tolerance`` of its range, or within the noise of the masks if that is larger. The end of the motion, hidden in
+    this band, is extrapolated by at most ``still`` frames.
 
     Args:
-        curves: (T,) each, in any unit; frames that are nan do not count.
-        start, stop: range of frames.
-        still: number of frames that must lie still at the end.
-        tolerance: part of the range.
+        curves: (T,) each, in any unit; nan frames are ignored.
+        start: first frame of the range.
+        stop: frame after the last of the range.
+        still: number of frames that must be at rest at the end.
+        tolerance: fraction of the range of a curve.
 
     Returns:
-        The frame; None when a curve still moves at the end or none is known.
+        The frame; None if a curve still moves at the end, or no curve is known.
     """
     latest = None
     for curve in curves:
@@ -270,7 +279,7 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
         end = values[-still:]
         swing = np.ptp(values)
         level = np.median(end)
-        # second differences hold the noise of the masks, and little of a smooth motion
+        # second differences contain the noise of the masks and little of a smooth motion
         bends = np.diff(values, 2)
         noise = float(np.quantile(abs(bends), 0.25)) / (0.3186 * np.sqrt(6)) if len(bends) else 0.0
         if np.ptp(end) > max(0.06 * swing, 4 * noise):
@@ -283,10 +292,10 @@ def settled_from(curves: list[np.ndarray], start: int, stop: int, still: int, to
 
 
 def _coast(distance: np.ndarray, last: int, most: int) -> int:
-    """Frames from the last one that is seen to move to the one at rest.
+    """Number of frames from the last detectable motion to rest.
 
-    What comes to rest brakes evenly, so that the root of the distance left falls as a straight line; the last of it is
-    too small to be told from noise, and is reached by prolonging that line, unless it plainly stopped before.
+    At constant deceleration the square root of the remaining distance decreases linearly. The line is extrapolated
+    below the noise, unless the curve stops earlier.
     """
     if last < 2 or not distance[last - 2] > distance[last]:
         return 1
@@ -300,6 +309,6 @@ def _coast(distance: np.ndarray, last: int, most: int) -> int:
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """(first, after the last) of each run of true flags."""
+    """(first, last + 1) of each run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2])]

@@ -1,4 +1,4 @@
-"""Curves over time of everything but the bolus, and what the bolus fills."""
+"""Curves over time of all structures except the bolus, and filling of the pharyngeal spaces."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ __all__ = ["Tracks", "find_tracks"]
 
 @dataclass(frozen=True)
 class Tracks:
-    """Curves, (T,) each unless stated; nan where a structure is not seen. None: the structure is not labelled.
+    """Curves, (T,) each unless stated; nan in frames without the structure, None for an unlabelled structure.
 
     Args:
-        hyoid, epiglottis: (T, 2) centroids (anterior, inferior) in C2-C4.
-        epiglottic_angle: degrees.
-        vestibule_closed: bool.
-        vestibule_px, pharynx_px: areas; the pharynx with the bolus in it.
-        ues_px: width of the UES.
-        space_px: area of valleculae and pyriform sinuses, by name.
-        fill_px: contrast agent in them, by name, and in the whole pharynx (``"pharynx"``).
+        hyoid: (T, 2) centroid as (anterior, inferior), C2-C4.
+        epiglottis: (T, 2) centroid as (anterior, inferior), C2-C4.
+        epiglottic_angle: angle of the epiglottis, degrees.
+        vestibule_closed: closure of the laryngeal vestibule, bool.
+        vestibule_px: area of the laryngeal vestibule, pixels.
+        pharynx_px: area of the pharynx including the bolus, pixels.
+        ues_px: width of the UES, pixels.
+        space_px: area of valleculae and pyriform sinuses by name, pixels.
+        fill_px: area of contrast agent in these, and in the whole ``"pharynx"``, by name, pixels.
     """
 
     hyoid: np.ndarray | None
@@ -45,11 +47,14 @@ class Tracks:
 def find_tracks(
     regions: Mapping[str, Region], masks: Mapping[str, np.ndarray], scale: Scale, ramus: RamusLine, gate: Gate
 ) -> Tracks:
-    """Curves of all structures that are labelled and seen at all.
+    """Compute the curves of all visible structures.
 
     Args:
-        regions, masks: the same structures by name; ``bolus`` must be among them.
-        scale, ramus, gate: of the cine; the scale must be known.
+        regions: regions by structure name; must contain ``bolus``.
+        masks: masks of the same structures by name.
+        scale: scale of the cine; must be known.
+        ramus: posterior border of the mandibular ramus.
+        gate: the UES line.
 
     Returns:
         The curves.
@@ -65,7 +70,7 @@ def find_tracks(
         for name in ("valleculae", "pyriform_sinuses"):
             if name in seen:
                 held |= swallowed.inside(masks[name])
-        # a pocket may reach over the lines that bound the pharynx: what lies in it counts all the same
+        # includes the parts of the spaces beyond the lines that delimit the pharynx
         where = in_pharynx(swallowed, scale, ramus, gate, also=held)
         fill["pharynx"] = where.areas.astype(float)
     for name in ("valleculae", "pyriform_sinuses"):

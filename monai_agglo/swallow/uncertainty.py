@@ -1,4 +1,4 @@
-"""How far a measure moves when the masks are drawn a little differently."""
+"""Uncertainty of measures under perturbed masks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from .results import CineMeasures
 __all__ = ["perturbed", "with_spread"]
 
 MATCH = 0.3
-"""Swallows of two repeats are the same when their UES openings lie within this part of a second."""
+"""Largest distance of matching swallows of two repeats (centre of the UES opening), in seconds."""
 
 
 def perturbed(masks: Mapping[str, np.ndarray], rng: np.random.Generator, pixels: int = 1) -> dict[str, np.ndarray]:
-    """Masks whose borders lie up to so many pixels elsewhere.
+    """Perturb the borders of masks at random.
 
-    Each structure, through the whole cine, is grown, shrunk or left as it is, and in every frame it is shifted on its
-    own: the first is how observers differ, the second how one observer does from frame to frame.
+    Each structure is dilated, eroded or kept over the whole cine (inter-observer variation), and shifted independently
+    in each frame (intra-observer variation).
 
     Args:
-        masks: structures by name, (H, W, T) each.
-        rng: decides.
-        pixels: largest shift of a border, at least 1.
+        masks: masks by structure name, (H, W, T) each.
+        rng: random generator.
+        pixels: largest dilation, erosion and shift in pixels, at least 1.
 
     Returns:
-        New masks of the same shape, bool.
+        New boolean masks of the same shape.
     """
     out = {}
     for name, mask in masks.items():
         size = int(rng.integers(-pixels, pixels + 1))
         rows, columns, frames = mask.shape
         steps = rng.integers(-pixels, pixels + 1, (frames, 2))
-        new = np.zeros((frames, rows, columns), bool)  # frames outermost: all work is frame by frame
+        new = np.zeros((frames, rows, columns), bool)  # frames outermost for frame-wise access
         for t in range(frames):
             frame = np.asarray(mask[..., t]).astype(bool)
             used_rows, used_columns = np.flatnonzero(frame.any(axis=1)), np.flatnonzero(frame.any(axis=0))
@@ -55,7 +55,7 @@ def perturbed(masks: Mapping[str, np.ndarray], rng: np.random.Generator, pixels:
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
-    """One pixel more in the four directions."""
+    """Dilate by one pixel (4-connectivity)."""
     out = mask.copy()
     out[1:] |= mask[:-1]
     out[:-1] |= mask[1:]
@@ -65,17 +65,17 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 
 
 def with_spread(found: CineMeasures, repeats: Sequence[CineMeasures]) -> CineMeasures:
-    """The measures with their spread over repeats (perturbed masks, test-time augmentation, another reader).
+    """Add uncertainties from repeats (perturbed masks, test-time augmentation, another reader).
 
-    The uncertainty of a measure is the root mean square difference between the repeats and the value. A repeat in which
-    a swallow or a measure is not found does not count for it; with fewer than two that count it stays nan.
+    The uncertainty is the root mean square difference between the repeats and the value. Repeats without the swallow or
+    the measure are ignored; with fewer than two repeats the uncertainty is nan.
 
     Args:
         found: the measures.
-        repeats: of the same cine.
+        repeats: measures of the same cine from other masks.
 
     Returns:
-        The same values with ``uncertainty`` set.
+        The measures with ``uncertainty``.
     """
     import dataclasses
 
@@ -96,7 +96,7 @@ def with_spread(found: CineMeasures, repeats: Sequence[CineMeasures]) -> CineMea
 
 
 def _partner(found: CineMeasures, k: int, other: CineMeasures) -> int | None:
-    """Index of the swallow of another repeat that is this one."""
+    """Index of the matching swallow of a repeat, or None."""
     frame_s = found.clock.frame_s or 1 / 15
     here = _middle(found, k)
     away = [abs(_middle(other, j) - here) * frame_s for j in range(len(other.rows))]

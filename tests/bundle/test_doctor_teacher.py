@@ -1,4 +1,4 @@
-"""doctor --teacher finds silent errors, and the example of docs/reference/teachers.md passes as it stands."""
+"""doctor --teacher finds silent errors; the example of docs/reference/teachers.md passes as it stands."""
 
 import re
 import sys

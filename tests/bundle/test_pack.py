@@ -39,6 +39,32 @@ def test_carries_the_bundle_and_the_same_sources(packed):
     assert record["files"]["models/model.pt"] == sha256(BUNDLE / "models" / "model.pt")
 
 
+def config(folder, name):
+    return json.loads((folder / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_for_monai_label(tmp_path):
+    """Label reads train.json and inference.json only: what it needs is in them, and nothing else is changed."""
+    folder = pack("vfss_seg", tmp_path, label=True)
+    label = config(BUNDLE, "label")
+    del label["_desc_"]
+    assert config(folder, "train") == {**config(BUNDLE, "train"), **label}
+    assert config(folder, "inference") == {**config(BUNDLE, "inference"), "in_label": True}
+    own = {path.name: path.read_bytes() for path in (BUNDLE / "configs").iterdir()}
+    changed = {path.name for path in (folder / "configs").iterdir() if path.read_bytes() != own[path.name]}
+    assert changed == {"inference.json", "train.json"}
+    record = json.loads((folder / "packed.json").read_text())
+    assert record["files"]["configs/train.json"] == sha256(folder / "configs" / "train.json")
+
+
+def test_a_setting_that_train_json_does_not_have_is_refused(tmp_path):
+    copy = Path(shutil.copytree(BUNDLE, tmp_path / "mine", ignore=shutil.ignore_patterns("eval", "data")))
+    (copy / "configs" / "label.json").write_text('{"best_paht": "model.pt"}')
+    with pytest.raises(ValueError, match="label.json sets best_paht, which train.json does not have"):
+        pack(copy, tmp_path / "dist", label=True)
+    assert not list((tmp_path / "dist").iterdir())
+
+
 def test_holds_nothing_else(packed):
     assert {p.name for p in packed.iterdir()} == {"LICENSE", "configs", "docs", "models", "monai_agglo", "packed.json"}
     assert not [p for p in packed.rglob("*") if p.name in ("scripts", "__pycache__", "eval")]
@@ -119,5 +145,7 @@ def test_command(tmp_path, capsys):
     assert cli.main(["pack", "vfss_seg", "--output", str(tmp_path), "--name", "mine"]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "mine")
     assert cli.main(["pack", "vfss_seg", "--output", str(tmp_path), "--name", "mine"]) == 0
+    assert cli.main(["pack", "vfss_seg", "--output", str(tmp_path), "--name", "label", "--label"]) == 0
+    assert config(tmp_path / "label", "train")["in_label"] is True
     (tmp_path / "mine" / "packed.json").unlink()
     assert cli.main(["pack", "vfss_seg", "--output", str(tmp_path), "--name", "mine"]) == 2

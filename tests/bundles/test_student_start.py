@@ -72,15 +72,18 @@ def test_without_a_student_it_starts_from_nothing(at_clone):
     assert parser.get_parsed_content("encoder") is None and not parser.get_parsed_content("start_from_weights")
 
 
-def test_the_old_flag_is_refused(at_clone, tiny_data, tmp_path):
+@pytest.mark.parametrize("names", [("train",), ("train", "multi_gpu_train")])
+def test_the_old_flag_is_refused(at_clone, tiny_data, tmp_path, names):
     with fails_because(ValueError, "--from_scratch is no option any more: give the override file too"):
-        run(at_clone, "train", dataset_dir=str(tiny_data), output_dir=str(tmp_path), from_scratch=True, track=False)
+        run(at_clone, *names, dataset_dir=str(tiny_data), output_dir=str(tmp_path), from_scratch=True, track=False)
+    assert not list(tmp_path.iterdir())
 
 
-def test_the_recipes_differ_in_what_the_override_names(at_clone):
-    """One recipe per file: the override holds plain values, none of which depends on a flag."""
-    train, scratch = (json.loads(Path(configs(at_clone, name)[0]).read_text()) for name in ("train", "from_scratch"))
-    assert not [key for key in scratch if key not in (*train, "_desc_")]
+@pytest.mark.parametrize("name", ["from_scratch", "label"])
+def test_an_override_changes_ids_of_the_recipe(at_clone, name):
+    """One recipe per file: the override sets ids that train.json has, and no flag of it switches others."""
+    train, override = (json.loads(Path(configs(at_clone, file)[0]).read_text()) for file in ("train", name))
+    assert not [key for key in override if key not in (*train, "_desc_")]
     assert not [key for key, value in train.items() if "@from_scratch" in json.dumps(value) and key != "initialize"]
 
 

@@ -16,7 +16,8 @@ from monai_agglo.swallow import TARGET_NAMES, flatten
 
 from .running import TINY, configs, fails_because, run
 
-WORKFLOWS = {"train": ["train"], "evaluate": ["train", "evaluate"], "inference": ["inference"]}
+WORKFLOWS = {"train": ["train"], "from_scratch": ["train", "from_scratch"], "label": ["train", "label"]}
+WORKFLOWS |= {"evaluate": ["train", "evaluate"], "inference": ["inference"]}
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +87,48 @@ def test_going_on_from_the_shipped_weights(clone, tiny_data, tmp_path):
     start = torch.load(clone / "bundles" / "vfss_seg" / "models" / "model.pt", weights_only=True)
     final = torch.load(tmp_path / "model_final.pt", weights_only=True)
     assert start.keys() == final.keys() and any(not torch.equal(start[key], final[key]) for key in start)
+
+
+def values(bundle, *names, **changes):
+    """Values of the recipe by id."""
+    parser = ConfigParser(ConfigParser.load_config_files(configs(bundle, *names)))
+    parser.update(changes)
+    ids = ("start_from_weights", "encoder", "patients", "data_seed", "splits", "epochs", "sizes", "lr", "best_path")
+    ids += ("frames_per_case", "average_decay")
+    drawn = parser.get_parsed_content("train#preprocessing#transforms#2").drawn_frames
+    return {key: parser.get_parsed_content(key) for key in ids} | {"drawn_frames": drawn}
+
+
+FINE_TUNING = {
+    "start_from_weights": True, "encoder": None, "patients": 12, "data_seed": 1, "splits": [0.67, 0.33, 0.0],
+    "epochs": 2, "sizes": [[1, 384]], "lr": 0.0002, "best_path": "bundles/vfss_seg/eval/model.pt",
+    "frames_per_case": 8, "average_decay": 0.9, "drawn_frames": False,
+}  # fmt: skip
+
+
+def test_recipes(at_clone, monkeypatch):
+    """What each file, and each host, trains with."""
+    assert values(at_clone, "train") == FINE_TUNING
+    student = {"encoder": "a.safetensors", "start_from_weights": False}
+    assert values(at_clone, "train", encoder="a.safetensors") == {**FINE_TUNING, **student}
+    scratch = {"start_from_weights": False, "patients": 1500, "data_seed": 0, "splits": [0.98, 0.02, 0.0], "lr": 0.002}
+    scratch |= {"epochs": 15, "sizes": [[1, 256], [6, 384], [14, 512]], "frames_per_case": 4, "average_decay": 0.998}
+    assert values(at_clone, "train", "from_scratch") == {**FINE_TUNING, **scratch}
+    label = {"best_path": "bundles/vfss_seg/models/model.pt", "drawn_frames": True}
+    assert values(at_clone, "train", "label") == {**FINE_TUNING, **label, "frames_per_case": 32}
+    monkeypatch.setenv("MONAI_LABEL_APP_DIR", "app")  # as it is, in MONAI Label
+    assert values(at_clone, "train") == {**FINE_TUNING, **label}
+
+
+def test_parts_of_the_recipe_are_ids(at_clone, tiny_data, tmp_path):
+    """``--optimizer#lr`` and its like reach what is trained with."""
+    changes = {"optimizer#lr": 0.0123, "lr_scheduler#end_lr": 0.0005, "loss#dice_weight": 0.25}
+    small = {**TINY, "dataset_dir": str(tiny_data), "output_dir": str(tmp_path), "logging_file": False}
+    workflow = ConfigWorkflow(configs(at_clone, "train"), workflow_type="train", track=False, **small, **changes)
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    assert {group["initial_lr"] for group in trainer.optimizer.param_groups} == {0.0123}
+    assert workflow.parser.get_parsed_content("lr_scheduler").end_lr == 0.0005
+    assert trainer.loss_function.dice_weight == 0.25
 
 
 def test_missing_weights_are_one_sentence(at_clone, tiny_data, tmp_path, caplog):

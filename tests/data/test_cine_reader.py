@@ -314,7 +314,7 @@ def test_long_cines_in_constant_memory(tmp_path, syntax, count, size):
     path = write_cine(tmp_path / "x.dcm", np.concatenate([some] * (count // 10)), syntax, coded=coded)
     code = f"""
         import numpy as np
-        from monai_agglo.data import open_cine
+        from monai_agglo.cine import open_cine
         def peak():
             return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) // 1024
         import imagecodecs, av

@@ -1,4 +1,4 @@
-"""Identity goes: from every tag, sequence, private block, overlay, the file meta, unused bits and the border."""
+"""De-identification of tags, sequences, private blocks, overlays, file meta, unused bits and the border."""
 
 import numpy as np
 import pydicom
@@ -30,7 +30,7 @@ TECHNICAL = frozenset([
 
 
 def planted(word):
-    """A value that names somebody, for every kind of value that can."""
+    """An identifying value for every VR with text."""
     return {
         **dict.fromkeys(TEXTS, word),
         **{vr: word.encode() for vr in ("UN", "OB", "OW")},
@@ -39,7 +39,7 @@ def planted(word):
 
 
 def plant(ds, word):
-    """Put an identity into every attribute that can hold one, and into an item of every tenth sequence."""
+    """Set identifying values in every attribute that can hold one, and in an item of every tenth sequence."""
     values = planted(word)
     sequences = 0
     for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
@@ -48,7 +48,7 @@ def plant(ds, word):
         vr = vr.split(" or ")[-1]
         if vr == "SQ":
             sequences += 1
-            if sequences % 10:  # a tenth of the twelve hundred: pydicom needs ten milliseconds for each
+            if sequences % 10:  # a tenth of 1200 sequences: pydicom takes 10 ms each
                 continue
             item = Dataset()
             item.PatientName, item.TextValue, item.UID, item.CodeMeaning = word, word, ROOT, word
@@ -76,15 +76,15 @@ def plant(ds, word):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """pydicom does not mind what is planted."""
+    """Silence pydicom's validation."""
     monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
     monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("known", [True, False])
-def test_planted_identity_is_found_nowhere(tmp_path, quiet, known):
-    """Known: the planted word is the patient's name. Unknown: no tag says that it is a name."""
+def test_no_identifying_value_remains(tmp_path, quiet, known):
+    """With ``known`` the planted word is the patient's name; otherwise no tag marks it as a name."""
     source = pydicom.dcmread(write_cine(tmp_path / "in.dcm", frames=2))
     plant(source, "ZEBRA")
     source.PatientID = NUMBER
@@ -132,7 +132,7 @@ def test_burnt_in_text_outside_the_field(tmp_path):
     assert changed[field].mean() < 0.01
     old, new = pydicom.dcmread(paths.cine), pydicom.dcmread(copy)
     assert new.PhotometricInterpretation == "MONOCHROME1" and new.BitsStored == old.BitsStored
-    assert new.BurnedInAnnotation == "YES"  # what may stand in the field nobody has looked at
+    assert new.BurnedInAnnotation == "YES"  # the exposed field may contain text
     for keyword in ("FrameTime", "FrameTimeVector", "ImagerPixelSpacing", "KVP", "CollimatorShape", "WindowCenter"):
         if keyword in old:
             assert new[keyword].value == old[keyword].value
@@ -165,7 +165,7 @@ def test_single_frame_and_signed_values(tmp_path, signed):
     np.testing.assert_array_equal(new.pixel_array, pixels)
 
 
-def test_colour_becomes_grey(tmp_path):
+def test_colour_is_converted_to_grey(tmp_path):
     ds = pydicom.dcmread(write_cine(tmp_path / "in.dcm", frames=2))
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7.4"
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
@@ -180,7 +180,7 @@ def test_colour_becomes_grey(tmp_path):
     np.testing.assert_array_equal(new.pixel_array.transpose(1, 2, 0), want)
 
 
-def test_one_study_stays_together(tmp_path):
+def test_references_within_a_study_are_preserved(tmp_path):
     (tmp_path / "in").mkdir()
     first, second = (write_cine(tmp_path / "in" / f"{n}.dcm", frames=2, seed=n, series="1.2.3.4") for n in (1, 2))
     ds = pydicom.dcmread(second)
@@ -196,12 +196,12 @@ def test_one_study_stays_together(tmp_path):
     assert one.SeriesInstanceUID == two.SeriesInstanceUID == remap_uid("1.2.3.4")
     assert two.ReferencedImageSequence[0].ReferencedSOPInstanceUID == one.SOPInstanceUID
     assert one.PatientID == two.PatientID and "ID4711" not in one.PatientID
-    # results of predict without identity refer to the copy
+    # de-identified results of predict refer to the copy
     assert ResultSource.read(first).instances == ((one.SOPClassUID, one.SOPInstanceUID),)
     assert ResultSource.read(first).header.PatientID == one.PatientID
 
 
-def test_folder_goes_on_and_says_what_it_left_out(tmp_path, capsys):
+def test_folder_with_skipped_and_failed_files(tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     write_cine(folder / "good.dcm", frames=2)
@@ -215,15 +215,15 @@ def test_folder_goes_on_and_says_what_it_left_out(tmp_path, capsys):
     report.save_as(folder / "sr.dcm", enforce_file_format=True)
     assert cli.main(["deidentify", str(folder), "--output", str(tmp_path / "out")]) == 1
     out = capsys.readouterr().out
-    assert "no picture in it" in out and "not DICOM" in out and "failed" in out and "1 written" in out
+    assert "no pixel data" in out and "not DICOM" in out and "failed" in out and "1 written" in out
     assert len(list((tmp_path / "out").rglob("*.*"))) == 1
     assert cli.main(["deidentify", str(folder / "good.dcm"), "--output", str(tmp_path / "single")]) == 0
 
 
 @pytest.mark.parametrize(
     ("source", "output", "words"),
-    [("none", "out", "no such file"), ("in", "in/out", "lies within the source"), ("in", "in/notes.txt", "is a file"),
-     ("in", "out", "no DICOM picture"), ("in/notes.txt", "out", "not a DICOM file")],
+    [("none", "out", "no such file"), ("in", "in/out", "is inside the source"), ("in", "in/notes.txt", "not a file"),
+     ("in", "out", "no DICOM image"), ("in/notes.txt", "out", "not a DICOM file")],
 )  # fmt: skip
 def test_bad_arguments(tmp_path, source, output, words, capsys):
     (tmp_path / "in").mkdir()
@@ -232,7 +232,7 @@ def test_bad_arguments(tmp_path, source, output, words, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_a_file_without_preamble_and_meta_group(tmp_path):
+def test_file_without_preamble_and_meta_group(tmp_path):
     source = write_cine(tmp_path / "doe.dcm")
     data = source.read_bytes()
     header = pydicom.dcmread(source, stop_before_pixels=True)

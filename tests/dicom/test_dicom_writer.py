@@ -1,4 +1,4 @@
-"""Frames written one at a time come back as they were, in every transfer syntax."""
+"""Round trip of the frame-by-frame writer in all transfer syntaxes."""
 
 import numpy as np
 import pydicom
@@ -35,7 +35,7 @@ def test_round_trip(tmp_path, syntax, bits):
 
 
 @pytest.mark.parametrize("syntax", ["jpegls", "rle"])
-def test_offset_table_points_at_frames(tmp_path, syntax):
+def test_offset_table(tmp_path, syntax):
     frames = np.random.default_rng(0).integers(0, 255, (4, 13, 11)).astype(np.uint8)
     write(tmp_path / "a.dcm", frames, 8, syntax)
     data = pydicom.dcmread(tmp_path / "a.dcm").PixelData
@@ -48,8 +48,8 @@ def test_offset_table_points_at_frames(tmp_path, syntax):
 
 
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
-def test_precision_is_that_of_the_header(tmp_path, syntax):
-    """A dark 12-bit frame must not be coded with fewer bits than the header says."""
+def test_precision_matches_the_header(tmp_path, syntax):
+    """A dark 12-bit frame is not encoded with fewer bits than BitsStored."""
     write(tmp_path / "a.dcm", np.full((1, 13, 11), 5, np.uint16), 12, syntax)
     data = pydicom.dcmread(tmp_path / "a.dcm").PixelData
     if syntax == "jpegls":
@@ -58,14 +58,14 @@ def test_precision_is_that_of_the_header(tmp_path, syntax):
         assert pydicom.dcmread(tmp_path / "a.dcm").pixel_array.max() == 5
 
 
-def test_same_frames_same_bytes(tmp_path):
+def test_output_is_reproducible(tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (2, 13, 11)).astype(np.uint8)
     for name in "ab":
         write(tmp_path / name, frames, 8, "jpegls")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_refuses_what_does_not_fit(tmp_path):
+def test_inconsistent_frames(tmp_path):
     with MultiFrameWriter(tmp_path / "a.dcm", header(1, 8), "none") as writer:
         with pytest.raises(ValueError, match="256 does not fit 8 bits"):
             writer.encode(np.full((13, 11), 256, np.uint16))
@@ -73,7 +73,7 @@ def test_refuses_what_does_not_fit(tmp_path):
             writer.encode(np.zeros((12, 11), np.uint8))
         writer.append(writer.encode(np.zeros((13, 11), np.uint8)))
     with (
-        pytest.raises(ValueError, match="1 frames were written, the header says 2"),
+        pytest.raises(ValueError, match="1 frames were written, but NumberOfFrames is 2"),
         MultiFrameWriter(tmp_path / "b.dcm", header(2, 8), "rle") as writer,
     ):
         writer.append(writer.encode(np.zeros((13, 11), np.uint8)))

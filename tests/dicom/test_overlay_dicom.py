@@ -1,4 +1,4 @@
-"""The overlay as a secondary capture: any reader shows it, and it is as anonymous as it says."""
+"""The overlay as a secondary capture, with and without identity."""
 
 import numpy as np
 import pydicom
@@ -28,7 +28,7 @@ def test_colour_cine(study, tmp_path, times):
     assert pixels.shape == (FRAMES, ds.Rows, ds.Columns, 3)
     rgb = pydicom.pixels.convert_color_space(pixels, "YBR_FULL", "RGB") if pixels[0].std() == 0 else pixels
     assert np.abs(rgb[0].astype(int)[..., 0] - rgb[0][..., 2]).max() > 60, "no colour in it"
-    assert not np.array_equal(pixels[0], pixels[3])  # nothing is drawn on frame 3
+    assert not np.array_equal(pixels[0], pixels[3])  # frame 3 has no mask
     if times == "even":
         assert float(ds.FrameTime) == 40 and ds.CineRate == 25
     elif times == "uneven":

@@ -1,4 +1,4 @@
-"""Masks come back from DICOM segmentations, also from edited ones, and never on another cine."""
+"""Reading of DICOM segmentations: round trip, edited files, foreign and damaged files."""
 
 import numpy as np
 import pydicom
@@ -34,7 +34,7 @@ def test_round_trip(study, tmp_path, geometry, keep):
 
 def test_without_the_cine(study, seg):
     masks = study[1]
-    np.testing.assert_array_equal(read_seg(seg), masks)  # something is drawn in the last frame
+    np.testing.assert_array_equal(read_seg(seg), masks)  # the last frame has a mask
     longer = read_seg(seg, frames=FRAMES + 2)
     np.testing.assert_array_equal(longer[:, :, :FRAMES], masks)
     assert not longer[:, :, FRAMES:].any()
@@ -42,7 +42,7 @@ def test_without_the_cine(study, seg):
 
 
 def test_edited_and_renumbered(study, seg, tmp_path):
-    """A person keeps two structures, numbers them anew, and writes 8 bits per pixel as some viewers do."""
+    """Two structures, renumbered, with 8 bits per pixel as some viewers write."""
     cine, masks = study
     ds = pydicom.dcmread(seg)
     pixels = ds.pixel_array
@@ -57,7 +57,7 @@ def test_edited_and_renumbered(study, seg, tmp_path):
         which.ReferencedSegmentNumber = chosen[which.ReferencedSegmentNumber]
     ds.SegmentSequence = [ds.SegmentSequence[11], ds.SegmentSequence[1]]
     ds.SegmentSequence[0].SegmentNumber, ds.SegmentSequence[1].SegmentNumber = 1, 2
-    ds.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0].CodeValue = "changed"  # its label still says mandible
+    ds.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0].CodeValue = "changed"  # identified by its label
     edited = np.array([pixels[i] for i in keep])
     edited[0, 5:9, 5:9] = 1
     ds.NumberOfFrames, ds.SegmentationType = len(keep), "FRACTIONAL"
@@ -80,7 +80,7 @@ def test_viewer_copy_without_references_is_read_by_position(study, tmp_path):
         del item.DerivationImageSequence
     ds.save_as(path)
     np.testing.assert_array_equal(read_seg(path, cine), masks)
-    with pytest.raises(CineReadError, match="do not say which frame"):
+    with pytest.raises(CineReadError, match="do not refer to frames"):
         read_seg(path)
 
 
@@ -96,7 +96,7 @@ def test_another_cine_is_refused(study, seg, tmp_path):
     with pytest.raises(CineReadError, match="belongs to another cine"):
         read_seg(seg, other)
     small = changed(study[0], tmp_path / "small.dcm", lambda ds: setattr(ds, "Rows", 12))
-    with pytest.raises(CineReadError, match="66 x 75 pixels, and the cine 12 x 75"):
+    with pytest.raises(CineReadError, match="66 x 75 pixels, the cine 12 x 75"):
         read_seg(seg, small)
     short = changed(study[0], tmp_path / "short.dcm", lambda ds: setattr(ds, "NumberOfFrames", 2))
     with pytest.raises(CineReadError, match="refers to frame 3 of a cine of 2"):
@@ -117,7 +117,7 @@ def test_bad_files(study, seg, tmp_path):
     (tmp_path / "head.dcm").write_bytes(data[:2500])
     (tmp_path / "text.dcm").write_bytes(b"hello")
     cases = {
-        changed(seg, tmp_path / "label.dcm", no_segment): "no segment is one of: epiglottis",
+        changed(seg, tmp_path / "label.dcm", no_segment): "no segment matches any of: epiglottis",
         changed(seg, tmp_path / "less.dcm", one_less): "NumberOfFrames",
         study[0]: "not a DICOM Segmentation",
         tmp_path / "cut.dcm": "decoded|cut off",

@@ -1,4 +1,4 @@
-"""Segmentations of a cine as DICOM: other programs read back exactly what was written."""
+"""DICOM segmentations of a cine, read back by other programs."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def named(study, tmp_path_factory):
-    """The same cine of a patient with a name."""
+    """The same cine with a patient name."""
     ds = pydicom.dcmread(study[0])
     for key, value in PATIENT.items():
         setattr(ds, key, value)
@@ -36,7 +36,7 @@ def named(study, tmp_path_factory):
 
 
 def through_highdicom(path, count, **options):
-    """Pixels (T, H, W[, S]) that highdicom finds for the frames of the source."""
+    """Pixels (T, H, W[, S]) as read by highdicom for the frames of the source."""
     import highdicom as hd
 
     seg = hd.seg.segread(path)
@@ -46,7 +46,7 @@ def through_highdicom(path, count, **options):
     )
 
 
-def test_binary_is_identical_through_highdicom(study, tmp_path):
+def test_binary_read_by_highdicom(study, tmp_path):
     cine, masks = study
     path = write_seg(tmp_path / "seg.dcm", cine, per_frame(masks), model=MODEL)
     np.testing.assert_array_equal(through_highdicom(path, FRAMES), masks.transpose(2, 0, 1, 3))
@@ -63,17 +63,17 @@ def test_binary_is_identical_through_highdicom(study, tmp_path):
     assert method.AlgorithmVersion == "1.2.3" and MODEL["weights_sha256"] in method.AlgorithmParameters
 
 
-def test_label_map_is_the_flattened_masks(study, tmp_path):
+def test_label_map_equals_the_flattened_masks(study, tmp_path):
     cine, masks = study
     path = write_seg(tmp_path / "seg.dcm", cine, per_frame(masks), kind="LABELMAP")
     labels = through_highdicom(path, FRAMES, combine_segments=True)
     np.testing.assert_array_equal(labels, flatten(masks, axis=3).transpose(2, 0, 1))
-    # dciodvfy of Debian 12 does not know the class; it checks the values alone
+    # dciodvfy of Debian 12 does not know the SOP class and checks the values only
     assert not [line for line in dciodvfy(path) if "Information Object Not found" not in line]
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
-def test_viewer_copy_says_that_its_geometry_is_invented(study, tmp_path, kind):
+def test_invented_geometry_is_marked(study, tmp_path, kind):
     cine, masks = study
     path = write_seg(tmp_path / "seg.dcm", cine, per_frame(masks), kind=kind, geometry=(0.3, 0.4))
     ds = pydicom.dcmread(path)
@@ -84,7 +84,7 @@ def test_viewer_copy_says_that_its_geometry_is_invented(study, tmp_path, kind):
         np.testing.assert_array_equal(through_highdicom(path, FRAMES), masks.transpose(2, 0, 1, 3))
 
 
-def test_viewer_copy_is_identical_through_dcmqi(study, tmp_path):
+def test_viewer_copy_read_by_dcmqi(study, tmp_path):
     tool = Path(sys.executable).with_name("segimage2itkimage")
     if not tool.exists():
         pytest.skip("dcmqi is not installed (pip install dcmqi)")
@@ -101,7 +101,7 @@ def test_viewer_copy_is_identical_through_dcmqi(study, tmp_path):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image) > 0, masks[..., channel].transpose(2, 0, 1) > 0)
 
 
-def test_identity_goes_unless_it_is_asked_for(study, named, tmp_path):
+def test_identity_is_kept_on_request_only(study, named, tmp_path):
     masks = study[1]
     source = pydicom.dcmread(named)
     path = write_seg(tmp_path / "dropped.dcm", named, per_frame(masks))
@@ -110,7 +110,7 @@ def test_identity_goes_unless_it_is_asked_for(study, named, tmp_path):
     assert not [text for text in hidden if text.encode() in data]
     dropped = pydicom.dcmread(path)
     assert dropped.PatientIdentityRemoved == "YES" and dropped.PatientID
-    # the same patient and study again get the same pseudonyms, so results of one study stay together
+    # pseudonyms of a patient and study are stable
     again = pydicom.dcmread(write_seg(tmp_path / "again.dcm", named, per_frame(masks), kind="LABELMAP"))
     assert (again.PatientID, again.StudyInstanceUID) == (dropped.PatientID, dropped.StudyInstanceUID)
     assert again.SOPInstanceUID != dropped.SOPInstanceUID
@@ -124,14 +124,14 @@ def test_identity_goes_unless_it_is_asked_for(study, named, tmp_path):
     assert not dciodvfy(path)
 
 
-def test_nothing_found_is_one_empty_frame(study, tmp_path):
+def test_empty_masks_give_one_empty_frame(study, tmp_path):
     path = write_seg(tmp_path / "seg.dcm", study[0], per_frame(np.zeros_like(study[1])))
     assert pydicom.dcmread(path).NumberOfFrames == 1
     assert not through_highdicom(path, 1).any()
     assert not dciodvfy(path)
 
 
-def test_series_of_single_frames_is_referred_to_by_instance(study, tmp_path):
+def test_single_frame_series_is_referenced_by_instance(study, tmp_path):
     import highdicom as hd
 
     cine, masks = study
@@ -155,7 +155,7 @@ def test_series_of_single_frames_is_referred_to_by_instance(study, tmp_path):
     assert not dciodvfy(path)
 
 
-def test_memory_does_not_grow_with_the_cine(study, tmp_path, monkeypatch):
+def test_memory_is_constant(study, tmp_path, monkeypatch):
     monkeypatch.setattr(seg_writer, "_SPOOL", 1 << 14)
     mask = study[1][:, :, 0].transpose(2, 0, 1)
 
@@ -167,18 +167,18 @@ def test_memory_does_not_grow_with_the_cine(study, tmp_path, monkeypatch):
         tracemalloc.stop()
         return top
 
-    peak(10)  # what is imported and cached on first use
+    peak(10)  # warm-up: imports and caches
     assert peak(200) < 1.3 * peak(20)
     assert pydicom.dcmread(tmp_path / "seg.dcm", stop_before_pixels=True).NumberOfFrames > 20 * 5
 
 
-def test_unfit_masks_leave_no_file(study, tmp_path):
+def test_inconsistent_masks_leave_no_file(study, tmp_path):
     cine, masks = study
     for wrong, words in (
-        (masks[:-1], "do not fit a cine of"),
+        (masks[:-1], "do not match a cine of"),
         (masks[..., :5], "12 structures"),
-        (masks[:, :, :-1], f"masks for {FRAMES - 1} frames"),
-        (np.concatenate([masks, masks], axis=2), "more frames"),
+        (masks[:, :, :-1], f"masks of {FRAMES - 1} frames"),
+        (np.concatenate([masks, masks], axis=2), "masks of more than"),
     ):
         with pytest.raises(ValueError, match=words):
             write_seg(tmp_path / "seg.dcm", cine, per_frame(wrong))
@@ -187,7 +187,7 @@ def test_unfit_masks_leave_no_file(study, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_sources_that_cannot_be_referred_to(study, tmp_path):
+def test_sources_without_uids(study, tmp_path):
     ds = pydicom.dcmread(study[0])
     del ds.StudyInstanceUID
     ds.save_as(tmp_path / "a.dcm")

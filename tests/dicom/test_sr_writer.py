@@ -1,4 +1,4 @@
-"""Measurements as a structured report: highdicom reads every number back, and what is missing says why."""
+"""Measurements as a structured report, read back by highdicom."""
 
 import math
 
@@ -66,7 +66,7 @@ def test_identity(cine, tmp_path, keep):
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (SrRecord("x", "X", 1.0, "furlong"), "no unit 'furlong'"),
+        (SrRecord("x", "X", 1.0, "furlong"), "unknown unit 'furlong'"),
         (SrRecord("x", "X", math.nan, "s"), "either a value or a reason"),
         (SrRecord("x", "X", 1.0, "s", reason="but"), "either a value or a reason"),
         (SrRecord("x", "X", 1.0, "s", (FRAMES,)), f"outside the {FRAMES} frames"),

@@ -67,12 +67,12 @@ COVERED = (
     (OURS + r"export vfss_seg .*--int8 .*", "bundle/test_exporting.py::test_int8_says_what_it_loses", "int8"),
     (OURS + r"export vfss_seg --format ts .*", "bundle/test_exporting.py::test_every_format_agrees", "export"),
     (OURS + r"serve --config FILE", "pacs/orthanc_cases.py::test_serve_round_trip"),
-    (OURS + r"serve .* --retry-failed", "node/test_spool.py::test_refused_and_failed_go_back_on_request", "retry"),
+    (OURS + r"serve .* --retry-failed", "node/test_spool.py::test_retry_of_refused_and_failed_objects", "retry"),
     (OURS + r"(fetch|send) .*", "pacs/orthanc_cases.py::test_store_fetch_query"),
     (OURS + r"pack vfss_seg --output DIR", "bundle/test_pack.py::test_command"),
     (
         OURS + r"report (CINE\.dcm|out/cine.dcm) --output .*",
-        "reporting/test_report_run.py::test_corrected_events_recompute_the_numbers",
+        "reporting/test_report_run.py::test_corrected_events_recompute_the_measures",
     ),
     (
         r"python -m experiments.costs.cache_benchmark IMAGES",

@@ -32,7 +32,7 @@ def pack_small(app):
     """The packed bundle, at a size that fits a test."""
     from monai_agglo.bundle import pack
 
-    packed = pack("vfss_seg", app / "model")
+    packed = pack("vfss_seg", app / "model", label=True)
     edit(packed / "configs" / "inference.json", image_size=320)
     edit(packed / "configs" / "train.json", image_size=320, sizes=[[1, 320]], batch_size=8, frames_per_case=16)
     with (packed / "monai_agglo" / "__init__.py").open("a") as file:

@@ -1,4 +1,4 @@
-"""What the tests of the node share."""
+"""Fixtures of the node tests."""
 
 import pytest
 from peers import Pacs, config
@@ -17,7 +17,7 @@ def pacs():
 
 @pytest.fixture
 def listening(tmp_path):
-    """Starts the receiving half of a node; gives (node, spool, port)."""
+    """Start the receiving side of a node; returns (node, spool, port)."""
     started = []
 
     def start(**changes):

@@ -1,4 +1,4 @@
-"""Peers of a node: who sends to it, and who takes its results, well or badly."""
+"""Test peers of a node: senders and storage SCPs."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ LOCAL = "127.0.0.1"
 
 
 class Pacs:
-    """A storage SCP that keeps what it gets; ``status`` is its answer, ``delay_s`` how long it thinks."""
+    """A storage SCP that keeps received objects; ``status`` is its answer, ``delay_s`` its delay in seconds."""
 
     def __init__(self, port=0, classes=(SEG, SR), ssl_context=None, title="PACS", calling=("AGGLO",)):
         quiet()
@@ -45,7 +45,7 @@ class Pacs:
         self.server.shutdown()
 
     def of(self, uid):
-        """What came that refers to an instance."""
+        """Received objects that refer to an instance."""
         return [ds for ds in self.got if uid in str(ds)]
 
 
@@ -56,7 +56,7 @@ def free_port():
 
 
 def config(tmp_path, bundle, port, **changes):
-    """A configuration with short times; ``limits`` and ``retry`` take single values."""
+    """A configuration with short timeouts; ``limits`` and ``retry`` override single values."""
     limits = {"free_mb": 1, "network_s": 5, "seconds": 60, "memory_mb": 8192} | changes.pop("limits", {})
     retry = {"first_s": 0.2, "longest_s": 1} | changes.pop("retry", {})
     values = {
@@ -68,15 +68,15 @@ def config(tmp_path, bundle, port, **changes):
 
 
 def send(files, port, own="SENDER", title="AGGLO", **options):
-    """Statuses that the node gives to files."""
+    """Send files; returns the statuses."""
     return [answer.status for answer in store(files, Peer(title, LOCAL, port), own, timeout_s=120, **options)]
 
 
 def wait_for(condition, seconds=60):
-    """Wait until something is true; returns what it gave."""
+    """Wait until a condition is true; returns its value."""
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"timeout after {seconds} s"
         time.sleep(0.05)
     return found
 
@@ -87,7 +87,7 @@ def uid_of(path):
 
 @contextlib.contextmanager
 def deaf_peer():
-    """A port where somebody takes connections and never says a word."""
+    """A port that accepts connections and never answers."""
     listener = socket.create_server((LOCAL, 0))
     taken, ended = [], threading.Event()
 

@@ -1,4 +1,4 @@
-"""The listening half of the node, with real callers: who may, what is taken, and what is said when it is not."""
+"""Receiving side of the node, with real associations."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def echo(port, own="SENDER", title="AGGLO", **options):
     return status
 
 
-def test_what_is_stored_is_what_was_sent(listening, tmp_path, caplog):
+def test_stored_object_equals_the_sent_one(listening, tmp_path, caplog):
     _, spool, port = listening()
     cine = write_cine(tmp_path / "c.dcm")
     assert echo(port) == 0
@@ -60,7 +60,7 @@ def test_what_is_stored_is_what_was_sent(listening, tmp_path, caplog):
     assert not [text for text in ("Zaphodson", "ID4711", str(ds.StudyInstanceUID), uid_of(cine)) if text in everything]
 
 
-def test_another_object_under_a_known_uid_is_refused(listening, tmp_path):
+def test_other_object_with_a_known_uid_is_refused(listening, tmp_path):
     _, spool, port = listening()
     cine = write_cine(tmp_path / "c.dcm")
     other = dcmread(cine)
@@ -70,7 +70,7 @@ def test_another_object_under_a_known_uid_is_refused(listening, tmp_path):
     assert len(stored(spool)) == 1 and dcmread(stored(spool)[0]).PatientID == "ID4711"
 
 
-def test_two_hundred_at_once(listening, tmp_path):
+def test_two_hundred_objects_concurrently(listening, tmp_path):
     _, spool, port = listening(limits={"network_s": 120})
     cines = [write_cine(tmp_path / f"{n}.dcm", frames=2, rows=16, columns=16, seed=n) for n in range(200)]
     with ThreadPoolExecutor(25) as pool:
@@ -87,27 +87,27 @@ def test_two_hundred_at_once(listening, tmp_path):
         ("SENDER", "AGGLO", Peer("SENDER", "192.0.2.1")),
     ],
 )
-def test_strangers_are_rejected(listening, own, title, accept):
+def test_unknown_callers_are_rejected(listening, own, title, accept):
     _, spool, port = listening(accept=(accept,))
     assert echo(port, own, title) is None
     (line,) = wait_for(lambda: audit(spool))
     assert line["step"] == "association" and line["result"].startswith("rejected, 127.0.0.1: ")
 
 
-def test_an_ae_title_belongs_to_its_address(listening):
+def test_ae_title_and_address_must_match(listening):
     _, _, port = listening(accept=(Peer("SENDER", "192.0.2.1"), Peer("LOCAL", LOCAL)))
     assert echo(port, "SENDER") is None
     assert echo(port, "LOCAL") == 0
 
 
-def test_only_cines_are_taken(listening, tmp_path):
+def test_only_cines_are_accepted(listening, tmp_path):
     _, _, port = listening()
     ct = "1.2.840.10008.5.1.4.1.1.2"
     path = write_cine(tmp_path / "ct.dcm", SOPClassUID=ct)
     ds = dcmread(path)
     ds.file_meta.MediaStorageSOPClassUID = ct
     ds.save_as(path)
-    with pytest.raises(PeerError, match="accepts none of the kinds"):
+    with pytest.raises(PeerError, match="accepts none of the requested"):
         send([path], port)
 
 
@@ -119,7 +119,7 @@ def test_full_queue(listening, tmp_path, caplog):
         assert len([r for r in caplog.records if "out of resources: the queue is full" in r.message]) == 1
         spool.fail(spool.jobs()[0], "made room")
         assert send(cines[2:3], port) == [0]
-        assert "there is room again" in caplog.text
+        assert "space is available again" in caplog.text
     assert not list((spool.root / "receiving").iterdir())
 
 
@@ -132,7 +132,7 @@ def test_object_too_large(listening, tmp_path):
 
 
 def test_full_disk(listening, tmp_path, caplog):
-    """A small disk of its own, full in the middle of an object: the sender gets its answer, and smaller ones go on."""
+    """The disk fills up during an object: it is refused with a status, and smaller objects are accepted."""
     disk = tmp_path / "spool"
     disk.mkdir()
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True)
@@ -159,7 +159,7 @@ def test_no_space_left_on_the_disk(listening, tmp_path):
     assert not stored(spool)
 
 
-def test_silence_garbage_and_hanging_up_hurt_nobody(listening, tmp_path):
+def test_silent_malformed_and_aborted_connections(listening, tmp_path):
     _, spool, port = listening(limits={"network_s": 1})
     quiet = socket.create_connection((LOCAL, port))
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(2000), b"\x01\x00\xff\xff\xff\xff" + b"\0" * 500, b""):
@@ -171,23 +171,23 @@ def test_silence_garbage_and_hanging_up_hurt_nobody(listening, tmp_path):
     ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
     sent = []
 
-    def pull_the_cable(event):
+    def disconnect(event):
         sent.append(len(event.data))
         if sum(sent) > 500_000:
             event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
 
-    assoc = ae.associate(LOCAL, port, ae_title="AGGLO", evt_handlers=[(evt.EVT_DATA_SENT, pull_the_cable)])
+    assoc = ae.associate(LOCAL, port, ae_title="AGGLO", evt_handlers=[(evt.EVT_DATA_SENT, disconnect)])
     assert "Status" not in assoc.send_c_store(ds)
     assert send([write_cine(tmp_path / "d.dcm")], port) == [0]
     assert len(stored(spool)) == 1
     quiet.settimeout(20)
-    assert quiet.recv(10) in (b"", b"\x07\0\0\0\0\x04\0\0\x02\0")  # hung up on, or told so before
+    assert quiet.recv(10) in (b"", b"\x07\0\0\0\0\x04\0\0\x02\0")  # closed, or aborted
     quiet.close()
     wait_for(lambda: not list((spool.root / "receiving").iterdir()), 20)
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
-def test_uid_that_is_none(listening, tmp_path):
+def test_invalid_uid(listening, tmp_path):
     _, spool, port = listening()
     path = write_cine(tmp_path / "c.dcm")
     ds = dcmread(path)
@@ -199,7 +199,7 @@ def test_uid_that_is_none(listening, tmp_path):
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
-    """A certificate for this computer and its authority, itself."""
+    """A self-signed certificate for localhost."""
     folder = tmp_path_factory.mktemp("keys")
     command = (
         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 "
@@ -208,7 +208,7 @@ def keys(tmp_path_factory):
     try:
         subprocess.run(command.split(), check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("openssl is needed to make a certificate")
+        pytest.skip("needs openssl")
     return {"certificate": f"{folder}/cert.pem", "key": f"{folder}/key.pem", "ca": f"{folder}/cert.pem"}
 
 
@@ -218,7 +218,7 @@ def test_tls(listening, tmp_path, keys):
 
     tls = Tls(**keys)
     _, spool, port = listening(tls=tls, limits={"network_s": 3})
-    silent = socket.create_connection((LOCAL, port))  # must not keep others from their handshake
+    silent = socket.create_connection((LOCAL, port))  # must not block the handshakes of others
     cine = write_cine(tmp_path / "c.dcm")
     started = time.monotonic()
     assert send([cine], port, tls=client_context(tls), tls_name=LOCAL) == [0]

@@ -1,4 +1,4 @@
-"""The process that decodes: its limits hold, its end is noticed, what it says names nobody."""
+"""The segmenting process: limits, crashes, and errors without identity."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """Starts a worker whose process does what its cines say (a real process; only segmenting is left out)."""
+    """Start a worker with a real child process that acts by the content of its files instead of segmenting."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     monkeypatch.setattr(SegmentingChild, "arguments", [str(tmp_path / "stand_in.py")])
     running = []
@@ -63,11 +63,12 @@ def reasons(spool):
     return {path.stem: json.loads(path.read_text())["reason"] for path in (spool.root / "failed").glob("*.json")}
 
 
-def test_bad_ones_do_not_stop_the_others(work, caplog):
+def test_failures_do_not_stop_other_cines(work, caplog):
     spool = work("hang", "die", "bad", "ok one", seconds=1, attempts=2)
     wait_for(lambda: spool.counts()["failed"] == 3)
+    wait_for(lambda: len((spool.root / "audit.jsonl").read_text().splitlines()) == 4)
     found = reasons(spool)
-    assert found[pseudonym("1.0")] == "it was not done after 1 s, 2 times"
+    assert found[pseudonym("1.0")] == "it exceeded the time limit of 1 s, 2 times"
     assert found[pseudonym("1.1")] == "its process ended (SIGSEGV), 2 times"
     assert found[pseudonym("1.2")] == "it is damaged"
     assert [folder.name for folder in spool.results()] == [pseudonym("1.3")]
@@ -77,24 +78,24 @@ def test_bad_ones_do_not_stop_the_others(work, caplog):
     )
 
 
-def test_a_study_of_two_patients(work):
+def test_study_of_two_patients(work):
     spool = work("ok one", "ok two", "ok one")
     wait_for(lambda: spool.counts()["incoming"] == 0)
     assert list(reasons(spool).items()) == [
-        (pseudonym("1.1"), "its study belongs to another patient: one of the two carries a wrong UID or id")
+        (pseudonym("1.1"), "its study belongs to another patient: one of them has a wrong study UID or patient id")
     ]
     assert len(spool.results()) == 2
 
 
 def test_full_disk_waits(work, caplog):
     spool = work("full")
-    wait_for(lambda: "segmenting waits until there is room" in caplog.text)
+    wait_for(lambda: "segmentation waits for free space" in caplog.text)
     time.sleep(0.3)
     (job,) = spool.jobs()
-    assert job.attempts == 0 and caplog.text.count("segmenting waits") == 1
+    assert job.attempts == 0 and caplog.text.count("segmentation waits") == 1
 
 
-def test_process_is_replaced_after_some_cines(work):
+def test_process_is_replaced_after_the_configured_number_of_cines(work):
     spool = work("ok", "ok", "ok", "ok", jobs=2)
     wait_for(lambda: len(spool.results()) == 4)
     pids = [(folder / "seg.dcm").read_text() for folder in spool.results()]
@@ -102,14 +103,14 @@ def test_process_is_replaced_after_some_cines(work):
 
 
 def test_process_ends_with_its_parent(tmp_path):
-    """The real one; stdin is closed before anything heavy was imported."""
+    """The real child process; stdin is closed before heavy imports."""
     command = [sys.executable, "-m", "monai_agglo.node.child"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     process.stdin.close()
     assert process.wait(60) == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit of other systems is another one")
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit differs on other systems")
 def test_limits_hold():
     script = (
         "from monai_agglo.node.child import limit; import resource; limit(256)\n"
@@ -142,7 +143,7 @@ def test_answers(random_bundle, tmp_path):
     assert "Zaphodson" not in json.dumps(found) and str(source.StudyInstanceUID) not in json.dumps(found)
 
     wrong = child.answer(job(cine, tmp_path, "1.2.3"), setup)
-    assert wrong["kind"] == "input" and wrong["error"].startswith("its SOP Instance UID is not the one")
+    assert wrong["kind"] == "input" and wrong["error"].startswith("its SOP Instance UID differs")
     asked = job(cine, tmp_path)
     for damaged in (whole[:-5000], whole[:400], b"", b"\0" * 5000, whole[:2000] + bytes(3000) + whole[5000:600]):
         cine.write_bytes(damaged)

@@ -1,4 +1,4 @@
-"""Results to a peer that is dead, deaf, full or refuses: all arrive at last, once each."""
+"""Delivery of results to unreachable, silent, full and refusing peers."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from monai_agglo.node.spool import Spool
 
 @pytest.fixture
 def sending(tmp_path):
-    """Starts a sender with so many results (files of one kind, as the peers here take them); gives (spool, uids)."""
+    """Start a sender with a number of results (XA files); returns (spool, uids)."""
     running = []
 
     def start(port, results=1, **changes):
@@ -56,14 +56,14 @@ def audit(spool):
     return [json.loads(line) for line in (spool.root / "audit.jsonl").read_text().splitlines()]
 
 
-def test_waits_get_longer():
+def test_exponential_backoff():
     backoff = Backoff(5, 600)
     assert [backoff.failed() for _ in range(9)] == [5, 10, 20, 40, 80, 160, 320, 600, 600]
     assert 599 < backoff.waiting <= 600
     assert Backoff(5, 600, failures=10**6).failed() == 600
 
 
-def test_all_arrive(sending):
+def test_all_results_are_delivered(sending):
     pacs = Pacs(classes=(XA,))
     spool, uids = sending(pacs.port, 5)
     wait_for(lambda: len(list((spool.root / "done").iterdir())) == 5)
@@ -95,7 +95,7 @@ def test_stopped_and_started_again(sending):
 
 
 def test_deaf_peer(sending, caplog):
-    """It takes the connection and says nothing."""
+    """The peer accepts the connection and does not answer."""
     with deaf_peer() as port:
         spool, _ = sending(port, 1, limits={"network_s": 1})
         wait_for(lambda: caplog.text.count("does not answer") >= 2)
@@ -109,12 +109,12 @@ def test_peer_that_hangs_over_an_object(sending, caplog):
     wait_for(lambda: "did not answer in time" in caplog.text or "hung up" in caplog.text)
     pacs.delay_s = 0
     wait_for(lambda: spool.counts()["outgoing"] == 0)
-    assert {ds.SOPInstanceUID for ds in pacs.got} == set(uids)  # perhaps twice: the answer was lost, not the object
+    assert {ds.SOPInstanceUID for ds in pacs.got} == set(uids)  # possibly twice: only the answer was lost
     pacs.stop()
 
 
 def test_peer_that_stops_reading(sending, caplog, tmp_path):
-    """It accepts the association and then reads no more: writing to it must end too."""
+    """The peer stops reading after the association: sending must time out."""
     from pynetdicom import evt
 
     pacs = Pacs(classes=(XA,))
@@ -139,7 +139,7 @@ def test_peer_that_stops_reading(sending, caplog, tmp_path):
         pacs.stop()
 
 
-def test_refusal_is_shown_and_kept(sending, caplog):
+def test_refused_results_are_logged_and_kept(sending, caplog):
     refusal = Dataset()
     refusal.Status, refusal.ErrorComment = 0xA900, "Zaphodson^Trillian is not ours"
     pacs = Pacs(classes=(XA,))
@@ -155,7 +155,7 @@ def test_refusal_is_shown_and_kept(sending, caplog):
     pacs.stop()
 
 
-def test_kind_that_the_peer_does_not_accept(sending):
+def test_unsupported_sop_class(sending):
     pacs = Pacs(classes=("1.2.840.10008.5.1.4.1.1.12.2",))
     spool, _ = sending(pacs.port, 1)
     time.sleep(1)
@@ -163,11 +163,11 @@ def test_kind_that_the_peer_does_not_accept(sending):
     pacs.stop()
 
 
-def test_full_peer_is_asked_again(sending, caplog):
+def test_full_peer_is_retried(sending, caplog):
     pacs = Pacs(classes=(XA,))
     pacs.status = 0xA700
     spool, uids = sending(pacs.port, 2)
-    wait_for(lambda: caplog.text.count("cannot take seg now") >= 4)
+    wait_for(lambda: caplog.text.count("cannot accept seg now") >= 4)
     assert spool.counts() == {"incoming": 0, "outgoing": 2, "refused": 0, "failed": 0}
     pacs.status = 0
     wait_for(lambda: spool.counts()["outgoing"] == 0)
@@ -175,7 +175,7 @@ def test_full_peer_is_asked_again(sending, caplog):
     pacs.stop()
 
 
-def test_peer_that_rejects_us(sending, caplog):
+def test_rejected_association(sending, caplog):
     pacs = Pacs(classes=(XA,), calling=("SOMEBODY",))
     spool, _ = sending(pacs.port, 1)
     wait_for(lambda: "calling ae title not recognised" in caplog.text)
@@ -192,10 +192,10 @@ def test_warning_counts_as_stored(sending, caplog):
     pacs.stop()
 
 
-def test_address_that_is_not_known(sending, caplog):
+def test_unknown_host_name(sending, caplog):
     from monai_agglo.node import Peer
 
     spool, _ = sending(1, 1, send_to=Peer("PACS", "no-such-host.invalid", 104))
-    wait_for(lambda: "its address is not known" in caplog.text, 30)
+    wait_for(lambda: "its address cannot be resolved" in caplog.text, 30)
     assert spool.counts()["outgoing"] == 1
     assert socket.gethostbyname(LOCAL) == LOCAL

@@ -1,4 +1,4 @@
-"""The configuration file: what is wrong in it is said in one sentence, before anything is opened."""
+"""Validation of the configuration file."""
 
 import json
 
@@ -21,14 +21,14 @@ def written(tmp_path, **changes):
     return path
 
 
-def test_defaults_are_careful(tmp_path):
+def test_defaults(tmp_path):
     found = read_config(written(tmp_path))
     assert found.address == "127.0.0.1" and found.spool == str(tmp_path / "spool")
     assert found.tls is None and found.results == ("seg", "sr") and not found.any_view
     assert found.limits.queue == 500 and found.retry.longest_s == 600
 
 
-def test_values_are_taken(tmp_path):
+def test_explicit_values(tmp_path):
     for name in ("c.pem", "k.pem"):
         (tmp_path / name).write_text("x")
     tls = {"certificate": "c.pem", "key": "k.pem"}
@@ -45,14 +45,14 @@ def test_values_are_taken(tmp_path):
         ({"ae_title": "A\\B"}, "ae_title must be an AE title"),
         ({"spool": ...}, "lacks 'spool'"),
         ({"adress": "127.0.0.1"}, "no setting 'adress'"),
-        ({"accept": []}, "accept must list who may send"),
+        ({"accept": []}, "accept must list the permitted senders"),
         ({"accept": [{"ae_title": "PACS"}]}, r"accept\[0\] lacks 'address'"),
         ({"accept": [{"ae_title": "PACS", "address": "pacs.example"}]}, r"accept\[0\].address must be an IP address"),
         ({"send_to": {"ae_title": "PACS", "address": "x"}}, "send_to.port must be a port"),
         ({"port": 70000}, "port must be a port"),
         ({"port": True}, "port must be a port"),
         ({"address": "everywhere"}, "address must be an IP address"),
-        ({"results": ["pdf"]}, "no 'pdf'; choose of seg, sr, overlay"),
+        ({"results": ["pdf"]}, "unknown value 'pdf'; known: seg, sr, overlay"),
         ({"limits": {"queue": 0}}, "limits.queue must be a whole number above 0"),
         ({"limits": {"queue": 1.5}}, "limits.queue must be a whole number above 0"),
         ({"limits": {"speed": 1}}, "limits has no setting 'speed'"),
@@ -62,13 +62,13 @@ def test_values_are_taken(tmp_path):
         ({"any_view": "yes"}, "any_view must be true or false"),
     ],
 )
-def test_one_sentence(tmp_path, changes, words):
+def test_errors_are_one_sentence(tmp_path, changes, words):
     with pytest.raises(ConfigError, match=words) as error:
         read_config(written(tmp_path, **changes))
     assert "serve.json: " in str(error.value) and "\n" not in str(error.value)
 
 
-def test_not_json_and_not_there(tmp_path):
+def test_invalid_json_and_missing_file(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as JSON"):
         read_config(tmp_path / "x.json")

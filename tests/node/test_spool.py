@@ -1,4 +1,4 @@
-"""The queue on disk: what was taken stays, whenever the computer stops; what was finished does not come again."""
+"""The queue on disk: crash safety, duplicates, limits."""
 
 import json
 import os
@@ -30,13 +30,13 @@ def part(spool, content=b"one"):
 
 
 def again(spool):
-    """What a new process finds."""
+    """The queue as opened by a new process."""
     spool.close()
     return Spool(spool.root, spool.queue, spool.free_bytes)
 
 
 def through(spool, files=("seg.dcm",)):
-    """One cine up to its results."""
+    """Process one cine up to its results."""
     (job,) = spool.jobs()
     folder = spool.begin(job, 1)
     for name in (*files, "scratch.txt"):
@@ -45,7 +45,7 @@ def through(spool, files=("seg.dcm",)):
     return spool.results()[0]
 
 
-def test_the_way_of_a_cine(spool):
+def test_life_cycle_of_a_cine(spool):
     assert spool.add(part(spool), UID, "SENDER") == "queued"
     (job,) = spool.jobs()
     assert (job.key, job.attempts, job.ae_title) == (pseudonym(UID), 0, "SENDER")
@@ -56,7 +56,7 @@ def test_the_way_of_a_cine(spool):
     assert not [path for path in spool.root.rglob("*") if UID in path.name]
 
 
-def test_duplicates_are_known_at_every_station(spool):
+def test_duplicates_are_recognised_in_every_state(spool):
     spool.add(part(spool), UID, "A")
     for station in ("waiting", "segmented", "sent"):
         assert spool.add(part(spool), UID, "A") == "duplicate", station
@@ -70,7 +70,7 @@ def test_duplicates_are_known_at_every_station(spool):
     assert spool.add(part(spool), UID, "A") == "queued"
 
 
-def test_the_way_it_came_does_not_matter(tmp_path):
+def test_digest_ignores_file_meta_information(tmp_path):
     one = write_cine(tmp_path / "a.dcm", frames=2)
     other = tmp_path / "b.dcm"
     data = one.read_bytes()
@@ -83,7 +83,7 @@ def test_the_way_it_came_does_not_matter(tmp_path):
     assert digest_of(one) != digest_of(other)
 
 
-def test_bounded(spool):
+def test_limits(spool):
     for number in range(3):
         spool.add(part(spool, bytes([number])), f"1.{number}", "A")
     with pytest.raises(SpoolFullError, match="queue is full"):
@@ -97,11 +97,11 @@ def test_bounded(spool):
 
 
 def test_one_process_at_a_time(spool):
-    with pytest.raises(ValueError, match="another process serves"):
+    with pytest.raises(ValueError, match="another process uses"):
         Spool(spool.root, 3, 1)
 
 
-def test_a_failed_cine_is_kept_and_can_be_sent_anew(spool):
+def test_failed_cine_is_kept_and_can_be_sent_again(spool):
     spool.add(part(spool), UID, "A")
     spool.fail(spool.jobs()[0], "it is damaged")
     kept = spool.root / "failed" / f"{pseudonym(UID)}.dcm"
@@ -110,7 +110,7 @@ def test_a_failed_cine_is_kept_and_can_be_sent_anew(spool):
     assert not kept.exists() and len(spool.jobs()) == 1
 
 
-def test_refused_and_failed_go_back_on_request(spool):
+def test_retry_of_refused_and_failed_objects(spool):
     spool.add(part(spool), "1.1", "A")
     spool.refuse(through(spool), "0xA900")
     spool.add(part(spool), "1.2", "A")
@@ -121,7 +121,7 @@ def test_refused_and_failed_go_back_on_request(spool):
     assert len(spool.jobs()) == len(spool.results()) == 1 and spool.jobs()[0].attempts == 0
 
 
-def test_half_received_is_dropped_and_taken_is_kept(spool):
+def test_restart_keeps_queued_and_drops_partial_objects(spool):
     spool.add(part(spool), UID, "A")
     part(spool)
     spool.begin(spool.jobs()[0], 2)
@@ -132,8 +132,8 @@ def test_half_received_is_dropped_and_taken_is_kept(spool):
     spool.close()
 
 
-def test_stopped_between_handing_over_and_forgetting(spool):
-    """The results are in the queue of the sender, the cine was not removed yet: it is not segmented again."""
+def test_restart_before_the_cine_is_removed(spool):
+    """Its results are already in ``outgoing``, so it is not segmented again."""
     spool.add(part(spool), UID, "A")
     copies = {path: path.read_bytes() for path in (spool.root / "incoming").iterdir()}
     through(spool)
@@ -144,7 +144,7 @@ def test_stopped_between_handing_over_and_forgetting(spool):
     spool.close()
 
 
-def test_stopped_between_sent_and_forgotten(spool):
+def test_restart_before_sent_results_are_removed(spool):
     spool.add(part(spool), UID, "A")
     folder = through(spool)
     copy = spool.root / "copy"
@@ -156,8 +156,8 @@ def test_stopped_between_sent_and_forgotten(spool):
     spool.close()
 
 
-def test_killed_while_it_writes_nothing_is_lost(tmp_path):
-    """A process that adds objects is killed again and again: every object that it reported is there."""
+def test_killed_writer_loses_no_object(tmp_path):
+    """A process that adds objects is killed repeatedly: every reported object is in the queue."""
     script = (
         "import sys, os; from pathlib import Path; from monai_agglo.node.spool import Spool\n"
         "spool = Spool(sys.argv[1], 10**6, 1); start = int(sys.argv[2])\n"
@@ -181,6 +181,6 @@ def test_killed_while_it_writes_nothing_is_lost(tmp_path):
     spool.close()
 
 
-def test_a_study_keeps_its_patient(spool):
+def test_patient_of_a_study(spool):
     assert spool.patient_of("study", "one") == "one"
     assert spool.patient_of("study", "two") == "one"

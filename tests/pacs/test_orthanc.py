@@ -1,4 +1,4 @@
-"""A real PACS: Debian's Orthanc, started by scripts/orthanc.sh with a throw-away store."""
+"""A real PACS: Debian's Orthanc, started by scripts/orthanc.sh with a temporary store."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ def test_round_trip():
     run_in_orthanc(Path(__file__).with_name("orthanc_cases.py"), passed=3)
 
 
-def test_script_says_what_is_missing(tmp_path):
+def test_script_reports_missing_packages(tmp_path):
     env = {"PATH": "/usr/bin:/bin", "ORTHANC_DICOMWEB": str(tmp_path / "absent.so"), "ORTHANC_INSIDE": "1"}
     result = subprocess.run(["bash", str(SCRIPT), "true"], env=env, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""Overlay video and contact sheet: what is drawn, when it is shown, and that nothing half-written stays."""
+"""Overlay video and contact sheet: drawing, timing, atomic output."""
 
 import itertools
 import weakref
@@ -43,19 +43,19 @@ def decode(path):
         )
 
 
-def test_contours_are_in_the_structures_color_and_the_bolus_stays_readable():
+def test_contours_and_fills():
     frame, masks = scene()
     plain = to_grey8(frame, (0, 255))
     picture = draw_overlay(frame, masks, window=(0, 255), labels=False).astype(int)
     assert picture.shape == (512, 512, 3)
-    assert np.abs(picture[200, 380] - TARGETS[C4].color).max() < 40  # the line itself
-    assert np.abs(picture[205:295, 145:215] - plain[205:295, 145:215, None]).max() <= 1  # barium: no fill at all
+    assert np.abs(picture[200, 380] - TARGETS[C4].color).max() < 40  # contour
+    assert np.abs(picture[205:295, 145:215] - plain[205:295, 145:215, None]).max() <= 1  # bolus: no fill
     tint = picture[120, 180] - plain[120, 180]
     assert 0 < np.abs(tint).max() <= 0.15 * 255 + 1  # pharynx: a light fill
     assert np.abs(picture[450:, :] - plain[450:, :, None]).max() == 0  # outside: untouched
 
 
-def test_contours_stand_out_on_black_and_on_white():
+def test_contours_are_visible_on_black_and_white():
     _, masks = scene()
     for ground in (0.0, 255.0):
         picture = draw_overlay(np.full((512, 512), ground, np.float32), masks, window=(0, 255)).astype(int)
@@ -65,19 +65,19 @@ def test_contours_stand_out_on_black_and_on_white():
             assert contrast > 80, (TARGETS[channel].name, ground)
 
 
-def test_no_mask_no_mark():
+def test_empty_masks_draw_nothing():
     frame, masks = scene()
     assert np.ptp(draw_overlay(frame, np.zeros_like(masks)), axis=2).max() == 0
 
 
-def test_auxiliary_structures_are_drawn_too():
+def test_auxiliary_structures():
     frame, masks = scene(structures=18)
     masks[index_of("hyoid"), 50:80, 50:90] = 1
     picture = draw_overlay(frame, masks, labels=False).astype(int)
     assert np.abs(picture[50, 70] - STRUCTURES[index_of("hyoid")].color).max() < 40
 
 
-def test_a_single_pixel_survives_a_large_frame():
+def test_single_pixel_in_a_large_frame():
     frame, masks = np.zeros((2000, 1500), np.float32), np.zeros((12, 2000, 1500), np.uint8)
     masks[BOLUS, 1001, 701] = 1
     picture = draw_overlay(frame, masks, window=(0, 1), side=(512, 768))
@@ -91,21 +91,21 @@ def test_tiny_and_long_frames(shape):
     assert max(picture.shape) == 512
 
 
-def test_masks_that_do_not_fit_are_refused():
+def test_inconsistent_masks_are_refused():
     frame, masks = scene(64, 64)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         draw_overlay(frame[:-1], masks)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         draw_overlay(frame, masks[:3], TARGETS)
 
 
-def test_constant_and_broken_frames_are_shown():
+def test_constant_and_non_finite_frames():
     assert to_grey8(np.full((4, 4), 7)).max() <= 255
     assert to_grey8(np.array([[np.nan, 1.0], [np.inf, 0.0]])).shape == (2, 2)
 
 
-def test_video_is_h264_with_the_true_pace(tmp_path):
-    times = [0.0, 33.3, 66.7, 100.0, 200.0, 300.0, 333.3]  # the pulse rate changes within the run
+def test_video_is_h264_with_the_frame_times(tmp_path):
+    times = [0.0, 33.3, 66.7, 100.0, 200.0, 300.0, 333.3]  # variable pulse rate
     frame, masks = scene(120, 100)
     path = tmp_path / "overlay.mp4"
     assert write_overlay_video(path, [frame] * 7, [masks] * 7, times_ms=times, total=7) == 7
@@ -126,10 +126,10 @@ def test_video_shows_the_plain_frame_and_the_overlay(tmp_path):
     plain = to_grey8(frame, (0, 255)).astype(int)
     assert np.abs(shown[:512, :512] - plain[..., None]).mean() < 3
     assert np.ptp(shown[:512, :512], axis=2).mean() < 4  # grey
-    assert np.ptp(shown[195:205, 516 + 330 : 516 + 430], axis=2).max() > 60  # the vertebra's line, in color
+    assert np.ptp(shown[195:205, 516 + 330 : 516 + 430], axis=2).max() > 60  # coloured contour of the vertebra
 
 
-def test_gaps_repeats_and_stills_can_be_watched(tmp_path):
+def test_playback_of_gaps_repeats_and_stills(tmp_path):
     frame, masks = scene(64, 64)
     write_overlay_video(tmp_path / "gap.mp4", [frame] * 4, [masks] * 4, times_ms=[0, 0, 60_000, 60_040])
     _, _, _, frames = decode(tmp_path / "gap.mp4")
@@ -142,12 +142,12 @@ def test_gaps_repeats_and_stills_can_be_watched(tmp_path):
 
 def test_captions_state_number_and_time():
     assert frame_caption(11, 96, 366.67) == "frame 12 / 96 · 0.367 s"
-    assert frame_caption(0, None, None) == "frame 1"  # no timing in the file: no seconds
+    assert frame_caption(0, None, None) == "frame 1"  # unknown time
     assert frame_caption(0, 1, None, "cut off") == "frame 1 / 1 · cut off"
     assert (text_block(["frame 1"], 200, 14) != text_block(["frame 2"], 200, 14)).any()
 
 
-def test_video_holds_one_frame_at_a_time(tmp_path):
+def test_video_memory_is_constant(tmp_path):
     alive, most = 0, 0
 
     class Frame(np.ndarray):
@@ -170,7 +170,7 @@ def test_video_holds_one_frame_at_a_time(tmp_path):
     assert 1 <= most <= 3
 
 
-def test_an_error_leaves_nothing_behind_and_the_old_file_in_place(tmp_path):
+def test_error_keeps_the_old_file_and_removes_the_partial_one(tmp_path):
     frame, masks = scene(64, 64)
     path = tmp_path / "o.mp4"
     path.write_bytes(b"old")
@@ -190,7 +190,7 @@ def test_an_error_leaves_nothing_behind_and_the_old_file_in_place(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"] and path.read_bytes() == b"old"
 
 
-def test_picked_frames_lie_where_the_bolus_is():
+def test_pick_frames():
     areas = np.zeros(300)
     areas[120:180] = 50
     picked = pick_frames(300, 12, areas)
@@ -202,7 +202,7 @@ def test_picked_frames_lie_where_the_bolus_is():
     assert len(short) == len(set(short)) == 12 and {0, 50, 52, 99} <= set(short)
 
 
-def test_contact_sheet_has_every_frame_and_the_key(tmp_path):
+def test_contact_sheet(tmp_path):
     frame, masks = scene(256, 256)
     path = tmp_path / "sheet.png"
     write_contact_sheet(
@@ -211,7 +211,7 @@ def test_contact_sheet_has_every_frame_and_the_key(tmp_path):
     )  # fmt: skip
     sheet = np.asarray(Image.open(path)).astype(int)
     assert sheet.ndim == 3 and sheet.shape[1] >= 600
-    for structure in TARGETS:  # a filled swatch where the structure was found, an outlined one elsewhere
+    for structure in TARGETS:  # a filled swatch for found structures, otherwise an outline
         pixels = (np.abs(sheet - np.array(structure.color)).max(axis=2) <= 2).sum()
         assert pixels > 40, structure.name
     amber = (np.abs(sheet - (255, 176, 46)).max(axis=2) <= 2).sum()
@@ -219,7 +219,7 @@ def test_contact_sheet_has_every_frame_and_the_key(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]
 
 
-def test_contact_sheet_of_a_still_shows_the_plain_frame_beside_it(tmp_path):
+def test_contact_sheet_of_a_still(tmp_path):
     frame, masks = scene(100, 100)
     write_contact_sheet(tmp_path / "s.png", [frame], [masks])
     sheet = np.asarray(Image.open(tmp_path / "s.png")).astype(int)
@@ -227,7 +227,7 @@ def test_contact_sheet_of_a_still_shows_the_plain_frame_beside_it(tmp_path):
     assert np.ptp(sheet[10:690, 720:1400], axis=2).max() > 60
 
 
-def test_contact_sheet_refuses_lists_of_different_length(tmp_path):
+def test_contact_sheet_with_inconsistent_lists(tmp_path):
     frame, masks = scene(32, 32)
     with pytest.raises(ValueError):
         write_contact_sheet(tmp_path / "s.png", [frame] * 2, [masks])
@@ -238,7 +238,7 @@ def test_contact_sheet_refuses_lists_of_different_length(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_legend_marks_what_was_not_seen():
+def test_legend_marks_missing_structures():
     everything, some = legend(TARGETS, 900, 16), legend(TARGETS, 900, 16, {"bolus"})
     filled = [(picture == TARGETS[0].color).all(axis=2).sum() for picture in (everything, some)]
     assert filled[1] < 0.6 * filled[0]

@@ -15,7 +15,7 @@ from monai_agglo.prediction.run import predict
 
 MEMORY = """
 import json, resource, sys
-from monai_agglo.apps import predict
+from monai_agglo.prediction import predict
 peaks = []
 for source, output in zip(sys.argv[2::2], sys.argv[3::2]):
     report = predict(source, output, sys.argv[1], device="cpu", overlay=False)

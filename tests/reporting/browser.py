@@ -1,4 +1,4 @@
-"""Headless Chromium over the DevTools protocol on a pipe: no further package is needed."""
+"""Headless Chromium over the DevTools protocol on a pipe, without further packages."""
 
 import base64
 import fcntl
@@ -11,7 +11,7 @@ import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE_S = 240
-"""A busy machine may take long; a page that does not answer takes for ever."""
+"""Timeout of an answer, seconds; generous for busy machines."""
 
 
 def find_chromium():
@@ -20,7 +20,7 @@ def find_chromium():
 
 
 class Browser:
-    """A browser with one page; everything that goes wrong in the page is kept in ``problems``."""
+    """A browser with one page; errors in the page are collected in ``problems``."""
 
     def __init__(self, profile):
         ours = [os.pipe() for _ in range(2)]
@@ -54,7 +54,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def close(self):
-        """End the browser that was started here."""
+        """End the browser."""
         self._process.kill()
         self._process.wait()
         os.close(self._in)
@@ -110,12 +110,12 @@ class Browser:
         )  # fmt: skip
 
     def open(self, path):
-        """Open a local page and wait until its script is done."""
+        """Open a local page and wait for its script."""
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.wait("document.readyState === 'complete'")
 
     def evaluate(self, expression):
-        """The value of a JavaScript expression in the page; promises are awaited."""
+        """Evaluate a JavaScript expression in the page; promises are awaited."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", "script failed"))
@@ -129,7 +129,7 @@ class Browser:
             time.sleep(0.05)
 
     def click(self, selector, x=0.5, y=0.5):
-        """Click with the mouse into an element, at a part of its width and height."""
+        """Click into an element at a fraction of its width and height."""
         place = self.evaluate(
             f"(() => {{ const n = document.querySelector({json.dumps(selector)});"
             " n.scrollIntoView({block: 'center', behavior: 'instant'});"
@@ -155,5 +155,5 @@ class Browser:
         path.write_bytes(base64.b64decode(data))
 
     def pdf(self):
-        """The page as it prints, bytes."""
+        """The printed page as PDF bytes."""
         return base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])

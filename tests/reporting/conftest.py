@@ -1,4 +1,4 @@
-"""A small phantom study and its report, made once."""
+"""Session fixtures: a small phantom study and its report."""
 
 import pytest
 from browser import Browser, find_chromium
@@ -27,7 +27,7 @@ SEED = 4
 
 @pytest.fixture(scope="session")
 def reported(study, random_bundle, own_key, tmp_path_factory):
-    """The report of the study, from its true masks: random weights find nothing that could be measured."""
+    """The report of the study from its ground-truth masks; random weights give no measurable masks."""
     folder = tmp_path_factory.mktemp("reported") / "out"
     return report(study.cine, folder, random_bundle, view="lateral", masks=study.masks, repeats=2)
 

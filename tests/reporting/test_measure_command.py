@@ -11,7 +11,7 @@ from monai_agglo.swallow import NAMES
 
 
 def write_masks(folder, **changes):
-    """The drawn swallow as a mask file in the order of ours, (H, W, T, 18)."""
+    """Write the drawn swallow as a mask file (H, W, T, 18)."""
     masks = draw(scale=1.5, size=160)
     masks.update(changes)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def test_mask_file_to_json_and_csv(tmp_path):
     rows = list(csv.DictReader(csv_path.open(encoding="utf-8")))
     row = next(r for r in rows if r["measure"] == "residue_total")
     assert "0.68" in row["reference"] and float(row["value"]) > 1
-    # a mask file alone does not say that it is lateral
+    # a mask file without record has an unknown view
     alone, _ = measure_case(path, tmp_path / "out", fps=25, repeats=0)
     assert alone.view == "unknown" and (tmp_path / "out" / "measurements.csv").is_file()
 
@@ -57,7 +57,7 @@ def test_view(stated, looks, view):
     assert view_of({"source": {"view": stated}, "view": check}) == view
 
 
-def test_what_cannot_be_measured_is_refused(tmp_path):
+def test_invalid_mask_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no masks\.nii\.gz"):
         load_masks(tmp_path)
     path = tmp_path / "masks.nii.gz"

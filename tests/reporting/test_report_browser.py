@@ -1,4 +1,4 @@
-"""The page in headless Chromium, as a reader uses it."""
+"""The report page in headless Chromium."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def shown(browser):
 
 
 def ink(browser):
-    """Text that changes with the picture."""
+    """Text that changes with the frame."""
     return browser.evaluate("document.getElementById('cine').toDataURL()")
 
 
@@ -90,7 +90,7 @@ def test_toggles_show_and_hide(page):
     assert ink(page) != bare
 
 
-def test_play_runs_on(page):
+def test_playback(page):
     go(page, 0)
     page.click("#play")
     page.wait("Number(document.getElementById('cine').dataset.frame) > 2")
@@ -98,7 +98,7 @@ def test_play_runs_on(page):
     page.wait("!state.playing")
 
 
-def test_values_on_the_page_are_those_of_the_table(page, reported):
+def test_page_and_table_agree(page, reported):
     rows = page.evaluate(
         "[...document.querySelectorAll('tr[data-measure]')].map((r) => [r.dataset.measure, r.cells[1].textContent])"
     )
@@ -110,7 +110,7 @@ def test_values_on_the_page_are_those_of_the_table(page, reported):
         assert number == pytest.approx(m["value"], rel=0.06, abs=0.0051), m["name"]
 
 
-def test_correction_is_exported_and_computes_anew(page, study, reported, random_bundle, own_key, tmp_path):
+def test_exported_correction_recomputes_the_measures(page, study, reported, random_bundle, own_key, tmp_path):
     old = page.evaluate("MEASURES.swallows[0].events.ueso.frame_index")
     assert page.evaluate("document.getElementById('pending').hidden")
     go(page, old - 1)
@@ -142,7 +142,7 @@ def wait_for(folder):
     raise AssertionError("nothing was downloaded")
 
 
-def test_contradiction_cannot_be_exported(page):
+def test_inconsistent_events_cannot_be_exported(page):
     last = page.evaluate("MEASURES.swallows[0].events.uesc.frame_index")
     go(page, last)
     page.click("tr[data-event=ueso] [data-action='Set here']")
@@ -165,8 +165,7 @@ def test_readable_at_this_width(browser, reported, width):
     assert browser.problems == [] and [u for u in browser.requests if not u.startswith("file:")] == []
 
 
-def test_hostile_text_does_not_run(browser, reported, tmp_path):
-    """Every text of the data replaced by markup: the page shows it and nothing runs."""
+def test_markup_in_data_is_not_executed(browser, reported, tmp_path):
     keep = {"kind", "name", "value", "unit", "data"}
 
     def poison(item, key=""):
@@ -185,7 +184,7 @@ def test_hostile_text_does_not_run(browser, reported, tmp_path):
     assert "onerror" in browser.evaluate("document.body.innerText") and browser.problems == []
 
 
-def test_what_is_no_swallow_says_so(browser, reported, tmp_path):
+def test_rejected_cine(browser, reported, tmp_path):
     data, pictures = blocks_in(reported.cases[0].page)
     data["measures"]["verdict"] = {"kind": "other", "headline": "This does not look like a lateral swallow study",
                                    "text": "Because."}  # fmt: skip

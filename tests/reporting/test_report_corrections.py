@@ -1,4 +1,4 @@
-"""The file of corrections: what the page exports is read, and nothing else."""
+"""Corrections files exported from the report page."""
 
 import json
 
@@ -20,7 +20,7 @@ def write(path, **changes):
     return path
 
 
-def test_what_was_exported_comes_back(tmp_path):
+def test_round_trip(tmp_path):
     found = read_corrections(write(tmp_path / "c.json"), "abc", 20)
     assert found.swallows == (SwallowCorrection({"bpm": 3, "lvc": None}, 2, 5.0),)
     assert found.events == [{"bpm": 3, "lvc": None}] and found.iddsi == [2]
@@ -39,7 +39,7 @@ def one(**changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "other"}, "no file of corrections"),
+        ({"kind": "other"}, "not a corrections file"),
         ({"format_version": 2}, "format version 2"),
         ({"pseudonym": "xyz"}, "another cine"),
         ({"frames": 21}, "21 frames"),
@@ -52,10 +52,10 @@ def one(**changes):
         (one(events_frame_index={"burp": 3}), "unknown event 'burp'"),
         (one(events_frame_index={"bpm": 20}), "frame index 0 to 19"),
         (one(events_frame_index={"bpm": 2.5}), "frame index 0 to 19"),
-        (one(events_frame_index=[3]), "table of event and frame"),
+        (one(events_frame_index=[3]), "object of event names"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path, changes, words):
+def test_invalid_values(tmp_path, changes, words):
     path = write(tmp_path / "c.json", **changes)
     with pytest.raises(ValueError, match=words) as caught:
         read_corrections(path, "abc", 20)
@@ -69,7 +69,7 @@ def test_other_files_are_refused(tmp_path, content):
         read_corrections(tmp_path / "c.json")
 
 
-def test_a_huge_file_is_not_read(tmp_path):
+def test_size_limit(tmp_path):
     (tmp_path / "c.json").write_bytes(b" " * (2 << 20))
     with pytest.raises(ValueError, match="larger than 1 MB"):
         read_corrections(tmp_path / "c.json")

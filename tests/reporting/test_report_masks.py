@@ -1,4 +1,4 @@
-"""Edited masks taken back: channels, label maps with what they hide, wrong files."""
+"""Edited masks: channels, label maps with hidden overlaps, DICOM segmentations, invalid files."""
 
 import nibabel as nib
 import numpy as np
@@ -34,24 +34,24 @@ def save(path, array):
     return path
 
 
-def test_an_unedited_label_map_gives_the_masks_back(masks):
+def test_unedited_label_map_gives_the_former_masks(masks):
     again = unflatten(labels_of(masks), masks)
     assert list(again) == list(TARGET_NAMES)
     for name, mask in masks.items():
         np.testing.assert_array_equal(again[name], mask, name)
 
 
-def test_an_edit_is_taken_and_what_it_uncovers_is_kept(masks):
+def test_edited_label_map_keeps_hidden_overlaps(masks):
     labels = labels_of(masks)
     labels[labels == 12] = 0  # the bolus is erased
-    labels[0, 0] = 13  # and a hyoid drawn, that was not there before
+    labels[0, 0] = 13  # a hyoid is added
     again = unflatten(labels, masks)
     assert not again["bolus"].any() and again["hyoid"].sum() == SHAPE[2]
     hidden = masks["trachea"] & ~masks["bolus"]
     np.testing.assert_array_equal(again["trachea"] & ~masks["bolus"] & (labels != 13), hidden & (labels != 13))
 
 
-def test_label_map_and_channels_are_read(tmp_path, masks):
+def test_label_map_and_channels(tmp_path, masks):
     found, note = read_edited_masks(save(tmp_path / "map.nii.gz", labels_of(masks)), SHAPE, masks)
     assert "one structure per pixel" in note
     np.testing.assert_array_equal(found["pharynx"], masks["pharynx"])
@@ -71,7 +71,7 @@ def test_masks_of_another_cine_are_refused(tmp_path, masks, wrong):
         read_edited_masks(path, SHAPE, masks)
 
 
-def test_what_is_no_mask_file_is_refused(tmp_path, masks):
+def test_invalid_files_are_refused(tmp_path, masks):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8b broken")
     for name in ("notes.txt", "broken.nii.gz", "absent.nii.gz"):
@@ -80,7 +80,7 @@ def test_what_is_no_mask_file_is_refused(tmp_path, masks):
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
-def test_a_dicom_segmentation_is_read(tmp_path, masks, kind):
+def test_dicom_segmentation(tmp_path, masks, kind):
     cine = write_cine(tmp_path / "cine.dcm", frames=SHAPE[2], rows=SHAPE[0], columns=SHAPE[1])
     stack = np.stack(list(masks.values()))
     path = write_seg(tmp_path / "seg.dcm", cine, np.moveaxis(stack, -1, 0), kind=kind)

@@ -1,4 +1,4 @@
-"""The page as text: data cannot become markup, nothing is loaded from elsewhere, the policy knows its script."""
+"""The page as HTML: escaped data, no external resources, content security policy."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{data}}\u
 MINIMAL = {"pseudonym": EVIL, "measures": {"verdict": {"kind": "other"}}}
 
 
-def test_data_cannot_leave_its_block():
+def test_data_block_is_escaped():
     text = data_block({EVIL: [EVIL]})
     assert not re.search(r"[<>&\u2028]", text) and text.isascii()
     assert json.loads(text) == {EVIL: [EVIL]}
@@ -24,19 +24,19 @@ def test_nan_is_refused():
         data_block({"x": float("nan")})
 
 
-def test_places_are_filled_once():
+def test_placeholders_are_filled_once():
     assert fill("{{a}}-{{b}}", {"a": "{{b}}", "b": "1"}) == "{{b}}-1"
     with pytest.raises(KeyError):
         fill("{{a}}", {})
 
 
-def test_hostile_text_stays_text():
+def test_markup_in_data_is_escaped():
     page = render_page(MINIMAL, {"frames": []})
-    assert page.count("<script") == 3 and page.count("</script>") == 3  # two of data, one of ours
+    assert page.count("<script") == 3 and page.count("</script>") == 3  # two data blocks and one script
     assert "<img" not in page and "alert(1)</" not in page
 
 
-def test_policy_names_the_very_script_and_style():
+def test_policy_hashes_match_script_and_style():
     page = render_page({**MINIMAL, "pseudonym": "x"}, {"frames": []})
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
     assert "default-src 'none'" in policy and "unsafe" not in policy
@@ -46,7 +46,7 @@ def test_policy_names_the_very_script_and_style():
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-def test_nothing_is_loaded_and_no_markup_is_made_from_text():
+def test_assets_load_nothing_and_insert_no_markup():
     for name in (*SCRIPTS, "page.css", "page.html", "index.css", "index.html"):
         text = asset(name)
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(|//cdn", text), name

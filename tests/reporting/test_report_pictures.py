@@ -1,4 +1,4 @@
-"""Frames and outlines on the page: true to the cine and to the masks, and small."""
+"""Frames and outlines of the page: fidelity and size."""
 
 import base64
 
@@ -25,19 +25,19 @@ def test_outlines_enclose_the_masks():
         frames.append(ring | ((abs(x - 100) < 8) & (abs(y - 60) < 20)))
     mask = np.stack(frames, axis=-1)
     mask[..., 2] = False
-    mask[3, 4, 2] = True  # a single pixel must not vanish
+    mask[3, 4, 2] = True  # a single pixel is kept
     found = outline_masks({"bolus": mask, "hyoid": np.zeros_like(mask)})
     assert list(found.index) == ["bolus"] and len(found.index["bolus"]) == 5
     for t in (0, 1, 3):
         lines = found.lines("bolus", t)
-        assert len(lines) == 3  # two bodies and a hole
+        assert len(lines) == 3  # two components and a hole
         drawn = filled(lines, mask.shape[:2])
         overlap = (drawn & mask[..., t]).sum() / (drawn | mask[..., t]).sum()
         assert overlap > 0.95, overlap
     assert [line.tolist() for line in found.lines("bolus", 2)] == [[[4, 3]]]
 
 
-def test_no_mask_at_all():
+def test_no_masks():
     assert outline_masks({}).index == {} and outline_masks({}).data == ""
 
 
@@ -45,19 +45,19 @@ def decode(text):
     return cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def test_frames_are_those_of_the_cine(tmp_path):
+def test_frames_match_the_cine(tmp_path):
     cine = open_cine(write_cine(tmp_path / "c.dcm", frames=6, rows=120, columns=160))
     found = encode_frames(cine)
     assert (found.height, found.width, len(found.frames)) == (120, 160, 6)
     stack = cine.read().astype(float)
     for t, text in enumerate(found.frames):
-        picture = decode(text)
-        assert picture.shape == (120, 160)
-        scores = [np.corrcoef(picture.ravel(), stack[..., k].ravel())[0, 1] for k in range(6)]
+        image = decode(text)
+        assert image.shape == (120, 160)
+        scores = [np.corrcoef(image.ravel(), stack[..., k].ravel())[0, 1] for k in range(6)]
         assert int(np.argmax(scores)) == t and scores[t] > 0.97
 
 
-def test_a_long_cine_is_shown_smaller(tmp_path):
+def test_budget_reduces_the_size(tmp_path):
     cine = open_cine(write_cine(tmp_path / "c.dcm", frames=6, rows=600, columns=800))
     large = encode_frames(cine)
     assert (large.width, large.height) == (768, 576)
@@ -67,7 +67,7 @@ def test_a_long_cine_is_shown_smaller(tmp_path):
     assert small.height / small.width == pytest.approx(0.75, abs=0.01)
 
 
-def test_a_cine_without_contrast(tmp_path):
+def test_constant_cine(tmp_path):
     source = write_cine(tmp_path / "c.dcm", frames=2)
     import pydicom
 
@@ -77,13 +77,12 @@ def test_a_cine_without_contrast(tmp_path):
     assert len(encode_frames(open_cine(source)).frames) == 2
 
 
-def test_text_outside_the_exposed_field_is_not_on_the_page(tmp_path):
-    """A name burnt into the dark border must not leave with the report."""
+def test_burnt_in_text_is_blanked(tmp_path):
     frame = np.full((96, 96), 4, np.uint8)
     y, x = np.mgrid[:96, :96]
     inside = (y - 48) ** 2 + (x - 48) ** 2 < 34**2
     frame[inside] = (60 + 1.5 * x)[inside]
     frame[4:8, 4:30] = 250  # the name
     cv2.imwrite(str(tmp_path / "still.png"), frame)
-    picture = decode(encode_frames(open_cine(tmp_path / "still.png")).frames[0])
-    assert picture[48, 76] > 150 and picture[2:10, 2:32].max() < 40
+    image = decode(encode_frames(open_cine(tmp_path / "still.png")).frames[0])
+    assert image[48, 76] > 150 and image[2:10, 2:32].max() < 40

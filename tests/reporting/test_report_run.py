@@ -1,4 +1,4 @@
-"""report: what is written, that page and tables agree, that corrections and edited masks change the numbers."""
+"""``report``: output files, agreement of page and tables, corrections, edited masks."""
 
 import csv
 import json
@@ -38,11 +38,11 @@ def value(content, name, swallow=0):
 
 @pytest.fixture()
 def copy(reported, tmp_path):
-    """A folder with the same results, to write into."""
+    """A writable copy of the results."""
     return shutil.copytree(reported.output, tmp_path / "copy", copy_function=shutil.copy2)
 
 
-def test_what_is_written(reported):
+def test_output_files(reported):
     assert {path.name for path in reported.output.iterdir()} >= FILES | {"masks.nii.gz", "predict.json"}
     assert reported.exit_code == 0 and "1 swallow" in str(reported)
     page = reported.cases[0].page
@@ -53,7 +53,7 @@ def test_what_is_written(reported):
     assert "Research use only" in page.read_text(encoding="utf-8") and content["intended_use"].startswith("Research")
 
 
-def test_tables_say_what_the_page_says(reported):
+def test_tables_agree_with_the_page(reported):
     content = content_in(reported.output)
     measures = rows_in(reported.output / "measurements.csv")
     assert len(measures) == sum(len(s["measures"]) for s in content["swallows"]) > 20
@@ -69,7 +69,7 @@ def test_tables_say_what_the_page_says(reported):
     assert area == pytest.approx(content["curves"]["bolus_area_pct"], abs=1e-4)
 
 
-def test_uncertainty_and_reference_are_there(reported):
+def test_uncertainty_and_reference_ranges(reported):
     measures = content_in(reported.output)["swallows"][0]["measures"]
     assert sum(m["uncertainty"] is not None for m in measures) >= 10
     assert {m["outside"] for m in measures} & {True, False}
@@ -83,7 +83,7 @@ def corrections(content, path, **changes):
     return path
 
 
-def test_corrected_events_recompute_the_numbers(study, copy, random_bundle, own_key, tmp_path):
+def test_corrected_events_recompute_the_measures(study, copy, random_bundle, own_key, tmp_path):
     before = content_in(copy)
     opens = before["swallows"][0]["events"]["ueso"]["frame_index"]
     path = corrections(before, tmp_path / "c.json", ueso=opens - 1, lvc=None)
@@ -91,7 +91,7 @@ def test_corrected_events_recompute_the_numbers(study, copy, random_bundle, own_
     command = ["report", str(study.cine), "--output", str(copy), "--bundle", str(random_bundle), "--events", str(path)]
     command += ["--masks", str(study.masks), "--view", "lateral", "--repeats", "0"]
     assert main(command) == 0
-    assert (copy / "predict.json").stat().st_mtime_ns == made, "the masks were there already"
+    assert (copy / "predict.json").stat().st_mtime_ns == made, "the masks are reused"
     after = content_in(copy)
     times = after["frames"]["times_s"]
     longer = times[opens] - times[opens - 1]
@@ -115,14 +115,14 @@ def test_impossible_events_are_refused(study, copy, random_bundle, own_key, tmp_
     page = (copy / "report.html").read_bytes()
     with pytest.raises(ValueError, match=words):
         report(study.cine, copy, random_bundle, events=path, masks=study.masks, view="lateral", repeats=0)
-    assert (copy / "report.html").read_bytes() == page, "the former report stays"
+    assert (copy / "report.html").read_bytes() == page, "the former report is kept"
 
 
-def test_an_edited_label_map_is_measured(study, copy, random_bundle, own_key, tmp_path):
-    """Without an edit the numbers of the network's masks; with the bolus erased no swallow."""
+def test_edited_label_map_is_measured(study, copy, random_bundle, own_key, tmp_path):
+    """An unedited map gives the measures of the predicted masks; with the bolus erased there is no swallow."""
     image = nib.load(copy / "masks.nii.gz")
     truth = np.asarray(nib.load(study.masks).dataobj)[..., : len(TARGET_NAMES)]
-    nib.save(nib.Nifti1Image(truth, image.affine), copy / "masks.nii.gz")  # a network that is never wrong
+    nib.save(nib.Nifti1Image(truth, image.affine), copy / "masks.nii.gz")  # perfect predictions
     options = {"view": "lateral", "repeats": 0}
     plain = report(study.cine, copy, random_bundle, **options).cases[0].content
     assert plain["masks"] == {"origin": "network", "sha256": None} and len(plain["swallows"]) == 1
@@ -137,7 +137,7 @@ def test_an_edited_label_map_is_measured(study, copy, random_bundle, own_key, tm
     assert without["swallows"] == [] and "no bolus" in without["reason"]
 
 
-def test_wrong_arguments_say_what_is_wrong(study, tmp_path, random_bundle, own_key):
+def test_invalid_arguments(study, tmp_path, random_bundle, own_key):
     with pytest.raises(ValueError, match=r"nothing\.json: there is no such file"):
         report(study.cine, tmp_path / "o", random_bundle, events=tmp_path / "nothing.json")
     with pytest.raises(ValueError, match="lateral or ap"):
@@ -145,17 +145,17 @@ def test_wrong_arguments_say_what_is_wrong(study, tmp_path, random_bundle, own_k
     assert not (tmp_path / "o").exists()
 
 
-def test_not_known_to_be_lateral_and_frontal(tmp_path, random_bundle, own_key):
-    """Random weights have no view check: nothing is measured unless somebody says that it is lateral."""
+def test_unknown_and_frontal_views(tmp_path, random_bundle, own_key):
+    """Without a view check (random weights) nothing is measured unless the user states a lateral view."""
     source = write_cine(tmp_path / "Zaphodson^Trillian.dcm", frames=2, SeriesDescription="swallow")
     done = report(source, tmp_path / "o", random_bundle, repeats=0)
-    assert done.cases[0].content["verdict"]["kind"] == "unknown" and "Not known" in str(done)
+    assert done.cases[0].content["verdict"]["kind"] == "unknown" and "Not confirmed" in str(done)
     assert done.cases[0].content["swallows"] == []
     done = report(source, tmp_path / "o", random_bundle, view="ap", repeats=0)
     assert done.cases[0].content["verdict"]["kind"] == "ap" and data_in(done.cases[0].page)["structures"] == []
 
 
-def test_no_identity_and_no_markup_from_the_file(tmp_path, random_bundle, own_key):
+def test_no_identity_and_no_markup_in_the_output(tmp_path, random_bundle, own_key):
     evil = "<script>alert(1)</script>"
     source = write_cine(tmp_path / "Zaphodson^Trillian.dcm", frames=2, PatientName=evil, PatientID=evil, Modality="XA")
     ds = pydicom.dcmread(source)
@@ -168,7 +168,7 @@ def test_no_identity_and_no_markup_from_the_file(tmp_path, random_bundle, own_ke
             assert word not in content, (name, word)
 
 
-def test_several_cines_have_an_index(tmp_path, random_bundle, own_key):
+def test_index_of_several_cines(tmp_path, random_bundle, own_key):
     (tmp_path / "in").mkdir()
     for seed in range(2):
         write_cine(tmp_path / "in" / f"Zaphodson{seed}.dcm", frames=2, seed=seed)

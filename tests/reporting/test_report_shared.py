@@ -1,4 +1,4 @@
-"""The shipped bundle on what is no swallow: a real coronary angiogram. The page must say so."""
+"""The shipped bundle rejects a real coronary angiogram."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ ANGIOGRAM = SHARED / "dicom" / "fo-dicom+fo-dicom" / "HasFragmentSequence.dcm"
 
 
 @pytest.mark.skipif(not ANGIOGRAM.is_file(), reason="AGGLO_SHARED has no XA cine")
-def test_a_coronary_angiogram_is_no_swallow(tmp_path, own_key):
+def test_coronary_angiogram_is_rejected(tmp_path, own_key):
     done = report(ANGIOGRAM, tmp_path / "o", size=192, device="cpu")
     content = done.cases[0].content
     assert content["verdict"]["kind"] == "other" and content["swallows"] == [] and content["curves"] == {}

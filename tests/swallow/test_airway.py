@@ -6,7 +6,7 @@ from monai_agglo.swallow.scale import no_scale
 
 
 def drawn():
-    """Airway from row 5 down, vocal folds in rows 20 to 21; four frames: clear, above, at, below the folds."""
+    """Airway below row 5, vocal folds in rows 20 and 21; bolus in four frames: clear, above, at, below the folds."""
     airway, folds, bolus = (np.zeros((40, 30, 4), bool) for _ in range(3))
     airway[5:, 10:20] = True
     folds[20:22, 10:20] = True
@@ -15,7 +15,7 @@ def drawn():
     return airway, folds, bolus
 
 
-def test_levels_and_depth_by_hand():
+def test_levels_and_depth():
     airway, folds, bolus = drawn()
     flags = airway_flags(Region.of(bolus), airway, Region.of(folds), no_scale(4, "none"))
     assert flags.overlap_px.tolist() == [0, 21, 21, 36]
@@ -26,18 +26,17 @@ def test_levels_and_depth_by_hand():
     assert flags.deepest(slice(0, 3)) == "at the vocal folds" and flags.deepest(slice(0, 1)) == "none"
 
 
-def test_level_is_not_guessed_without_folds():
+def test_level_is_unknown_without_vocal_folds():
     airway, _, bolus = drawn()
     flags = airway_flags(Region.of(bolus), airway, None, no_scale(4, "none"))
     assert flags.flagged.tolist() == [False, True, True, True]
     assert flags.deepest(slice(None)) == "airway, level not known"
 
 
-def test_every_frame_stands_alone():
-    """A frame is flagged by its own pixels: neighbours neither add nor remove a flag."""
+def test_frames_are_independent():
     airway, folds, bolus = drawn()
     whole = airway_flags(Region.of(bolus), airway, Region.of(folds), no_scale(4, "none"))
     for t in range(4):
         one = [mask[..., t : t + 1] for mask in (bolus, airway, folds)]
-        alone = airway_flags(Region.of(one[0]), one[1], Region.of(one[2]), no_scale(1, "none"))
-        assert alone.flagged[0] == whole.flagged[t] and alone.level[0] == whole.level[t]
+        single = airway_flags(Region.of(one[0]), one[1], Region.of(one[2]), no_scale(1, "none"))
+        assert single.flagged[0] == whole.flagged[t] and single.level[0] == whole.level[t]

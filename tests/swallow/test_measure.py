@@ -13,7 +13,7 @@ EXPECTED_EVENTS = {
     "oral": 9, "bpm": 10, "hyb": 13, "lvc": 16, "hyoid_peak": 18, "ueso": 31, "uesc": 36, "mpc": 36, "lvco": 40,
     "rest": 46,
 }  # fmt: skip
-"""Worked out from the drawing: see cartoon.py."""
+"""Ground truth of the drawing, see cartoon.py."""
 EXPECTED = {
     "pharyngeal_transit": 26 * 0.04, "stage_transition": 3 * 0.04, "ues_open_duration": 5 * 0.04,
     "lvc_reaction": 3 * 0.04, "lvc_duration": 24 * 0.04, "hyb_to_ueso": 18 * 0.04, "oral_transit": 0.04,
@@ -40,13 +40,13 @@ def values(result, swallow=0):
     return {name: value.value for name, value in result.rows[swallow].items()}
 
 
-def test_one_swallow_with_the_events_of_the_drawing():
+def test_events_match_the_ground_truth():
     assert len(found().swallows) == 1 and found().scale.facing == "left"
     events = found().swallows[0].events
     assert {name: events[name] for name in EXPECTED_EVENTS} == EXPECTED_EVENTS
 
 
-def test_measures_are_those_worked_out_by_hand():
+def test_measures_match_the_ground_truth():
     got = values(found())
     assert set(got) == set(DEFINITIONS)
     for name, value in EXPECTED.items():
@@ -55,13 +55,13 @@ def test_measures_are_those_worked_out_by_hand():
     assert found().study["c2c4"].value == pytest.approx(64, rel=0.01)
 
 
-def test_times_carry_one_frame_and_frames():
+def test_times_have_uncertainty_and_frames():
     row = found().rows[0]["pharyngeal_transit"]
     assert row.plus_minus == pytest.approx(0.04) and row.frames == (10, 36)
     assert np.isnan(found().rows[0]["pcr"].plus_minus)
 
 
-def test_references_stand_beside_the_values():
+def test_reference_ranges():
     row = found().rows[0]
     assert row["stage_transition"].reference == "at most 0.54" and row["stage_transition"].outside is False
     assert row["pcr"].outside is True and "Leonard" in row["pcr"].source
@@ -71,7 +71,7 @@ def test_references_stand_beside_the_values():
     assert "0.68" in thin.reference and "Steele" in thin.source
 
 
-def test_a_single_frame_below_the_folds_is_flagged():
+def test_a_single_frame_of_overlap_is_flagged():
     flags = found().airway
     assert np.flatnonzero(flags.flagged).tolist() == [33]
     assert flags.deepest(slice(None)) == "below the vocal folds"
@@ -85,7 +85,7 @@ def test_a_single_frame_below_the_folds_is_flagged():
     scale=st.floats(1.3, 1.7),
     shift=st.tuples(st.floats(-8, 8), st.floats(-8, 8)),
 )
-def test_nothing_depends_on_place_direction_or_size(angle, mirror, scale, shift):
+def test_invariance_to_position_rotation_and_magnification(angle, mirror, scale, shift):
     result = measure(draw(scale, angle, mirror, shift, size=220), TIMES)
     assert len(result.swallows) == 1
     assert result.scale.facing == ("right" if mirror else "left")
@@ -95,11 +95,13 @@ def test_nothing_depends_on_place_direction_or_size(angle, mirror, scale, shift)
     got = values(result)
     for name in ("hyoid_excursion", "hyoid_anterior", "hyoid_superior"):
         assert got[name] == pytest.approx(EXPECTED[name], rel=0.12), name
-    for name in ("pharyngeal_area_hold", "pharyngeal_area_rest", "residue_valleculae", "valleculae_full"):
+    for name in ("pharyngeal_area_hold", "pharyngeal_area_rest", "valleculae_full"):
         assert got[name] == pytest.approx(EXPECTED[name], rel=0.12), name
+    # 20 pixels at scale 1: rasterisation changes the area by up to a fifth
+    assert got["residue_valleculae"] == pytest.approx(EXPECTED["residue_valleculae"], rel=0.2)
 
 
-def test_twelve_structures_give_what_they_can_and_say_why_not():
+def test_missing_labels_give_reasons():
     masks = {name: mask for name, mask in drawn().items() if name in TARGET_NAMES}
     result = measure(masks, TIMES)
     row = result.rows[0]
@@ -112,13 +114,13 @@ def test_twelve_structures_give_what_they_can_and_say_why_not():
 
 
 @pytest.mark.parametrize("view", ["ap", None, "oblique"])
-def test_no_lateral_measure_from_another_view(view):
+def test_no_lateral_measures_in_other_views(view):
     result = measure(drawn(), TIMES, view=view)
     assert result.rows == [] and "lateral measures do not apply" in result.reason
     assert json.dumps(result.to_json(), allow_nan=False)
 
 
-def test_no_bolus_no_swallow_no_scale():
+def test_without_bolus_swallow_or_scale():
     masks = drawn()
     empty = {**masks, "bolus": np.zeros_like(masks["bolus"])}
     assert measure(empty, TIMES).reason == "no bolus in any frame"
@@ -127,10 +129,10 @@ def test_no_bolus_no_swallow_no_scale():
     blind = {name: mask for name, mask in masks.items() if name != "c4"}
     result = measure(blind, TIMES)
     assert "C4 not found" in result.reason and not result.study["c2c4"].measured
-    assert result.airway.flagged[33]  # what needs no scale is given all the same
+    assert result.airway.flagged[33]  # needs no scale
 
 
-def test_two_swallows_get_two_rows():
+def test_two_swallows():
     masks = {name: np.concatenate([mask, mask], axis=-1) for name, mask in drawn().items()}
     times = [40.0 * t for t in range(120)]
     result = measure(masks, times)
@@ -140,24 +142,24 @@ def test_two_swallows_get_two_rows():
     assert [row["airway_frames"].value for row in result.rows] == [1, 1]
 
 
-def test_without_times_there_are_frames_but_no_seconds():
+def test_without_frame_times():
     result = measure(drawn(), None)
     assert result.swallows[0].events["bpm"] == 10
-    assert "times of the frames are not known" in result.rows[0]["pharyngeal_transit"].reason
+    assert "frame times are unknown" in result.rows[0]["pharyngeal_transit"].reason
     assert result.rows[0]["pcr"].measured
 
 
-def test_corrected_events_recompute_the_numbers():
+def test_corrected_events_recompute_the_measures():
     result = measure(drawn(), TIMES, events=[{"bpm": 12, "lvc": None}])
     assert values(result)["pharyngeal_transit"] == pytest.approx(24 * 0.04)
-    assert result.rows[0]["lvc_duration"].reason == "LVC: taken away by the reader"
+    assert result.rows[0]["lvc_duration"].reason == "LVC: removed by the reader"
     with pytest.raises(ValueError, match="frames 0 to 59"):
         measure(drawn(), TIMES, events=[{"bpm": 60}])
     with pytest.raises(ValueError, match="unknown event"):
         measure(drawn(), TIMES, events=[{"swallowed": 1}])
 
 
-def test_what_does_not_fit_is_refused():
+def test_inconsistent_arguments():
     masks = drawn()
     with pytest.raises(ValueError, match="59 frame times for 60 frames"):
         measure(masks, TIMES[:-1])
@@ -167,7 +169,7 @@ def test_what_does_not_fit_is_refused():
         measure({"tongue": masks["bolus"]}, TIMES)
 
 
-def test_json_is_strict_and_the_table_has_a_row_per_measure():
+def test_json_and_table():
     content = json.loads(json.dumps(found().to_json(), allow_nan=False))
     assert content["kind"] == "monai_agglo.measurements" and "Research use only" in content["intended_use"]
     swallow = content["swallows"][0]
@@ -178,7 +180,7 @@ def test_json_is_strict_and_the_table_has_a_row_per_measure():
     assert [row["measure"] for row in rows] == list(DEFINITIONS) and set(rows[0]) == set(COLUMNS)
 
 
-def test_perturbed_masks_give_a_spread():
+def test_uncertainty_from_perturbed_masks():
     masks = drawn()
     rng = np.random.default_rng(0)
     again = [measure(perturbed(masks, rng), TIMES) for _ in range(3)]

@@ -1,11 +1,9 @@
-import math
-
 import pytest
 
 from monai_agglo.swallow import DEFINITIONS, Measurement, reference_for
 
 
-def test_a_value_or_a_reason():
+def test_either_value_or_reason():
     assert Measurement("pcr", 0.1, "ratio").measured
     assert not Measurement.none("pcr", "ratio", "no pharynx").measured
     for value, reason in ((float("nan"), ""), (0.1, "no pharynx")):
@@ -25,11 +23,11 @@ def test_nan_is_null_in_json():
     [("pcr", 0.1, False), ("pcr", 0.2, True), ("ues_open_duration", 0.1, True), ("pharyngeal_area_rest", 62, False),
      ("pharyngeal_area_rest", 140, True), ("nrrs_pyriform", 3, None)],
 )  # fmt: skip
-def test_outside_a_range(name, value, outside):
+def test_outside_the_reference_range(name, value, outside):
     assert Measurement(name, value, "").with_reference(reference_for(name)).outside is outside
 
 
-def test_every_reference_has_a_source_and_a_measure():
+def test_references():
     for name in DEFINITIONS:
         for iddsi in (None, *range(5)):
             reference = reference_for(name, iddsi)
@@ -37,4 +35,4 @@ def test_every_reference_has_a_source_and_a_measure():
     assert reference_for("residue_total") is None and "1.15" in reference_for("residue_total", 2).text
     assert reference_for("hyoid_excursion", 0) is None
     missing = Measurement.none("pcr", "ratio", "x").with_reference(reference_for("pcr"))
-    assert missing.outside is None and not math.isnan(0.14) and missing.reference != "no range"
+    assert missing.outside is None and missing.reference != "no range"

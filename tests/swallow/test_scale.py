@@ -18,7 +18,7 @@ def scale_of(names=BONES, **options):
 def test_corner_of_a_rectangle():
     mask = np.zeros((20, 30, 1), bool)
     mask[5:11, 8:20] = True
-    mask[6:9, 20:28] = True  # a process that reaches backwards
+    mask[6:9, 20:28] = True  # posterior process
     down, left = np.array([[0.0, 1.0]]), np.array([[-1.0, 0.0]])
     assert anterior_inferior_corner(Region.of(mask), down, left).tolist() == [[8, 10]]
     mask[:, 20:] = False
@@ -30,7 +30,7 @@ def test_corner_of_a_rectangle():
     angle=st.floats(-170, 170), mirror=st.booleans(), size=st.floats(1.2, 2),
     right=st.floats(-9, 9), down=st.floats(-9, 9),
 )  # fmt: skip
-def test_length_axis_and_facing_follow_the_patient(angle, mirror, size, right, down):
+def test_length_axes_and_facing_under_rigid_motion(angle, mirror, size, right, down):
     found = scale_of(scale=size, angle=angle, mirror=mirror, shift=(right, down), size=250)
     assert found.known and not found.filled.any()
     assert found.length_px == pytest.approx(32 * size, rel=0.04)
@@ -42,7 +42,7 @@ def test_length_axis_and_facing_follow_the_patient(angle, mirror, size, right, d
         assert found.facing == ("left" if side * np.cos(a) < 0 else "right")
 
 
-def test_anatomical_coordinates_have_their_origin_in_c4():
+def test_anatomical_coordinates():
     found = scale_of(scale=2.0)
     zero = np.zeros(1, int)
     assert found.to_anatomy(found.c4[:1], zero)[0] == pytest.approx([0, 0], abs=1e-9)
@@ -57,15 +57,15 @@ def test_anatomical_coordinates_have_their_origin_in_c4():
     [
         (("c1", "c3", "mandible"), "C2 and C4 not found"),
         (("c2", "c3", "mandible"), "C4 not found"),
-        (("c2", "c3", "c4"), "nothing in front of the spine"),
+        (("c2", "c3", "c4"), "no structure anterior to the spine"),
     ],
 )
-def test_no_scale_says_why(names, word):
+def test_reason_of_a_missing_scale(names, word):
     found = scale_of(names)
     assert not found.known and word in found.reason and np.isnan(found.length_px)
 
 
-def test_a_vertebra_cut_off_gives_no_scale():
+def test_no_scale_with_a_truncated_vertebra():
     masks = {name: mask[..., :2].copy() for name, mask in draw(names=BONES).items()}
     columns = np.flatnonzero(masks["c4"].any(axis=(0, 2)))
     masks["c4"][:, : columns[0] + len(columns) * 2 // 3] = False
@@ -73,7 +73,7 @@ def test_a_vertebra_cut_off_gives_no_scale():
     assert "C4 is cut off" in found.reason
 
 
-def test_a_frame_without_vertebrae_takes_the_axis_of_its_neighbour():
+def test_frame_without_vertebrae_takes_the_nearest_axes():
     masks = {name: mask[..., :4].copy() for name, mask in draw(names=BONES).items()}
     for mask in masks.values():
         mask[..., 2] = False

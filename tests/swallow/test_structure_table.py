@@ -11,20 +11,20 @@ KEYWORDS = {
 }  # fmt: skip
 
 
-def test_twelve_targets_then_the_auxiliary_ones():
+def test_table_order():
     assert len(TARGETS) == 12 and len(AUXILIARY) == 6
     assert STRUCTURES == TARGETS + AUXILIARY and NAMES[:12] == TARGET_NAMES
     assert [s.id for s in STRUCTURES] == list(range(1, 19))
 
 
 @pytest.mark.parametrize("field", ["name", "title", "color", "code", "priority"])
-def test_every_structure_is_told_apart(field):
+def test_values_are_unique(field):
     values = [getattr(s, field) for s in STRUCTURES]
     assert len(set(values)) == len(values)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=NAMES)
-def test_codes_are_pydicoms_or_private(structure):
+def test_codes_are_from_pydicom_or_private(structure):
     value, scheme, meaning = structure.code
     if structure.name in KEYWORDS:
         code = getattr(codes.SCT, KEYWORDS[structure.name])
@@ -40,7 +40,7 @@ def test_index_of():
         index_of("tongue")
 
 
-def test_flatten_follows_the_priority():
+def test_flatten_by_priority():
     masks = np.zeros((12, 1, 5), bool)
     for name, columns in {
         "bolus": [0],
@@ -54,7 +54,7 @@ def test_flatten_follows_the_priority():
     assert np.array_equal(flatten(np.moveaxis(masks, 0, -1), axis=-1), flatten(masks))
 
 
-def test_flatten_refuses_another_number_of_channels():
+def test_flatten_with_wrong_number_of_channels():
     with pytest.raises(ValueError, match="18 mask channels for 12"):
         flatten(np.zeros((18, 4, 4)))
     assert flatten(np.zeros((18, 4, 4)), STRUCTURES).shape == (4, 4)

@@ -92,7 +92,7 @@ class FeatureCodec:
     """Between a teacher's pooled map, the stored view of it, and bytes.
 
     int8: each cell's vector is centred, turned by a fixed rotation that spreads a few loud channels over all, and
-    divided by its own largest value, which is kept as a float16 (docs/reference/feature_cache.md says what the rotation is good for).
+    divided by its largest value, kept as float16. For the rotation see docs/reference/feature_cache.md.
     fp16 keeps the centred values.
 
     Attributes:

@@ -95,7 +95,7 @@ function eventRow(swallow, k, event, found) {
     ? el("span", { class: "muted" }, "not found")
     : el("button", { type: "button", class: "link", "data-goto": frame, onclick: () => { pause(); seek(frame); } }, String(frame + 1));
   const half = found.plus_minus_s === null ? "" : ` ± ${fixed(found.plus_minus_s, 3)}`;
-  const why = frame === null ? (corrected ? "taken away by the reader" : found.reason) : "";
+  const why = frame === null ? (corrected ? "removed by the reader" : found.reason) : "";
   return el("tr", { "data-event": event, class: corrected ? "corrected" : "" },
     el("td", {}, el("b", {}, code(event))),
     el("td", {}, sentence(found.definition), why ? el("span", { class: "why" }, sentence(why)) : null,

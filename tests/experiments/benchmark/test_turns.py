@@ -77,4 +77,4 @@ def test_when_the_time_is_over_two_repeats_are_enough(tmp_path):
 def test_a_candidate_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "LONGEST_S", 2)
     rows = take_turns([candidate("a", tmp_path / "log", pause=60)], 60, print)
-    assert rows[0].summary() == {"reason": "it was not done after 2 s"}
+    assert rows[0].summary() == {"reason": "it exceeded the time limit of 2 s"}

@@ -1,4 +1,4 @@
-"""The measures of one swallow, from its events and curves."""
+"""Measures of one swallow from its events and curves."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .scale import Scale
 from .timing import Swallow
 from .tracks import Tracks
 
-__all__ = ["swallow_rows"]
+__all__ = ["swallow_measures"]
 
 SPACES = {"valleculae": "valleculae", "pyriform": "pyriform_sinuses"}
 
 
 class _Rows:
-    """Collects measures under the units of their definitions."""
+    """Collects measurements with the units of their definitions."""
 
     def __init__(self) -> None:
         self.found: dict[str, Measurement] = {}
@@ -35,13 +35,13 @@ class _Rows:
             unit = DEFINITIONS[name].unit
             self.found[name] = Measurement(name, float(value), unit, float("nan"), plus_minus, frames, note=note)
         else:
-            self.none(name, "not seen in the frames that it is taken from")
+            self.none(name, "not seen in the frames of the measurement")
 
     def none(self, name: str, reason: str) -> None:
         self.found[name] = Measurement.none(name, DEFINITIONS[name].unit, reason)
 
 
-def swallow_rows(
+def swallow_measures(
     swallow: Swallow,
     clock: Clock,
     scale: Scale,
@@ -51,12 +51,17 @@ def swallow_rows(
     gate: Gate,
     iddsi: int | None = None,
 ) -> dict[str, Measurement]:
-    """All measures of a swallow.
+    """Compute all measures of a swallow.
 
     Args:
-        swallow: with all events found.
-        clock, scale, curves, tracks, airway, gate: of the cine.
-        iddsi: consistency, for reference ranges that depend on it.
+        swallow: the swallow with all events.
+        clock: frame times.
+        scale: scale of the cine.
+        curves: curves of the bolus.
+        tracks: curves of the other structures.
+        airway: overlap of bolus and airway, None if not labelled.
+        gate: the UES line.
+        iddsi: consistency, IDDSI level 0 to 4, for consistency-dependent reference ranges.
 
     Returns:
         One measurement per entry of :data:`~monai_agglo.swallow.definitions.DEFINITIONS`, in its order.
@@ -83,7 +88,7 @@ def _times(rows: _Rows, swallow: Swallow, clock: Clock) -> None:
         if absent:
             rows.none(name, f"{absent[0].upper()}: {swallow.missing.get(absent[0], 'not found')}")
         elif not clock.known:
-            rows.none(name, "the times of the frames are not known")
+            rows.none(name, "frame times are unknown")
         else:
             first, last = (swallow.events[event] for event in definition.events)
             rows.value(name, clock.between(first, last), first, last, plus_minus=clock.plus_minus(first, last))
@@ -96,7 +101,7 @@ def _ues(rows: _Rows, swallow: Swallow, scale: Scale, curves: BolusCurves, track
     elif tracks.ues_px is not None:
         rows.value("ues_max_width", 100 * tracks.ues_px[frame] / scale.length_px, frame)
     else:
-        note = f"UES not labelled: width of the bolus at the UES, found from the {gate.source}"
+        note = f"UES not labelled: width of the bolus at the UES, located from the {gate.source}"
         rows.value("ues_max_width", 100 * curves.ues_width[frame], frame, note=note)
 
 
@@ -141,7 +146,7 @@ def _areas(rows: _Rows, swallow: Swallow, scale: Scale, curves: BolusCurves, tra
                 rows.value(f"pharyngeal_area_{event}", float(scale.area_pct(area[frame])), frame)
         if "mpc" in swallow.events:
             frame = swallow.events["mpc"]
-            note = "against the pharynx before this swallow, not against a 1 ml hold"
+            note = "relative to the pharynx before this swallow, not to a 1 ml bolus hold"
             rows.value("pcr", constriction_ratio(float(area[frame]), held), frame, note=note)
         else:
             rows.none("pcr", f"MPC: {swallow.missing.get('mpc', 'not found')}")
@@ -149,7 +154,7 @@ def _areas(rows: _Rows, swallow: Swallow, scale: Scale, curves: BolusCurves, tra
     if np.isfinite(part).any():
         rows.value("bolus_area_peak", float(np.nanmax(part)), swallow.start + int(np.nanargmax(part)))
     else:
-        rows.none("bolus_area_peak", "the pharynx could not be bounded: mandible or pharynx not found")
+        rows.none("bolus_area_peak", "the pharynx could not be delimited: mandible or pharynx not found")
 
 
 def _residue(rows: _Rows, swallow: Swallow, scale: Scale, tracks: Tracks) -> None:
