@@ -1,13 +1,13 @@
 """The commands, code and links of the documentation.
 
 Every command in a fenced ``bash`` block of the README, of ``docs`` and of the bundles' cards is parsed: commands of
-``monai_agglo`` and of ``experiments`` by their argparse parser, ``monai.bundle run`` by MONAI's ConfigParser, so that
+``monai_agglo`` and ``experiments`` by their own argparse parser, ``monai.bundle run`` by MONAI's ConfigParser, so that
 a wrong option, choice, file or id fails. Other programs (``pip``, ``curl``, ``bash``) are not parsed.
 
 Commands that match ``RUN`` are executed here as they stand, in a folder with a tiny synthetic cine under the names of
 the pages. All others are executed by the test that ``COVERED`` names. This file checks that the test exists and that
-its code, with the functions of its file that it uses, contains the sub-command or the word given; not that its values are
-those of the page.
+its code, with the functions of its file that it uses, contains the sub-command or the word given; not that its values
+are those of the page.
 
 Python blocks must parse, and names that they take from ``monai_agglo`` must exist; they are not executed. Relative
 links, images and anchors must exist; addresses on the web are not visited.
