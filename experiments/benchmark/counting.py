@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop
 
-__all__ = ["count", "roof_ms"]
+__all__ = ["count", "roofline_ms"]
 
 # PyTorch counts attention on GPUs only.
 _FORMULAS = {**flop_registry, torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}
@@ -57,7 +57,7 @@ def count(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Any]:
     return {"parameters": parameters, "gmacs": total / 2e9, "outer_bytes": outer, "layers": counter.layers}
 
 
-def roof_ms(counted: dict[str, Any], gflops: float, gb_per_s: float) -> dict[str, float | str]:
+def roofline_ms(counted: dict[str, Any], gflops: float, gb_per_s: float) -> dict[str, float | str]:
     """The least time that a network can take on a computer.
 
     Args:

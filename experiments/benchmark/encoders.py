@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .context import Context
-from .counting import roof_ms
+from .counting import roofline_ms
 from .encoder_zoo import OTHERS, OURS, OURS_AT, SIZES, STUDENTS
-from .interleave import Candidate, Row, take_turns
+from .interleave import Candidate, Row, measure_interleaved
 from .machine import ROOF, make_roof, roof_candidate, roofs_of
 from .runtimes import RUNTIMES, make_onnx
 
@@ -40,7 +40,7 @@ def encoders(context: Context) -> dict[str, Any]:
     groups += [("exported", _exported(context), 0.45)]
     rows, roofs = [], {}
     for group, candidates, part in groups:
-        measured = take_turns(candidates, context.share(part), context.say)
+        measured = measure_interleaved(candidates, context.share(part), context.say)
         own = roofs_of({row.case: row.summary() for row in measured if row.candidate == ROOF})
         roofs[group] = own
         rows += [_row(row, own, group) for row in measured if row.candidate != ROOF]
@@ -50,7 +50,7 @@ def encoders(context: Context) -> dict[str, Any]:
         if source is not None and "ms" in row:
             threads = roofs[row["group"]].get(str(row["threads"]), {})
             if len(threads) == 2:
-                row.update(roof_ms(source, **threads))
+                row.update(roofline_ms(source, **threads))
                 row["roof_fraction"] = row["roof_ms"] / row["ms"]
             for same in ("gmacs", "parameters", "weights"):
                 row.setdefault(same, source[same])
@@ -123,7 +123,9 @@ def _exported(context: Context) -> list[Candidate]:
             file.unlink(missing_ok=True)  # the others do not change
         path = str(file)
         options = {"name": name, "size": size, "path": path}
-        (row,) = take_turns([Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.say)
+        (row,) = measure_interleaved(
+            [Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.say
+        )
         if row.reason:
             context.say(f"{name}: no export, {row.reason}")
             continue

@@ -11,7 +11,7 @@ from typing import Any
 
 from .context import Context
 from .files import JPEG, SYNTAXES, phantom_frames, write_dicom
-from .interleave import Candidate, Row, take_turns
+from .interleave import Candidate, Row, measure_interleaved
 from .our_runtimes import SETTINGS, MemoryCine, open_segmenter
 from .worker import Case
 
@@ -55,20 +55,20 @@ def end_to_end(context: Context) -> dict[str, Any]:
                   threads, context.pick(5, 2))
         for runtime, precision in context.pick(SETTINGS, SETTINGS[:1])
     ]  # fmt: skip
-    rows = [_row(row) for row in take_turns(candidates, context.share(0.4), context.say)]
+    rows = [_row(row) for row in measure_interleaved(candidates, context.share(0.4), context.say)]
     best = fastest(rows)
     result: dict[str, Any] = {"what": WHAT, "size": size, "frames": count, "threads": threads, "settings": rows}
     if best is None:
         return result | {"syntaxes": [], "stages": []}
     runtime, _, precision = best.partition(" ")
     options = {**common, "runtime": runtime, "precision": precision, "paths": paths, "network": False}
-    measured = take_turns(
+    measured = measure_interleaved(
         [Candidate(best, make, options, threads, context.pick(4, 2))], context.share(0.35), context.say
     )
     result["syntaxes"] = [{"setting": best, "syntax": row.case} | row.summary() for row in measured]
     options = {"path": paths[JPEG], **common, "runtime": runtime, "precision": precision}
     stages = Candidate(best, f"{__name__}:{make_stages.__name__}", options, threads, context.pick(4, 1))
-    measured = take_turns([stages], context.left, context.say)
+    measured = measure_interleaved([stages], context.left, context.say)
     result["stages"] = [{"setting": best, "stage": row.case} | row.summary() for row in measured]
     return result
 

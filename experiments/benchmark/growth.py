@@ -10,7 +10,7 @@ from typing import Any
 from .context import Context
 from .end_to_end import make_masks
 from .files import JPEG, phantom_frames, write_dicom
-from .interleave import Candidate, take_turns
+from .interleave import Candidate, measure_interleaved
 from .worker import Case
 
 __all__ = ["WHAT", "growth", "make_predict", "make_team"]
@@ -58,7 +58,7 @@ def _frames(context: Context, size: int) -> list[dict[str, Any]]:
             path = _file(context, size, count)
             make = f"{__name__}:{make_predict.__name__}"
             candidate = Candidate("predict", make, {"path": path, "frames": count, **options}, context.pick(2, 1), 1)
-            (measured,) = take_turns([candidate], context.left, context.say)
+            (measured,) = measure_interleaved([candidate], context.left, context.say)
             row |= measured.summary()
         rows.append(row)
     return rows
@@ -72,7 +72,7 @@ def _sizes(context: Context) -> list[dict[str, Any]]:
     options |= {"network_size": context.pick(None, 64), "threads": context.pick(2, 1)}
     make = f"{make_masks.__module__}:{make_masks.__name__}"
     candidate = Candidate("sizes", make, options, context.pick(2, 1), context.pick(4, 2))
-    rows = take_turns([candidate], context.share(0.2), context.say)
+    rows = measure_interleaved([candidate], context.share(0.2), context.say)
     return [{"size": int(row.case) if row.case else None} | row.summary() for row in rows]
 
 
@@ -85,7 +85,7 @@ def _workers(context: Context, size: int) -> list[dict[str, Any]]:
                   context.pick(4, 1))
         for team in (1, 2)
     ]  # fmt: skip
-    rows = take_turns(candidates, context.share(0.2), context.say)
+    rows = measure_interleaved(candidates, context.share(0.2), context.say)
     # processor time and memory would be those of the process that hands out the work
     return [{"workers": int(row.candidate)} | row.summary() | {"cpu_ms": None, "peak_mb": None} for row in rows]
 

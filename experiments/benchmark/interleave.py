@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Candidate", "Row", "take_turns"]
+__all__ = ["Candidate", "Row", "measure_interleaved"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LONGEST_S = 1800
@@ -131,7 +131,7 @@ class _Process:
         self.log.close()
 
 
-def take_turns(candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None]) -> list[Row]:
+def measure_interleaved(candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None]) -> list[Row]:
     """Measure candidates in turns.
 
     Every round repeats every case once, beginning with another one each time. A case that has its repeats, or a

@@ -8,7 +8,7 @@ import numpy as np
 
 from .context import Context
 from .files import phantom_frames
-from .interleave import Candidate, take_turns
+from .interleave import Candidate, measure_interleaved
 from .our_runtimes import SETTINGS, MemoryCine, open_segmenter
 from .worker import Case
 
@@ -41,7 +41,9 @@ def precision(context: Context) -> dict[str, Any]:
     for runtime, kind in settings:
         options = {"runtime": runtime, "precision": kind, "work": str(context.work), "patients": patients}
         options |= {"frames": frames, "size": size}
-        (row,) = take_turns([Candidate(f"{runtime} {kind}", make, options, repeats=1)], context.left, context.say)
+        (row,) = measure_interleaved(
+            [Candidate(f"{runtime} {kind}", make, options, repeats=1)], context.left, context.say
+        )
         found = dict(row.repeats[0]["found"]) if row.repeats else {"reason": row.summary()["reason"]}
         rows.append({"runtime": runtime, "precision": kind, **found})
         if (runtime, kind) == SETTINGS[0]:

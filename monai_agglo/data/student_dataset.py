@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from monai_agglo.data.feature_cache.frames import get_frame
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameGrid, Teacher

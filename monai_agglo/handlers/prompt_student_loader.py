@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from monai_agglo.networks import SplicedStudent, StudentPromptNetwork
+from monai_agglo.networks import StudentForSam, StudentPromptNetwork
 from monai_agglo.networks.sam_decoder import SamDecoder
 from monai_agglo.networks.teachers import find_weights, weights_folders
 
@@ -72,7 +72,7 @@ class PromptStudentLoader:
                 f"there is no student in {self.path}: write one with 'python -m monai_agglo export-student CHECKPOINT "
                 f"{self.path} --keep {spec.name}', or name a file with --weights FILE"
             )
-        student, card = SplicedStudent.read(self.path)
+        student, card = StudentForSam.read(self.path)
         own = self.network.teacher.options
         other = [key for key, value in student.options.items() if own[key] != value]
         if other:

@@ -1,12 +1,12 @@
-from .alignment import fit_frames, student_affine, to_teacher_grid
+from .alignment import student_affine, to_teacher_grid
 from .bundle_networks import PromptNetwork, TeacherNetwork, bundle_network
 from .cine_segmenter import CineSegmenter
 from .light_decoder import LightDecoder
 from .light_encoder import CORE_BACKBONES, LightEncoder, SeparableConv, parameter_groups
 from .projectors import PROJECTORS, make_projector
-from .spliced_student import SplicedStudent, StudentPromptNetwork
 from .student import StudentEncoder
 from .student_file import load_encoder, read_student, write_student
+from .student_for_sam import StudentForSam, StudentPromptNetwork
 from .student_heads import StudentOutput, StudentWithHeads
 from .temporal_shift import TemporalShift
 
@@ -18,7 +18,7 @@ __all__ = [
     "LightEncoder",
     "PromptNetwork",
     "SeparableConv",
-    "SplicedStudent",
+    "StudentForSam",
     "StudentEncoder",
     "StudentOutput",
     "StudentPromptNetwork",
@@ -26,7 +26,6 @@ __all__ = [
     "TeacherNetwork",
     "TemporalShift",
     "bundle_network",
-    "fit_frames",
     "load_encoder",
     "make_projector",
     "parameter_groups",
@@ -35,3 +34,6 @@ __all__ = [
     "to_teacher_grid",
     "write_student",
 ]
+
+SplicedStudent = StudentForSam
+"""Former name of :class:`StudentForSam`; valid for one release."""

@@ -10,39 +10,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from .teachers.geometry import FrameGrid
-
-__all__ = ["MOST_KNOWN", "GridMove", "cell_weights", "fit_frames", "student_affine", "to_teacher_grid"]
+__all__ = ["MOST_KNOWN", "GridMove", "cell_weights", "student_affine", "to_teacher_grid"]
 
 MOST_KNOWN = 256
 """Moves that are kept; one is some ten kilobytes."""
 _CLOSE = 1e-5  # of a cell: affines are stored in single precision
 _NARROW = 1e-2  # cells: below, the average of a cell is its middle
-
-
-def fit_frames(images: torch.Tensor, size: int, geometry: str = "letterbox") -> tuple[torch.Tensor, FrameGrid]:
-    """Fit frames into the student's square input.
-
-    Args:
-        images: (B, C, H, W), any range; padding is 0.
-        size: side of the square, in pixels.
-        geometry: one of :data:`~.teachers.geometry.GEOMETRIES`; ``letterbox`` keeps the aspect and pads below or to the
-            right.
-
-    Returns:
-        (B, C, size, size), bilinear and free of aliasing, and how the frames lie in it: ``fit.affine(cells)`` and
-        ``fit.mask(cells)`` are the place and the valid area of a student's map of so many cells a side.
-
-    Raises:
-        ValueError: for an unknown geometry.
-    """
-    fit = FrameGrid.fit((images.shape[-2], images.shape[-1]), geometry, size)
-    images = fit.pad(images)
-    if (images.shape[-2], images.shape[-1]) != fit.content:
-        images = F.interpolate(images, size=fit.content, mode="bilinear", align_corners=False, antialias=True)
-    return fit.fill(images), fit
 
 
 def student_affine(

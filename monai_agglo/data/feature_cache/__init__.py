@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cache": ["FeatureCache", "TeacherStatistics"],
         "command": ["CacheReport", "build_cache", "describe_cache"],
         "dataset": ["FeatureCacheDataset"],
-        "errors": ["FeatureCacheError"],
         "frames": ["frame_hash"],
+        "store": ["FeatureCacheError"],
         "view": ["FeatureView"],
     },
 )

@@ -22,9 +22,8 @@ from tqdm import tqdm
 from monai_agglo.networks.teachers import Teacher, create_teacher
 
 from .cache import FeatureCache
-from .errors import FeatureCacheError
 from .frames import index_frames
-from .store import read_json
+from .store import FeatureCacheError, read_json
 from .teacher import VERSION, TeacherStore, check_version, write_json
 from .view import COMPACT, PRECISIONS, FeatureCodec, FeatureView
 from .work import Progress, RecentFrames, encode_pooled, fill_blocks, open_blocks

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 
 from monai_agglo.networks.teachers import Teacher
 
-from .errors import FeatureCacheError
 from .frames import FrameKey, frame_hash, get_frame, index_frames
-from .store import QUALITY, Block, Record, read_json
+from .store import QUALITY, Block, FeatureCacheError, Record, read_json
 from .teacher import TeacherStore, check_version
 from .view import stored_mask
 

@@ -15,7 +15,7 @@ from monai_agglo.networks.teachers import create_teacher
 
 from .build import build_feature_cache
 from .cache import FeatureCache
-from .errors import FeatureCacheError
+from .store import FeatureCacheError
 from .view import FeatureView
 
 __all__ = ["CacheReport", "build_cache", "describe_cache"]

@@ -11,8 +11,8 @@ from monai.data import Dataset
 from monai_agglo.networks.teachers import Teacher
 
 from .cache import FeatureCache
-from .errors import FeatureCacheError
 from .frames import get_frame
+from .store import FeatureCacheError
 
 __all__ = ["FeatureCacheDataset"]
 

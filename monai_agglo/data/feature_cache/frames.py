@@ -16,7 +16,7 @@ from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameError
 from monai_agglo.networks.teachers.preprocess import check_frames
 
-from .errors import FeatureCacheError
+from .store import FeatureCacheError
 
 __all__ = ["FrameKey", "frame_hash", "get_frame", "index_frames"]
 

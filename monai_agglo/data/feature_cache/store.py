@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FeatureCacheError
-
-__all__ = ["QUALITY", "Block", "Record", "full_disk", "read_json"]
+__all__ = ["QUALITY", "Block", "FeatureCacheError", "Record", "full_disk", "read_json"]
 
 DTYPES = {"I8": np.dtype(np.int8), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "U32": np.dtype("<u4")}
 CODES = {"int8": "I8", "fp16": "F16"}
 QUALITY = ("cosine_min", "cosine_mean", "energy_kept", "energy")
+
+
+class FeatureCacheError(ValueError):
+    """Raised when a feature cache cannot be built or read; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from safetensors.torch import save_file
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import Teacher
 
-from .errors import FeatureCacheError
 from .frames import FrameKey
-from .store import Block, full_disk, read_json
+from .store import Block, FeatureCacheError, full_disk, read_json
 from .view import FeatureCodec, FeatureView, Moments, stored_mask
 
 __all__ = ["VERSION", "TeacherStore", "check_version", "write_json"]

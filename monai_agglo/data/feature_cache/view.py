@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from monai_agglo.networks.teachers import FrameGrid, TeacherSpec
 
-from .errors import FeatureCacheError
+from .store import FeatureCacheError
 
 __all__ = ["COMPACT", "NATIVE", "PRECISIONS", "FeatureCodec", "FeatureView", "stored_mask"]
 

@@ -14,9 +14,8 @@ from tqdm import tqdm
 from monai_agglo.networks.teachers import Teacher
 
 from .cache import cosines
-from .errors import FeatureCacheError
 from .frames import frame_hash, get_frame
-from .store import Block, Record
+from .store import Block, FeatureCacheError, Record
 from .teacher import TeacherStore
 from .view import FeatureCodec, stored_mask
 

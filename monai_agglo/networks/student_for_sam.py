@@ -19,14 +19,14 @@ from .teachers.checkpoint import load_strict
 from .teachers.preprocess import check_frames
 from .teachers.resample import resize_grey
 
-__all__ = ["SplicedStudent", "StudentPromptNetwork"]
+__all__ = ["StudentForSam", "StudentPromptNetwork"]
 
 FORMAT = "monai_agglo student with a teacher's space"
 GREY = 128
 """Padding of the student's square in 8 bits, as in its training."""
 
 
-class SplicedStudent(nn.Module):
+class StudentForSam(nn.Module):
     """A student that answers as a teacher of the SAM family does, called alike: frames in, features and place out.
 
     The student's fused map is brought to the teacher's whole grid and projected there, as in training; ``inverse``
@@ -111,7 +111,7 @@ class SplicedStudent(nn.Module):
         return write_weights(path, self.state_dict(), {**facts, **(card or {})})
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> tuple[SplicedStudent, dict[str, Any]]:
+    def read(cls, path: str | os.PathLike) -> tuple[StudentForSam, dict[str, Any]]:
         """Read what :meth:`write` wrote.
 
         Args:
@@ -125,10 +125,10 @@ class SplicedStudent(nn.Module):
             CheckpointError: when it is none of these.
         """
         state, card = read_weights(path, FORMAT)
-        spliced = cls(**{key: card[key] for key in ("teacher", "student", "projector", "hidden", "project_at", "size")})
-        load_strict(spliced, state, str(path))
-        spliced.random_weights = bool(card.get("random"))
-        return spliced, card
+        student = cls(**{key: card[key] for key in ("teacher", "student", "projector", "hidden", "project_at", "size")})
+        load_strict(student, state, str(path))
+        student.random_weights = bool(card.get("random"))
+        return student, card
 
 
 def _scaled(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -144,7 +144,7 @@ class StudentPromptNetwork(PromptNetwork):
 
     Args:
         name: of the teacher whose space the student speaks.
-        options: further ones of :class:`SplicedStudent`.
+        options: further ones of :class:`StudentForSam`.
 
     Raises:
         ValueError: for a teacher that takes no prompts, or whose decoder reads more than its last features.
@@ -153,4 +153,4 @@ class StudentPromptNetwork(PromptNetwork):
     def __init__(self, name: str = "litemedsam", **options: Any) -> None:
         if name == "medsam2":
             raise ValueError("the decoder of medsam2 reads finer features too, which a student has not: use another")
-        super().__init__(name, SplicedStudent(name, **options))  # type: ignore[arg-type]
+        super().__init__(name, StudentForSam(name, **options))  # type: ignore[arg-type]
