@@ -6,9 +6,9 @@ import pickle
 import pytest
 import torch
 from cache_teachers import Coarse, Wide, make_frames
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from torch.nn import functional as F
 
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.build import build_feature_cache as build
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset

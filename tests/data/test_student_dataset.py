@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from cache_teachers import Coarse, Wide, make_frames
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from torch.utils.data import default_collate
 
 from monai_agglo.data import StudentFrameDataset, fit_to_square
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.build import build_feature_cache
 
 
