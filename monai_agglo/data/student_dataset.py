@@ -77,7 +77,7 @@ class StudentFrameDataset(FeatureCacheDataset):
         progress: show a progress bar during preprocessing.
 
     Raises:
-        FeatureCacheError: if the cache cannot be opened or has none of the frames, if the teachers' frames differ, or if
+        FeatureCacheError: if the cache cannot be opened or has none of the frames, if the teachers' frames differ, or
             stored features are not finite.
         ValueError: if the size is not a multiple of 32, or for an invalid zoom range.
     """

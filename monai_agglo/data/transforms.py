@@ -31,8 +31,8 @@ def _resize(array: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray
 class FitFramesd(MapTransform, InvertibleTransform):
     """Scale the longer side of the frames to a given length; aspect ratio and time stay unchanged.
 
-    Integer arrays are masks (0, 1, 255 for unlabelled) and stay integer; floating-point arrays are images. ``Invertd`` and
-    :meth:`inverse` bring results back to the size of the source.
+    Integer arrays are masks (0, 1, 255 for unlabelled) and stay integer; floating-point arrays are images. ``Invertd``
+    and :meth:`inverse` restore the source size.
 
     Args:
         keys: keys of (C, H, W, T) arrays.

@@ -1,4 +1,4 @@
-"""Features of teachers, computed once and kept on disk.
+"""Teacher features, computed once and cached on disk.
 
 Names load on first use.
 """
