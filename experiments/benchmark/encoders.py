@@ -1,4 +1,4 @@
-"""Suite: encoders at several sizes, ours beside those that a user would pick instead."""
+"""Suite: encoders at several sizes, ours beside their alternatives."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ WHAT = (
 )
 MAKE = f"{__package__}.encoder_zoo:make_eager"
 EXPORTED = ("litemedsam", "mobilesam", "medsam")
-"""Compared in the runtimes that need an export, too."""
+"""Also compared in the runtimes that need an export."""
 MOST_GMACS = 500
-"""Larger input sizes of other encoders are left out: a minute per image tells nothing new."""
+"""Limit for other encoders: above it an image takes about a minute."""
 
 
 def encoders(context: Context) -> dict[str, Any]:
@@ -61,14 +61,14 @@ def encoders(context: Context) -> dict[str, Any]:
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many of our images a second come on one of another encoder: ours at 512 px, the others at their own size.
+    """Throughput ratio of ours at 512 px to each other encoder at its native size.
 
     Args:
         rows: of the suite.
 
     Returns:
-        Rows of ``runtime``, ``threads``, and a ratio for every other encoder that was measured so. Where threads can
-        work together on an image or apart on one each, every encoder is taken in the way in which it is faster.
+        Rows of ``runtime``, ``threads``, and a ratio for every other measured encoder. With threads shared by one
+        image or one image per thread, the faster of the two counts for each encoder.
     """
     found: dict[tuple[str, int], dict[str, float]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Suite: what each runtime and precision costs in Dice, on synthetic patients."""
+"""Suite: loss of Dice per runtime and precision on synthetic patients."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def precision(context: Context) -> dict[str, Any]:
 
 
 def _changed(packed: str, reference: str) -> float:
-    """Share of differing bits, in per cent."""
+    """Differing bits in %."""
     one, other = (np.unpackbits(np.load(path)) for path in (packed, reference))
     return 100 * float(np.count_nonzero(one != other)) / len(one)
 
@@ -65,15 +65,15 @@ def make_scores(runtime: str, precision: str, work: str, patients: int, frames: 
     """One case that segments the patients and scores them.
 
     Args:
-        runtime: as ``predict`` takes it.
-        precision: as ``predict`` takes it.
-        work: folder of the synthetic cines; the masks go there too.
-        patients: how many.
-        frames: of each.
+        runtime: as in ``predict``.
+        precision: as in ``predict``.
+        work: folder of the synthetic cines; also for the masks.
+        patients: number of patients.
+        frames: frames per patient.
         size: rows and columns.
 
     Returns:
-        The case; it gives ``dice`` and ``packed``, a file of the masks.
+        The case, with ``dice`` and ``packed``, a file of the masks.
     """
     from pathlib import Path
 

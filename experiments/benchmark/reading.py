@@ -48,7 +48,7 @@ def make_reading(paths: dict[str, str], frames: int) -> dict[str, Case]:
 
     Args:
         paths: files by transfer syntax.
-        frames: in each.
+        frames: number of frames in each.
 
     Returns:
         The cases.

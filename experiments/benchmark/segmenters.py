@@ -1,4 +1,4 @@
-"""Suite: whole segmenters on one cine, ours in every runtime beside the networks that a user would train instead."""
+"""Suite: whole segmenters on one cine, ours in every runtime beside alternatives trained from scratch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def segmenters(context: Context) -> dict[str, Any]:
     ways = context.pick(WAYS, WAYS[:1])
     candidates = [
         Candidate(f"ours, PyTorch {way}", f"{ZOO}:make_ours",
-                  # compiling for each number of threads would take longer than all that is measured
+                  # compilation per number of threads would dominate the run time
                   {**common, "way": way, "frames": frames, "threads": threads[-1:] if "compile" in way else threads},
                   max(threads), repeats)
         for way in ways
