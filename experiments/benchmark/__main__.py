@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     options = {name: getattr(args, name) for name in ("quick", "budget_minutes", "work", "again")}
     try:
-        report = bench(args.suite, args.output, **options, say=lambda text: print(text, flush=True))
+        report = bench(args.suite, args.output, **options, log=lambda text: print(text, flush=True))
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,14 +18,14 @@ class Context:
         work: folder of reusable files: cines, ONNX files.
         quick: small sizes and few repeats, for a functional check; figures are not meaningful.
         seconds: approximate time budget of the suite.
-        say: progress callback, one line per call.
+        log: progress callback, one line per call.
         started: start of the suite, ``time.monotonic``.
     """
 
     work: Path
     quick: bool
     seconds: float
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     started: float
 
     @property

@@ -40,7 +40,7 @@ def encoders(context: Context) -> dict[str, Any]:
     groups += [("exported", _exported(context), 0.45)]
     rows, roofs = [], {}
     for group, candidates, part in groups:
-        measured = measure_interleaved(candidates, context.share(part), context.say)
+        measured = measure_interleaved(candidates, context.share(part), context.log)
         own = roofs_of({row.case: row.summary() for row in measured if row.candidate == ROOF})
         roofs[group] = own
         rows += [_row(row, own, group) for row in measured if row.candidate != ROOF]
@@ -124,10 +124,10 @@ def _exported(context: Context) -> list[Candidate]:
         path = str(file)
         options = {"name": name, "size": size, "path": path}
         (row,) = measure_interleaved(
-            [Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.say
+            [Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.log
         )
         if row.reason:
-            context.say(f"{name}: no export, {row.reason}")
+            context.log(f"{name}: no export, {row.reason}")
             continue
         ours = name == OURS
         shape = [1, 1 if ours else 3, size, size]

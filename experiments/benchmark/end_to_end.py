@@ -55,7 +55,7 @@ def end_to_end(context: Context) -> dict[str, Any]:
                   threads, context.pick(5, 2))
         for runtime, precision in context.pick(SETTINGS, SETTINGS[:1])
     ]  # fmt: skip
-    rows = [_row(row) for row in measure_interleaved(candidates, context.share(0.4), context.say)]
+    rows = [_row(row) for row in measure_interleaved(candidates, context.share(0.4), context.log)]
     best = fastest(rows)
     result: dict[str, Any] = {"what": WHAT, "size": size, "frames": count, "threads": threads, "settings": rows}
     if best is None:
@@ -63,12 +63,12 @@ def end_to_end(context: Context) -> dict[str, Any]:
     runtime, _, precision = best.partition(" ")
     options = {**common, "runtime": runtime, "precision": precision, "paths": paths, "network": False}
     measured = measure_interleaved(
-        [Candidate(best, make, options, threads, context.pick(4, 2))], context.share(0.35), context.say
+        [Candidate(best, make, options, threads, context.pick(4, 2))], context.share(0.35), context.log
     )
     result["syntaxes"] = [{"setting": best, "syntax": row.case} | row.summary() for row in measured]
     options = {"path": paths[JPEG], **common, "runtime": runtime, "precision": precision}
     stages = Candidate(best, f"{__name__}:{make_stages.__name__}", options, threads, context.pick(4, 1))
-    measured = measure_interleaved([stages], context.left, context.say)
+    measured = measure_interleaved([stages], context.left, context.log)
     result["stages"] = [{"setting": best, "stage": row.case} | row.summary() for row in measured]
     return result
 

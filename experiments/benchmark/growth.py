@@ -58,7 +58,7 @@ def _frames(context: Context, size: int) -> list[dict[str, Any]]:
             path = _file(context, size, count)
             make = f"{__name__}:{make_predict.__name__}"
             candidate = Candidate("predict", make, {"path": path, "frames": count, **options}, context.pick(2, 1), 1)
-            (measured,) = measure_interleaved([candidate], context.left, context.say)
+            (measured,) = measure_interleaved([candidate], context.left, context.log)
             row |= measured.summary()
         rows.append(row)
     return rows
@@ -72,7 +72,7 @@ def _sizes(context: Context) -> list[dict[str, Any]]:
     options |= {"network_size": context.pick(None, 64), "threads": context.pick(2, 1)}
     make = f"{make_masks.__module__}:{make_masks.__name__}"
     candidate = Candidate("sizes", make, options, context.pick(2, 1), context.pick(4, 2))
-    rows = measure_interleaved([candidate], context.share(0.2), context.say)
+    rows = measure_interleaved([candidate], context.share(0.2), context.log)
     return [{"size": int(row.case) if row.case else None} | row.summary() for row in rows]
 
 
@@ -85,7 +85,7 @@ def _workers(context: Context, size: int) -> list[dict[str, Any]]:
                   context.pick(4, 1))
         for team in (1, 2)
     ]  # fmt: skip
-    rows = measure_interleaved(candidates, context.share(0.2), context.say)
+    rows = measure_interleaved(candidates, context.share(0.2), context.log)
     # CPU time and memory of the parent process would be misleading
     return [{"workers": int(row.candidate)} | row.summary() | {"cpu_ms": None, "peak_mb": None} for row in rows]
 

@@ -104,7 +104,7 @@ class _Process:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # the answer will say so
+            pass  # reported by the answer
 
     def answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -131,7 +131,7 @@ class _Process:
         self.log.close()
 
 
-def measure_interleaved(candidates: Sequence[Candidate], seconds: float, say: Callable[[str], None]) -> list[Row]:
+def measure_interleaved(candidates: Sequence[Candidate], seconds: float, log: Callable[[str], None]) -> list[Row]:
     """Measure candidates interleaved.
 
     Every round runs every case once, with a rotating start. Completed cases and failed candidates skip further rounds.
@@ -140,7 +140,7 @@ def measure_interleaved(candidates: Sequence[Candidate], seconds: float, say: Ca
     Args:
         candidates: the candidates.
         seconds: no new round starts after this time; each case has at least two repeats, slow ones one.
-        say: progress callback.
+        log: progress callback.
 
     Returns:
         A row per case, in order; a candidate that failed has one row with the reason.
@@ -153,7 +153,7 @@ def measure_interleaved(candidates: Sequence[Candidate], seconds: float, say: Ca
         for process in processes:
             answer = process.answer()
             if "error" in answer:
-                say(f"{process.candidate.name}: {answer['error']}")
+                log(f"{process.candidate.name}: {answer['error']}")
                 rows.append(Row(process.candidate.name, "", reason=answer["error"]))
                 owners.append(process)
                 continue
@@ -163,15 +163,15 @@ def measure_interleaved(candidates: Sequence[Candidate], seconds: float, say: Ca
         # Warm up one after the other: concurrent threads on the same cores would slow each other down.
         for row, owner in zip(rows, owners):
             if not row.reason:
-                _ask(row, owner, say)
-        _rounds(rows, owners, deadline, say)
+                _ask(row, owner, log)
+        _rounds(rows, owners, deadline, log)
     finally:
         for process in processes:
             process.close()
     return rows
 
 
-def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Callable[[str], None]) -> None:
+def _rounds(rows: list[Row], owners: list[_Process], deadline: float, log: Callable[[str], None]) -> None:
     number = 0
     while True:
         late = time.monotonic() > deadline
@@ -185,18 +185,18 @@ def _rounds(rows: list[Row], owners: list[_Process], deadline: float, say: Calla
             return
         first = number % len(due)
         for index in due[first:] + due[:first]:
-            if not rows[index].reason and (answer := _ask(rows[index], owners[index], say)) is not None:
+            if not rows[index].reason and (answer := _ask(rows[index], owners[index], log)) is not None:
                 rows[index].repeats.append(answer)
         number += 1
-        say(f"round {number}: {len(due)} cases")
+        log(f"round {number}: {len(due)} cases")
 
 
-def _ask(row: Row, owner: _Process, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _ask(row: Row, owner: _Process, log: Callable[[str], None]) -> dict[str, Any] | None:
     """Warm up or repeat a case; on failure None, with the reason in the row."""
     owner.send(case=row.case)
     answer = owner.answer()
     if "error" not in answer:
         return answer
     row.reason, row.repeats = answer["error"], []
-    say(f"{row.candidate} {row.case}: {row.reason}")
+    log(f"{row.candidate} {row.case}: {row.reason}")
     return None

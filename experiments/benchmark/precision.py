@@ -42,7 +42,7 @@ def precision(context: Context) -> dict[str, Any]:
         options = {"runtime": runtime, "precision": kind, "work": str(context.work), "patients": patients}
         options |= {"frames": frames, "size": size}
         (row,) = measure_interleaved(
-            [Candidate(f"{runtime} {kind}", make, options, repeats=1)], context.left, context.say
+            [Candidate(f"{runtime} {kind}", make, options, repeats=1)], context.left, context.log
         )
         found = dict(row.repeats[0]["found"]) if row.repeats else {"reason": row.summary()["reason"]}
         rows.append({"runtime": runtime, "precision": kind, **found})

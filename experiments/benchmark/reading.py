@@ -35,7 +35,7 @@ def reading(context: Context) -> dict[str, Any]:
         paths[syntax] = str(write_dicom(context.work / f"read_{name}_{size}_{count}.dcm", frames, syntax, count))
     make = f"{__name__}:{make_reading.__name__}"
     candidate = Candidate("reading", make, {"paths": paths, "frames": count}, 1, context.pick(9, 2))
-    rows = measure_interleaved([candidate], context.share(1.0), context.say)
+    rows = measure_interleaved([candidate], context.share(1.0), context.log)
     raw = size * size * count
     return {
         "what": WHAT, "size": size, "frames": count,

@@ -71,7 +71,7 @@ def bench(
     budget_minutes: float | None = None,
     work: str | os.PathLike | None = None,
     again: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> BenchReport:
     """Run the benchmark on this computer and write tables and plots.
 
@@ -87,7 +87,7 @@ def bench(
             if None.
         work: folder of reusable cines and networks, about 1 GB; in the user's cache if None.
         again: remeasure every suite.
-        say: progress callback, one line per call.
+        log: progress callback, one line per call.
 
     Returns:
         Result of a benchmark run.
@@ -123,11 +123,11 @@ def bench(
             missing.append(name)
             continue
         seconds = left * SUITES[name] / sum(SUITES[other] for other in names[index:])
-        say(f"{name}: about {seconds / 60:.1f} minutes")
-        result = _suite(name, Context(place, quick, seconds, say, time.monotonic()))
+        log(f"{name}: about {seconds / 60:.1f} minutes")
+        result = _suite(name, Context(place, quick, seconds, log, time.monotonic()))
         if "error" in result:
             failed[name] = result["error"]
-            say(f"{name}: {result['error']}")
+            log(f"{name}: {result['error']}")
             continue
         report["suites"][name] = result | {"fingerprint": mark, "command": command}
         _write(path, report["suites"], quick)

@@ -51,7 +51,7 @@ def segmenters(context: Context) -> dict[str, Any]:
         candidates.append(Candidate(name, f"{ZOO}:make_network", options, max(threads), min(repeats, 5)))
     options = {**common, "threads": threads[-1:], "random_weights": False}
     candidates.append(Candidate("LiteMedSAM, a box each", f"{ZOO}:{make_boxes.__name__}", options, max(threads), 3))
-    rows = [_row(row) for row in measure_interleaved(candidates, context.share(1.0), context.say)]
+    rows = [_row(row) for row in measure_interleaved(candidates, context.share(1.0), context.log)]
     return {"what": WHAT, "size": size, "frames_per_call": frames, "rows": rows}
 
 

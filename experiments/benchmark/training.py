@@ -50,11 +50,11 @@ def training(context: Context) -> dict[str, Any]:
                   {**common, "patients": few, "overrides": small_student}, threads, 1),
     ]  # fmt: skip
     rates = [
-        _rate(row.candidate, row.summary()) for row in measure_interleaved([phantom], context.share(0.1), context.say)
+        _rate(row.candidate, row.summary()) for row in measure_interleaved([phantom], context.share(0.1), context.log)
     ]
     rows = []
     for candidate in candidates:  # alone: each prepares its data first
-        (row,) = measure_interleaved([candidate], context.left, context.say)
+        (row,) = measure_interleaved([candidate], context.left, context.log)
         found = row.repeats[0]["found"] | {"peak_mb": row.repeats[0]["peak_mb"]} if row.repeats else row.summary()
         rows.append({"bundle": candidate.name} | {key: value for key, value in found.items() if key != "cache_per_s"})
         if "cache_per_s" in found:
