@@ -130,8 +130,8 @@ class GridMove(NamedTuple):
         for axis in (0, 1):
             step, start = place[:, axis, axis, None], place[:, axis, 2, None]
             centres.append(step * torch.arange(grid[axis], dtype=torch.float64) + start)
-            # Interpolating already blurs, with a variance of 1/6 square cell. The rest of what an average over the
-            # whole cell would blur (step^2 / 12) is left to the average, so that nothing jumps as cells become larger.
+            # Interpolation has a blur variance of 1/6 square cell. Averaging adds the rest of the variance of a
+            # whole-cell mean (step^2 / 12): continuous in the cell size.
             widths.append((step.square() - 2).clamp(min=0).sqrt())
         moves = tuple(source) != tuple(grid) or any(
             bool((c - torch.arange(n, dtype=torch.float64)).abs().max() >= _CLOSE) for c, n in zip(centres, grid)
