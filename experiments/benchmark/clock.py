@@ -1,4 +1,4 @@
-"""Time on a device that works by itself, and how a report calls the device."""
+"""Clock for asynchronous devices, and device names for reports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["device_title", "now"]
 
 
 def now(device: torch.device) -> float:
-    """Seconds of a clock that only grows, once all work given to the device is done.
+    """Monotonic clock in seconds, after synchronisation of the device.
 
     Args:
-        device: whose work is timed; a GPU is waited for.
+        device: timed device; a GPU is synchronised.
 
     Returns:
-        Seconds, of no meaning but in differences.
+        Seconds; only differences are meaningful.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -24,11 +24,11 @@ def now(device: torch.device) -> float:
 
 
 def device_title(device: torch.device, threads: int) -> str:
-    """What a benchmark says it ran on.
+    """Name of a device for reports.
 
     Args:
-        device: that did the work.
-        threads: on a CPU, how many.
+        device: the device.
+        threads: number of CPU threads.
 
     Returns:
         Name of the GPU, or ``cpu, N threads``.

@@ -1,4 +1,4 @@
-"""What every suite is told."""
+"""Settings of a benchmark run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Context"]
 
 @dataclass(frozen=True)
 class Context:
-    """How a suite shall run.
+    """Settings shared by all suites.
 
     Args:
-        work: folder for files that are made once and used again: cines, ONNX files.
-        quick: small sizes and few repeats: shows that everything runs, its figures mean little.
-        seconds: time the suite may take, about.
-        log: told what goes on, in one line.
-        started: when the suite began, of ``time.monotonic``.
-        before: an older checkout to measure in turns with this one; None for this one alone.
+        work: folder of reusable files: cines, ONNX files.
+        quick: small sizes and few repeats, for a functional check; figures are not meaningful.
+        seconds: approximate time budget of the suite.
+        log: progress callback, one line per call.
+        started: start of the suite, ``time.monotonic``.
+        before: an older checkout to measure interleaved with this one; None for this one alone.
     """
 
     work: Path
@@ -32,13 +32,13 @@ class Context:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, at least 0."""
+        """Remaining seconds, at least 0."""
         return max(0.0, self.started + self.seconds - time.monotonic())
 
     def share(self, part: float) -> float:
-        """A fraction of the whole time, or what is left when that is less."""
+        """A fraction of the time budget, at most the remaining time."""
         return min(self.left, part * self.seconds)
 
     def pick(self, whole, quick):
-        """One value for a real run, another for a quick one."""
+        """Value for a full or a quick run."""
         return quick if self.quick else whole

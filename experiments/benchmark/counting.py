@@ -1,4 +1,4 @@
-"""Multiply-adds of a network, and the bytes that its layers cannot help moving."""
+"""Multiply-adds of a network, minimum memory traffic of its layers, and the roofline."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop
 
-__all__ = ["count", "roof_ms"]
+__all__ = ["count", "roofline_ms"]
 
 # PyTorch counts attention on GPUs only.
 _FORMULAS = {**flop_registry, torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}
 
 
 class _Layers(TorchDispatchMode):
-    """Notes operations and bytes of every convolution, matrix product and attention."""
+    """Records operations and bytes of every convolution, matrix product and attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Layers(TorchDispatchMode):
         kwargs = kwargs or {}
         formula = _FORMULAS.get(function._overloadpacket)
         if formula is None:
-            with self:  # linear and the like are made of what is counted
+            with self:  # composite operators decompose into counted ones
                 result = function.decompose(*args, **kwargs)
             return function(*args, **kwargs) if result is NotImplemented else result
         result = function(*args, **kwargs)
@@ -41,13 +41,13 @@ def count(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Any]:
     """Count one forward pass.
 
     Args:
-        network: in eval mode; on the device ``meta`` nothing is computed.
-        image: its input, on the same device.
+        network: network in eval mode; device ``meta`` avoids computation.
+        image: input on the same device.
 
     Returns:
         ``parameters``, ``gmacs`` (1e9 multiply-adds), ``layers``: operations and bytes (inputs, weights, result, each
-        once) of every convolution, matrix product and attention. Element-wise operations count nothing: a good runtime
-        fuses them.
+        once) of every convolution, matrix product and attention. Element-wise operations are ignored: runtimes fuse
+        them.
     """
     with _Layers() as counter:
         network(image)
@@ -57,8 +57,8 @@ def count(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Any]:
     return {"parameters": parameters, "gmacs": total / 2e9, "outer_bytes": outer, "layers": counter.layers}
 
 
-def roof_ms(counted: dict[str, Any], gflops: float, gb_per_s: float) -> dict[str, float | str]:
-    """The least time that a network can take on a computer.
+def roofline_ms(counted: dict[str, Any], gflops: float, gb_per_s: float) -> dict[str, float | str]:
+    """Roofline: lower bound of the run time of a network on a computer.
 
     Args:
         counted: from :func:`count`.
@@ -66,9 +66,9 @@ def roof_ms(counted: dict[str, Any], gflops: float, gb_per_s: float) -> dict[str
         gb_per_s: rate of a memory copy, 1e9 bytes per second, reading and writing both counted.
 
     Returns:
-        ``roof_ms``: all operations at the product's rate, or input and weights at the copy's rate, the larger;
-        ``layer_roof_ms``: the same for each layer with its own inputs and results, summed: nothing stays in the cache;
-        ``bound``: whether most of the latter is arithmetic or memory.
+        ``roof_ms``: the larger of all operations at the rate of the product, and input and weights at that of the copy;
+        ``layer_roof_ms``: sum of the same per layer, with its own inputs and results (no data stays in the cache);
+        ``bound``: whether arithmetic or memory dominates ``layer_roof_ms``.
     """
     arithmetic = [operations / gflops / 1e6 for operations, _ in counted["layers"]]
     memory = [size / gb_per_s / 1e6 for _, size in counted["layers"]]

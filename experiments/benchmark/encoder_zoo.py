@@ -1,4 +1,4 @@
-"""The encoders that are compared: our students and what a user would pick instead, built at any input size."""
+"""Compared encoders: our students and their alternatives, at any input size."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["OTHERS", "OURS", "SIZES", "STUDENTS", "export", "image_for", "make_e
 
 SIZES = (256, 512, 1024)
 STUDENTS = ("efficientvit_b0", "repvit_m0_9", "tiny_vit_5m_224")
-"""Of ours; the first is the encoder of ``vfss_seg``."""
+"""Our students; the first is the encoder of ``vfss_seg``."""
 OURS = STUDENTS[0]
 OURS_AT = 512
-"""Input size at which ours is compared with the others at their own, pixels."""
+"""Input size of ours in the comparison with others at their own, pixels."""
 
 
 @dataclass(frozen=True)
 class Other:
-    """An encoder of somebody else.
+    """A third-party encoder.
 
     Args:
-        own: its input size, pixels.
+        own: native input size, pixels.
         multiple: input sizes are multiples of this.
     """
 
@@ -37,7 +37,7 @@ class Other:
     multiple: int = 1
 
     def sizes(self) -> tuple[int, ...]:
-        """The nearest sizes to :data:`SIZES` that it takes, and its own."""
+        """Supported sizes nearest to :data:`SIZES`, and the native size."""
         near = {self.own if abs(self.own - size) < 16 else size // self.multiple * self.multiple for size in SIZES}
         return tuple(sorted({*near, self.own}))
 
@@ -49,11 +49,11 @@ OTHERS = {
     "medsam2": Other(512),
     "rad_dino": Other(518, 14),
 }
-"""By the names of the teachers; ``medsam2`` is SAM 2.1 Hiera-T."""
+"""By teacher name; ``medsam2`` is SAM 2.1 Hiera-T."""
 
 
 def image_for(name: str, size: int) -> torch.Tensor:
-    """A random image of the form that an encoder takes, (1, 1 or 3, size, size)."""
+    """A random input image, (1, 1 or 3, size, size)."""
     generator = torch.Generator().manual_seed(0)
     return torch.rand(1, 1 if name in STUDENTS else 3, size, size, generator=generator)
 
@@ -66,7 +66,7 @@ def make_encoder(name: str, size: int) -> tuple[nn.Module, str]:
         size: side of its square input, pixels.
 
     Returns:
-        The encoder, and whose weights it has: they do not change its speed, but a reader should know.
+        The encoder and the origin of its weights (no influence on speed).
     """
     if name in STUDENTS:
         return _student(name)
@@ -135,9 +135,9 @@ def make_eager(name: str, cases: list[list[int]], most_gmacs: float) -> dict[str
     """An encoder in PyTorch, eager, float32.
 
     Args:
-        name: of the encoder.
+        name: name of the encoder.
         cases: pairs (size, threads).
-        most_gmacs: sizes that take more are left out, unless it is the encoder's own.
+        most_gmacs: larger sizes are skipped, except the native one.
 
     Returns:
         The cases, by ``size@threads``.
@@ -166,15 +166,15 @@ def _forward(network: nn.Module, image: torch.Tensor) -> Callable[[], None]:
 
 
 def export(name: str, size: int, path: str) -> dict[str, Case]:
-    """Write an encoder as ONNX, if it is not there yet.
+    """Export an encoder as ONNX unless the file exists.
 
     Args:
-        name: of the encoder.
-        size: side of its input, which is fixed in the file.
+        name: name of the encoder.
+        size: side of the input, fixed in the file.
         path: the file.
 
     Returns:
-        One case that does it.
+        One case.
     """
 
     def write() -> None:

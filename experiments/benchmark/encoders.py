@@ -1,13 +1,13 @@
-"""Suite: encoders at several sizes, ours beside those that a user would pick instead."""
+"""Suite: encoders at several sizes, ours beside their alternatives."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .context import Context
-from .counting import roof_ms
+from .counting import roofline_ms
 from .encoder_zoo import OTHERS, OURS, OURS_AT, SIZES, STUDENTS
-from .interleave import Candidate, Row, take_turns
+from .interleave import Candidate, Row, measure_interleaved
 from .machine import ROOF, make_roof, roof_candidate, roofs_of
 from .runtimes import RUNTIMES, make_onnx
 
@@ -22,9 +22,9 @@ WHAT = (
 )
 MAKE = f"{__package__}.encoder_zoo:make_eager"
 EXPORTED = ("litemedsam", "mobilesam", "medsam")
-"""Compared in the runtimes that need an export, too."""
+"""Also compared in the runtimes that need an export."""
 MOST_GMACS = 500
-"""Larger input sizes of other encoders are left out: a minute per image tells nothing new."""
+"""Limit for other encoders: above it an image takes about a minute."""
 
 
 def encoders(context: Context) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def encoders(context: Context) -> dict[str, Any]:
     groups += [("exported", _exported(context), 0.45)]
     rows, roofs = [], {}
     for group, candidates, part in groups:
-        measured = take_turns(candidates, context.share(part), context.log)
+        measured = measure_interleaved(candidates, context.share(part), context.log)
         own = roofs_of({row.case: row.summary() for row in measured if row.candidate == ROOF})
         roofs[group] = own
         rows += [_row(row, own, group) for row in measured if row.candidate != ROOF]
@@ -50,7 +50,7 @@ def encoders(context: Context) -> dict[str, Any]:
         if source is not None and "ms" in row:
             threads = roofs[row["group"]].get(str(row["threads"]), {})
             if len(threads) == 2:
-                row.update(roof_ms(source, **threads))
+                row.update(roofline_ms(source, **threads))
                 row["roof_fraction"] = row["roof_ms"] / row["ms"]
             for same in ("gmacs", "parameters", "weights"):
                 row.setdefault(same, source[same])
@@ -61,14 +61,14 @@ def encoders(context: Context) -> dict[str, Any]:
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many of our images a second come on one of another encoder: ours at 512 px, the others at their own size.
+    """Throughput ratio of ours at 512 px to each other encoder at its native size.
 
     Args:
         rows: of the suite.
 
     Returns:
-        Rows of ``runtime``, ``threads``, and a ratio for every other encoder that was measured so. Where threads can
-        work together on an image or apart on one each, every encoder is taken in the way in which it is faster.
+        Rows of ``runtime``, ``threads``, and a ratio for every other measured encoder. With threads shared by one
+        image or one image per thread, the faster of the two counts for each encoder.
     """
     found: dict[tuple[str, int], dict[str, float]] = {}
     for row in rows:
@@ -123,7 +123,9 @@ def _exported(context: Context) -> list[Candidate]:
             file.unlink(missing_ok=True)  # the others do not change
         path = str(file)
         options = {"name": name, "size": size, "path": path}
-        (row,) = take_turns([Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.log)
+        (row,) = measure_interleaved(
+            [Candidate(name, f"{__package__}.encoder_zoo:export", options, repeats=1)], 1, context.log
+        )
         if row.reason:
             context.log(f"{name}: no export, {row.reason}")
             continue

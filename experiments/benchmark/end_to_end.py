@@ -1,4 +1,4 @@
-"""Suite: from the DICOM file to the results, split by stage."""
+"""Suite: DICOM file to results, split by stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from .context import Context
 from .files import JPEG, SYNTAXES, phantom_frames, write_dicom
-from .interleave import Candidate, Row, take_turns
+from .interleave import Candidate, Row, measure_interleaved
 from .our_runtimes import SETTINGS, MemoryCine, open_segmenter
 from .worker import Case
 
@@ -55,26 +55,26 @@ def end_to_end(context: Context) -> dict[str, Any]:
                   threads, context.pick(5, 2))
         for runtime, precision in context.pick(SETTINGS, SETTINGS[:1])
     ]  # fmt: skip
-    rows = [_row(row) for row in take_turns(candidates, context.share(0.4), context.log)]
+    rows = [_row(row) for row in measure_interleaved(candidates, context.share(0.4), context.log)]
     best = fastest(rows)
     result: dict[str, Any] = {"what": WHAT, "size": size, "frames": count, "threads": threads, "settings": rows}
     if best is None:
         return result | {"syntaxes": [], "stages": []}
     runtime, _, precision = best.partition(" ")
     options = {**common, "runtime": runtime, "precision": precision, "paths": paths, "network": False}
-    measured = take_turns(
+    measured = measure_interleaved(
         [Candidate(best, make, options, threads, context.pick(4, 2))], context.share(0.35), context.log
     )
     result["syntaxes"] = [{"setting": best, "syntax": row.case} | row.summary() for row in measured]
     options = {"path": paths[JPEG], **common, "runtime": runtime, "precision": precision}
     stages = Candidate(best, f"{__name__}:{make_stages.__name__}", options, threads, context.pick(4, 1))
-    measured = take_turns([stages], context.left, context.log)
+    measured = measure_interleaved([stages], context.left, context.log)
     result["stages"] = [{"setting": best, "stage": row.case} | row.summary() for row in measured]
     return result
 
 
 def fastest(rows: list[dict[str, Any]], precision: str = "fp32") -> str | None:
-    """Runtime and precision with most frames per second to masks, among those of a precision."""
+    """Runtime and precision of the highest throughput to masks, for one precision."""
     found = [row for row in rows if row["case"] == JPEG and "per_s" in row and row["setting"].endswith(precision)]
     return max(found, key=lambda row: row["per_s"])["setting"] if found else None
 
@@ -90,13 +90,13 @@ def make_masks(
     """From DICOM files to packed masks.
 
     Args:
-        runtime: as ``predict`` takes it.
-        precision: as ``predict`` takes it.
+        runtime: as in ``predict``.
+        precision: as in ``predict``.
         paths: files by name.
-        frames: in each.
-        network_size: longer side as the network sees it; the bundle's own when None.
-        threads: of the processor.
-        network: add a case ``network``: the first file's frames in memory, nothing packed.
+        frames: number of frames in each.
+        network_size: longer side of the network input; the bundle's own if None.
+        threads: number of CPU threads.
+        network: add a case ``network``: frames of the first file in memory, without packing.
 
     Returns:
         A case per file.
@@ -127,15 +127,15 @@ def make_masks(
 def make_stages(
     path: str, runtime: str, precision: str, frames: int, network_size: int | None, threads: int
 ) -> dict[str, Case]:
-    """Runs that do more and more of the whole, see :data:`STAGES`.
+    """Cumulative stages, see :data:`STAGES`.
 
     Args:
         path: the DICOM file.
-        runtime: as ``predict`` takes it.
-        precision: as ``predict`` takes it.
-        frames: in the file.
-        network_size: longer side as the network sees it; the bundle's own when None.
-        threads: of the processor.
+        runtime: as in ``predict``.
+        precision: as in ``predict``.
+        frames: number of frames in the file.
+        network_size: longer side of the network input; the bundle's own if None.
+        threads: number of CPU threads.
 
     Returns:
         A case per stage.
@@ -153,7 +153,7 @@ def make_stages(
         return lambda: (predict(path, folder / "predicted", **chosen, **options), None)[1]
 
     def page() -> None:
-        report(path, folder / "reported", **common)  # the first run segments, later ones find its masks
+        report(path, folder / "reported", **common)  # the first run segments, later ones reuse its masks
 
     calls = {
         "decode": lambda: [None for _ in open_cine(path).frames()] and None,

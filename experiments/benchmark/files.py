@@ -1,4 +1,4 @@
-"""Cines to measure on: frames of a synthetic study, as arrays and as DICOM files of every transfer syntax."""
+"""Benchmark cines: frames of a synthetic study, as arrays and as DICOM files of every transfer syntax."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_agglo.files import atomic_path
 __all__ = ["BITS", "JPEG", "SEED", "SYNTAXES", "encode_frames", "phantom_frames", "write_dicom"]
 
 SEED = 20_260
-"""Of the synthetic patient; far from those of training."""
+"""Seed of the synthetic patient; not among the training seeds."""
 BITS = 8
 """Stored bits; 8, since baseline JPEG and video hold no more."""
 _BASE = "1.2.840.10008.1.2"
@@ -68,13 +68,13 @@ SYNTAXES: dict[str, tuple[str, Encoder | None]] = {
 
 
 def phantom_frames(work: Path, count: int, size: int, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a synthetic swallow and its true masks, made once.
+    """Frames and ground-truth masks of a synthetic swallow, generated once.
 
     Args:
-        work: where they are kept.
-        count: frames, spread over the swallow.
+        work: folder of the files.
+        count: number of frames, spread over the swallow.
         size: rows and columns.
-        seed: of the patient.
+        seed: seed of the patient.
 
     Returns:
         (count, size, size) uint8 and (count, 12, size, size) bool.
@@ -90,7 +90,7 @@ def phantom_frames(work: Path, count: int, size: int, seed: int = SEED) -> tuple
         made = [study.frame(int(pulse) * study.repeat) for pulse in pulses]
         top = (1 << study.spec.bits_stored) - 1
         frames = np.stack([(frame.astype(np.float32) * (255 / top)).round().astype(np.uint8) for frame, _ in made])
-        if study.spec.photometric == "MONOCHROME1":  # as a reader gives it: dark barium
+        if study.spec.photometric == "MONOCHROME1":  # dark barium, as from a reader
             frames = 255 - frames
         masks = np.stack([masks[wanted] for _, masks in made])
         with atomic_path(path) as partial, open(partial, "wb") as stream:
@@ -121,7 +121,7 @@ def write_dicom(path: Path, frames: np.ndarray, syntax: str, count: int | None =
         path: the file.
         frames: (T, H, W) uint8.
         syntax: of :data:`SYNTAXES`.
-        count: frames in the file: there and back through ``frames`` as often as it takes; all once when None.
+        count: frames in the file: ``frames`` repeated forwards and backwards; each once if None.
         seed: of the patient named in the header.
 
     Returns:

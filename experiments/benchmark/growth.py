@@ -1,4 +1,4 @@
-"""Suite: how cost and memory grow with the frames, the size of the picture, and the processes."""
+"""Suite: cost and memory by number of frames, image size and number of processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from .context import Context
 from .end_to_end import make_masks
 from .files import JPEG, phantom_frames, write_dicom
-from .interleave import Candidate, take_turns
+from .interleave import Candidate, measure_interleaved
 from .worker import Case
 
 __all__ = ["WHAT", "growth", "make_predict", "make_team"]
@@ -46,7 +46,7 @@ def _file(context: Context, size: int, count: int) -> str:
 
 
 def _frames(context: Context, size: int) -> list[dict[str, Any]]:
-    """Cines of ten times the length each; one that would take longer than what is left is not begun."""
+    """Cines of tenfold length each; one that would exceed the remaining time is skipped."""
     rows: list[dict[str, Any]] = []
     options = {"runtime": "auto", "precision": "fp32", "network_size": size if size < 512 else None}
     for count in context.pick((30, 300, 3000), (4, 12)):
@@ -58,7 +58,7 @@ def _frames(context: Context, size: int) -> list[dict[str, Any]]:
             path = _file(context, size, count)
             make = f"{__name__}:{make_predict.__name__}"
             candidate = Candidate("predict", make, {"path": path, "frames": count, **options}, context.pick(2, 1), 1)
-            (measured,) = take_turns([candidate], context.left, context.log)
+            (measured,) = measure_interleaved([candidate], context.left, context.log)
             row |= measured.summary()
         rows.append(row)
     return rows
@@ -72,7 +72,7 @@ def _sizes(context: Context) -> list[dict[str, Any]]:
     options |= {"network_size": context.pick(None, 64), "threads": context.pick(2, 1)}
     make = f"{make_masks.__module__}:{make_masks.__name__}"
     candidate = Candidate("sizes", make, options, context.pick(2, 1), context.pick(4, 2))
-    rows = take_turns([candidate], context.share(0.2), context.log)
+    rows = measure_interleaved([candidate], context.share(0.2), context.log)
     return [{"size": int(row.case) if row.case else None} | row.summary() for row in rows]
 
 
@@ -85,20 +85,20 @@ def _workers(context: Context, size: int) -> list[dict[str, Any]]:
                   context.pick(4, 1))
         for team in (1, 2)
     ]  # fmt: skip
-    rows = take_turns(candidates, context.share(0.2), context.log)
-    # processor time and memory would be those of the process that hands out the work
+    rows = measure_interleaved(candidates, context.share(0.2), context.log)
+    # CPU time and memory of the parent process would be misleading
     return [{"workers": int(row.candidate)} | row.summary() | {"cpu_ms": None, "peak_mb": None} for row in rows]
 
 
 def make_predict(path: str, frames: int, runtime: str, precision: str, network_size: int | None) -> dict[str, Case]:
-    """``predict`` as a user calls it, once.
+    """One run of ``predict``.
 
     Args:
         path: the DICOM file.
-        frames: in it.
-        runtime: as ``predict`` takes it.
-        precision: as ``predict`` takes it.
-        network_size: longer side as the network sees it; the bundle's own when None.
+        frames: number of frames.
+        runtime: as in ``predict``.
+        precision: as in ``predict``.
+        network_size: longer side of the network input; the bundle's own if None.
 
     Returns:
         One case.
@@ -115,16 +115,16 @@ def make_predict(path: str, frames: int, runtime: str, precision: str, network_s
 
 
 def make_team(path: str, frames: int, team: int, network_size: int | None) -> dict[str, Case]:
-    """Several processes that segment the same file at the same time.
+    """Several processes segmenting one file concurrently.
 
     Args:
         path: the DICOM file.
-        frames: in it.
+        frames: number of frames.
         team: number of processes.
-        network_size: longer side as the network sees it; the bundle's own when None.
+        network_size: longer side of the network input; the bundle's own if None.
 
     Returns:
-        One case; its units are the frames of all.
+        One case; its units are the frames of all processes.
     """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -138,7 +138,7 @@ def make_team(path: str, frames: int, team: int, network_size: int | None) -> di
             job.result()
 
     def wait() -> None:
-        for job in [pool.submit(time.sleep, 1) for _ in range(team)]:  # until every process is there
+        for job in [pool.submit(time.sleep, 1) for _ in range(team)]:  # until every process has started
             job.result()
 
     wait()

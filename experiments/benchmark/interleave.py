@@ -1,4 +1,4 @@
-"""Candidates measured in turns: whatever else the computer does meets all of them alike."""
+"""Interleaved measurement of candidates: background load affects all of them equally."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 
 from monai_agglo.processes import ChildDiedError, JsonProcess
 
-__all__ = ["Candidate", "Row", "take_turns"]
+__all__ = ["Candidate", "Row", "measure_interleaved"]
 
 LONGEST_S = 1800
 LEAST_REPEATS = 2
-"""Made of every case even when the time is over, unless there is not even time for a second one."""
+"""Minimum repeats of every case, also after the deadline, except for slow cases."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is measured, in a process of its own.
+    """A measured candidate, in its own process.
 
     Args:
         name: unique in its group.
-        make: ``module:function`` that gives the cases, a dictionary of :class:`~.worker.Case` by name.
-        options: plain arguments of that function.
-        threads: the most threads that its libraries may use.
-        repeats: at most so many of each of its cases.
+        make: ``module:function`` returning the cases, a dictionary of :class:`~.worker.Case` by name.
+        options: plain arguments of the function.
+        threads: maximum number of threads of its libraries.
+        repeats: maximum repeats per case.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Candidate:
 
 @dataclass
 class Row:
-    """What was measured of a case.
+    """Measurements of one case.
 
     Args:
-        candidate: its candidate's name.
+        candidate: name of its candidate.
         case: its name.
-        facts: what the candidate says about it, with ``units`` per call and ``threads``.
-        reason: why there is no measurement; empty when there is one.
+        facts: facts from the candidate, with ``units`` per call and ``threads``.
+        reason: reason of a missing measurement; else empty.
     """
 
     candidate: str
@@ -81,7 +81,7 @@ class Row:
 
 
 class _Process:
-    """A candidate's process; it is ended when an answer takes longer than anything here should."""
+    """Process of a candidate; terminated on a timeout."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -103,16 +103,16 @@ class _Process:
         self.log.close()
 
 
-def take_turns(candidates: Sequence[Candidate], seconds: float, log: Callable[[str], None]) -> list[Row]:
-    """Measure candidates in turns.
+def measure_interleaved(candidates: Sequence[Candidate], seconds: float, log: Callable[[str], None]) -> list[Row]:
+    """Measure candidates interleaved.
 
-    Every round repeats every case once, beginning with another one each time. A case that has its repeats, or a
-    candidate that failed, sits the further rounds out. All processes are alive from the first round to the last.
+    Every round runs every case once, with a rotating start. Completed cases and failed candidates skip further rounds.
+    All processes live from the first round to the last.
 
     Args:
-        candidates: what is measured.
-        seconds: begin no new round after so long; each case is repeated at least twice, or once where it is slow.
-        log: told what goes on.
+        candidates: the candidates.
+        seconds: no new round starts after this time; each case has at least two repeats, slow ones one.
+        log: progress callback.
 
     Returns:
         A row per case, in order; a candidate that failed has one row with the reason.
@@ -132,7 +132,7 @@ def take_turns(candidates: Sequence[Candidate], seconds: float, log: Callable[[s
             for case, facts in answer["cases"].items():
                 rows.append(Row(process.candidate.name, case, facts))
                 owners.append(process)
-        # One after the other: threads of several processes on the same cores would hinder each other for minutes.
+        # Warm up one after the other: concurrent threads on the same cores would slow each other down.
         for row, owner in zip(rows, owners):
             if not row.reason:
                 _ask(row, owner, log)
@@ -164,7 +164,7 @@ def _rounds(rows: list[Row], owners: list[_Process], deadline: float, log: Calla
 
 
 def _ask(row: Row, owner: _Process, log: Callable[[str], None]) -> dict[str, Any] | None:
-    """Have a case warmed up or repeated; None and the reason in the row when that fails."""
+    """Warm up or repeat a case; on failure None, with the reason in the row."""
     owner.process.send({"case": row.case})
     answer = owner.answer()
     if "error" not in answer:

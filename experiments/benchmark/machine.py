@@ -1,4 +1,4 @@
-"""The computer: what it is, and the rates that bound everything on it, measured in the same run."""
+"""The computer: its description, and its peak rates measured in the same run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARIES = ("torch", "monai", "timm", "onnxruntime", "openvino", "imagecodecs",
 
 
 def computer() -> dict[str, Any]:
-    """Processor, cores, memory, system: what a reader compares with his own; no name of the computer."""
+    """Processor, cores, memory, system: without the host name."""
     import torch
 
     memory = None
@@ -41,7 +41,7 @@ def computer() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that do the work; those that are not installed are left out."""
+    """Versions of the installed libraries in use."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -52,7 +52,7 @@ def versions() -> dict[str, str]:
 
 
 def roof_candidate(threads: tuple[int, ...] = (1, 2), repeats: int = 5) -> Candidate:
-    """The matrix product and the memory copy, to be measured in turns with what they bound."""
+    """Matrix product and memory copy, measured interleaved with the candidates."""
     return Candidate(ROOF, f"{__name__}:make_roof", {"threads": list(threads)}, max(threads), repeats)
 
 
@@ -61,8 +61,8 @@ def make_roof(threads: list[int], side: int = SIDE, copy_bytes: int = COPY_BYTES
 
     Args:
         threads: numbers of threads.
-        side: of the square matrices.
-        copy_bytes: copied at once; several times the processor's cache.
+        side: side of the square matrices.
+        copy_bytes: bytes per copy; several times the CPU cache.
 
     Returns:
         The cases; a unit of the product is 1e9 operations, of the copy 1e9 bytes (read once, written once: 2 per byte).

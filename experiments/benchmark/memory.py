@@ -1,4 +1,4 @@
-"""Peak memory of this process, measured from a moment on where the system allows it."""
+"""Peak memory of this process, resettable on Linux."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def forget_peak() -> bool:
-    """Let the peak start anew from what is held now.
+    """Reset the peak to the current memory.
 
     Returns:
-        Whether that is possible here (Linux); the peak is that of the whole process otherwise.
+        Whether the reset is supported (Linux); otherwise the peak is that of the process lifetime.
     """
     try:
         CLEAR.write_text("5")
@@ -25,9 +25,9 @@ def forget_peak() -> bool:
 
 
 def peak_mb() -> float | None:
-    """Largest resident memory of this process so far, in MB (1e6 bytes); None where the system does not tell.
+    """Largest resident memory of this process so far, in MB (1e6 bytes); None if unavailable.
 
-    ``ru_maxrss`` alone would not do: a process inherits it from the one that started it.
+    ``ru_maxrss`` alone is insufficient: a process inherits it from its parent.
     """
     try:
         found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())

@@ -1,4 +1,4 @@
-"""The product's own segmenter, as ``predict`` runs it: every runtime and precision that it can be asked for."""
+"""Our segmenter as in ``predict``, in every runtime and precision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVI
 
 
 def title(runtime: str, precision: str) -> str:
-    """What a setting is called in the tables."""
+    """Name of a setting in the tables."""
     return f"ours, {TITLES[runtime]} {precision}"
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's page, ``bench.md``: every table, written from the figures."""
+"""Generates the benchmark page ``bench.md`` with all tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_page(report: dict[str, Any], plots: Sequence[str], path: Path) -> None
 
     Args:
         report: content of ``bench.json``.
-        plots: names of pictures beside the page.
+        plots: file names of plots beside the page.
         path: the file.
     """
     with atomic_path(path) as partial:
@@ -31,7 +31,7 @@ def render_page(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
 
     Args:
         report: content of ``bench.json``.
-        plots: names of pictures beside the page.
+        plots: file names of plots beside the page.
     """
     suites = report["suites"]
     machine, software = report["computer"], report["versions"]
@@ -83,7 +83,7 @@ def _time(row: Row) -> str:
 
 
 def _reasons(rows: Sequence[Row], name: str) -> list[str]:
-    """Why some rows have no figures."""
+    """Reasons of rows without figures."""
     lines = [f"- {row[name]}: {row['reason']}" for row in rows if row.get("reason")]
     return ["Not measured:\n\n" + "\n".join(lines)] if lines else []
 

@@ -15,11 +15,11 @@ Suite = dict[str, Any]
 
 
 def draw_plots(report: dict[str, Any], folder: Path) -> list[str]:
-    """Draw what the figures allow.
+    """Draw the plots of the available figures.
 
     Args:
         report: content of ``bench.json``.
-        folder: for the pictures.
+        folder: output folder.
 
     Returns:
         Names of the files written.
@@ -43,7 +43,7 @@ def draw_plots(report: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _bars(axes: Any, rows: list[dict[str, Any]], labels: list[str], key: str, best: bool, log: bool = True) -> list:
-    """Horizontal bars, the best on top, ours in another colour; gives the rows from the bottom up."""
+    """Horizontal bars, best on top, ours highlighted; returns the rows from the bottom up."""
     order = sorted(range(len(rows)), key=lambda i: rows[i][key], reverse=not best)
     for place, index in enumerate(order):
         row = rows[index]
@@ -161,7 +161,7 @@ def _end_to_end(figure: Any, suite: Suite) -> bool:
 
 
 def _more(times: dict[str, float], longer: str, shorter: str) -> float | None:
-    """What a run takes beyond a shorter one; they overlap, so it can be nothing."""
+    """Additional time of a run over a shorter one; 0 for overlapping stages."""
     return max(0.0, times[longer] - times[shorter]) if longer in times and shorter in times else None
 
 

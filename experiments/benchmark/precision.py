@@ -1,4 +1,4 @@
-"""Suite: what each runtime and precision costs in Dice, on synthetic patients."""
+"""Suite: loss of Dice per runtime and precision on synthetic patients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .context import Context
 from .files import phantom_frames
-from .interleave import Candidate, take_turns
+from .interleave import Candidate, measure_interleaved
 from .our_runtimes import SETTINGS, MemoryCine, open_segmenter
 from .worker import Case
 
@@ -41,7 +41,9 @@ def precision(context: Context) -> dict[str, Any]:
     for runtime, kind in settings:
         options = {"runtime": runtime, "precision": kind, "work": str(context.work), "patients": patients}
         options |= {"frames": frames, "size": size}
-        (row,) = take_turns([Candidate(f"{runtime} {kind}", make, options, repeats=1)], context.left, context.log)
+        (row,) = measure_interleaved(
+            [Candidate(f"{runtime} {kind}", make, options, repeats=1)], context.left, context.log
+        )
         found = dict(row.repeats[0]["found"]) if row.repeats else {"reason": row.summary()["reason"]}
         rows.append({"runtime": runtime, "precision": kind, **found})
         if (runtime, kind) == SETTINGS[0]:
@@ -54,7 +56,7 @@ def precision(context: Context) -> dict[str, Any]:
 
 
 def _changed(packed: str, reference: str) -> float:
-    """Share of differing bits, in per cent."""
+    """Differing bits in %."""
     one, other = (np.unpackbits(np.load(path)) for path in (packed, reference))
     return 100 * float(np.count_nonzero(one != other)) / len(one)
 
@@ -63,15 +65,15 @@ def make_scores(runtime: str, precision: str, work: str, patients: int, frames: 
     """One case that segments the patients and scores them.
 
     Args:
-        runtime: as ``predict`` takes it.
-        precision: as ``predict`` takes it.
-        work: folder of the synthetic cines; the masks go there too.
-        patients: how many.
-        frames: of each.
+        runtime: as in ``predict``.
+        precision: as in ``predict``.
+        work: folder of the synthetic cines; also for the masks.
+        patients: number of patients.
+        frames: frames per patient.
         size: rows and columns.
 
     Returns:
-        The case; it gives ``dice`` and ``packed``, a file of the masks.
+        The case, with ``dice`` and ``packed``, a file of the masks.
     """
     from pathlib import Path
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .context import Context
 from .files import SYNTAXES, phantom_frames, write_dicom
-from .interleave import Candidate, take_turns
+from .interleave import Candidate, measure_interleaved
 from .worker import Case
 
 __all__ = ["WHAT", "make_reading", "reading"]
@@ -35,7 +35,7 @@ def reading(context: Context) -> dict[str, Any]:
         paths[syntax] = str(write_dicom(context.work / f"read_{name}_{size}_{count}.dcm", frames, syntax, count))
     make = f"{__name__}:{make_reading.__name__}"
     candidate = Candidate("reading", make, {"paths": paths, "frames": count}, 1, context.pick(9, 2))
-    rows = take_turns([candidate], context.share(1.0), context.log)
+    rows = measure_interleaved([candidate], context.share(1.0), context.log)
     raw = size * size * count
     return {
         "what": WHAT, "size": size, "frames": count,
@@ -48,7 +48,7 @@ def make_reading(paths: dict[str, str], frames: int) -> dict[str, Case]:
 
     Args:
         paths: files by transfer syntax.
-        frames: in each.
+        frames: number of frames in each.
 
     Returns:
         The cases.

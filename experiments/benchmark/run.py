@@ -1,4 +1,4 @@
-"""The whole benchmark: suites one after the other, each kept as soon as it is done."""
+"""The whole benchmark: suites one after the other, each saved on completion."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ SUITES: dict[str, float] = {
     "growth": 4.0,
     "training": 2.0,
 }
-"""In this order; the minutes that each takes of the default budget. A module and a function of that name each."""
+"""Suites in order, with their minutes of the default budget; each is a module with a function of that name."""
 OUTPUT, QUICK_OUTPUT = Path("docs/results"), Path("bench_quick")
 FILE = "bench.json"
 
 
 @dataclass(frozen=True)
 class BenchReport:
-    """What was done.
+    """Result of a benchmark run.
 
     Args:
         file: the figures.
-        failed: suites that ended with an error, and why.
-        missing: suites that were not run, for lack of time.
+        failed: failed suites with their errors.
+        missing: suites not run for lack of time.
     """
 
     file: Path
@@ -55,12 +55,12 @@ class BenchReport:
 
     @property
     def exit_code(self) -> int:
-        """0 when every suite that was asked for is done."""
+        """0 if all requested suites are complete."""
         return int(bool(self.failed or self.missing))
 
     def __str__(self) -> str:
         lines = [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
-        lines += [f"no time was left for {name}; run again to go on" for name in self.missing]
+        lines += [f"no time was left for {name}; run again to resume" for name in self.missing]
         return "\n".join([str(self.file), str(self.file.with_suffix(".md")), *lines])
 
 
@@ -75,28 +75,28 @@ def bench(
     before: str | os.PathLike | None = None,
     log: Callable[[str], None] = print,
 ) -> BenchReport:
-    """Measure this computer and what runs on it, and write tables and plots.
+    """Run the benchmark on this computer and write tables and plots.
 
-    A run that was interrupted goes on where it was: a suite that the same code has measured on the same computer is
-    not measured again while the benchmark is not complete. Figures of an older run stay until theirs are measured anew.
+    An interrupted run resumes: suites measured by the same code on the same computer are skipped until the benchmark is
+    complete. Figures of an older run remain until they are remeasured.
 
     Args:
-        suites: names of :data:`SUITES`; all when None. One that is named is always measured anew.
+        suites: names of :data:`SUITES`; all if None. Named suites are always remeasured.
         output: folder of ``bench.json``, ``bench.md`` and the plots; ``docs/results``, or ``bench_quick`` with
             ``quick``, when None.
-        quick: tiny sizes and two repeats, in a few minutes: shows that everything runs; its figures mean little.
-        budget_minutes: about so long all in all; repeats are left out before whole suites are. That of :data:`SUITES`
-            when None.
-        work: folder for cines and networks that are made once, about 1 GB; a place in the user's cache when None.
-        again: measure every suite anew.
-        before: an older checkout of this project; ``start_up`` measures it in turns with this one.
-        log: told what goes on, in one line.
+        quick: tiny sizes and two repeats, a functional check of a few minutes; figures are not meaningful.
+        budget_minutes: approximate total time; repeats are dropped before suites. That of :data:`SUITES`
+            if None.
+        work: folder of reusable cines and networks, about 1 GB; in the user's cache if None.
+        again: remeasure every suite.
+        before: an older checkout of this project, measured interleaved with this one by ``start_up``.
+        log: progress callback, one line per call.
 
     Returns:
-        What was done.
+        Result of a benchmark run.
 
     Raises:
-        ValueError: for an unknown suite, a budget that is not positive, or a ``bench.json`` that is none.
+        ValueError: for an unknown suite, a budget that is not positive, or an invalid ``bench.json``.
     """
     unknown = [name for name in suites or () if name not in SUITES]
     if unknown:
@@ -108,7 +108,7 @@ def bench(
     folder = Path(output) if output is not None else QUICK_OUTPUT if quick else OUTPUT
     from monai_agglo.phantom.truth import GENERATOR_VERSION
 
-    # what is kept there is made of phantoms: another generator makes it anew
+    # one folder per phantom version
     place = (Path(work) if work is not None else _work_folder()) / f"phantom_{GENERATOR_VERSION}"
     path = folder / FILE
     place.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ def _suite(name: str, context: Context) -> dict[str, Any]:
 
 
 def write_report(path: str | os.PathLike) -> Path:
-    """Write the figures, the page and the plots of a ``bench.json`` anew from its suites, measuring nothing.
+    """Rewrite figures, page and plots of a ``bench.json`` from its suites, without measurements.
 
     Args:
         path: the file.
@@ -195,7 +195,7 @@ def _write(
 
 
 def fingerprint(quick: bool) -> str:
-    """Digits that change with weights, libraries, computer and kind of run, ``-``, digits that change with the code."""
+    """Hash of weights, libraries, computer and kind of run, ``-``, hash of the code."""
     from monai_agglo.bundle import find_bundle
 
     place = hashlib.sha256(json.dumps([quick, versions(), computer()], sort_keys=True).encode())
@@ -207,7 +207,7 @@ def fingerprint(quick: bool) -> str:
 
 
 def _differ(suites: dict[str, Any], part: int) -> int:
-    """How many different places (0) or codes (1) the suites were measured with."""
+    """Number of different environments (0) or codes (1) of the suites."""
     return len({suite["fingerprint"].partition("-")[2 * part] for suite in suites.values()})
 
 
@@ -238,7 +238,7 @@ def _work_folder() -> Path:
 
 
 def _rounded(value: Any) -> Any:
-    """Four significant digits are more than a repeat gives."""
+    """Round to four significant digits, beyond the repeatability."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):

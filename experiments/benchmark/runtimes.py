@@ -19,15 +19,15 @@ def open_onnx(path: str, runtime: str, threads: int) -> Callable[[np.ndarray], n
     """Load a network.
 
     Args:
-        path: the ONNX file; one input, the first output is given.
+        path: the ONNX file; one input, the first output is returned.
         runtime: one of :data:`RUNTIMES`.
         threads: processor threads.
 
     Returns:
-        From the input to the output.
+        A function from input to output.
 
     Raises:
-        ImportError: when the runtime is not installed.
+        ImportError: if the runtime is not installed.
     """
     if runtime == "onnxruntime":
         try:
@@ -57,11 +57,11 @@ def make_onnx(
     Args:
         path: the ONNX file.
         runtime: one of :data:`RUNTIMES`.
-        shape: of the input.
-        threads: numbers of threads; a session is opened for each.
-        label: the cases are called ``label@threads``.
-        apart: add a case ``label@threads apart`` for the largest number: an image per thread at the same time, each
-            thread for itself, which wastes no time on waiting for each other.
+        shape: shape of the input.
+        threads: numbers of threads, one session each.
+        label: prefix of the case names ``label@threads``.
+        apart: add a case ``label@threads apart`` for the largest number: one image per thread
+            in parallel, without synchronisation.
 
     Returns:
         The cases.

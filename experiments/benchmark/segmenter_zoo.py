@@ -58,9 +58,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "UNETR": (_unetr, "MONAI in 2D; ViT-B/16"),
     "nnU-Net 2D": (_nnunet, "MONAI's DynUNet as nnU-Net plans it for 512 x 512: 8 stages, 32 to 512 channels"),
 }
-"""Networks of a user who trains his own, with MONAI's defaults where nothing is said; random weights."""
+"""Networks for training from scratch, with MONAI's defaults unless stated; random weights."""
 WAYS = ("eager", "eager bfloat16", "torch.compile", "TorchScript")
-"""How ours runs in PyTorch."""
+"""PyTorch variants of ours."""
 
 
 def batch_of(work: str, frames: int, size: int) -> torch.Tensor:
@@ -141,7 +141,7 @@ def make_boxes(work: str, size: int, threads: list[int], random_weights: bool = 
         work: folder of the synthetic cine.
         size: rows and columns.
         threads: numbers of threads.
-        random_weights: do not look for its weights.
+        random_weights: use random weights.
 
     Returns:
         A case per number of threads; a call is one frame.

@@ -1,4 +1,4 @@
-"""Suite: whole segmenters on one cine, ours in every runtime beside the networks that a user would train instead."""
+"""Suite: whole segmenters on one cine, ours in every runtime beside alternatives trained from scratch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from .context import Context
 from .files import phantom_frames
-from .interleave import Candidate, Row, take_turns
+from .interleave import Candidate, Row, measure_interleaved
 from .our_runtimes import SETTINGS, runtime_candidates
 from .segmenter_zoo import NETWORKS, WAYS, make_boxes
 
@@ -39,7 +39,7 @@ def segmenters(context: Context) -> dict[str, Any]:
     ways = context.pick(WAYS, WAYS[:1])
     candidates = [
         Candidate(f"ours, PyTorch {way}", f"{ZOO}:make_ours",
-                  # compiling for each number of threads would take longer than all that is measured
+                  # compilation per number of threads would dominate the run time
                   {**common, "way": way, "frames": frames, "threads": threads[-1:] if "compile" in way else threads},
                   max(threads), repeats)
         for way in ways
@@ -51,7 +51,7 @@ def segmenters(context: Context) -> dict[str, Any]:
         candidates.append(Candidate(name, f"{ZOO}:make_network", options, max(threads), min(repeats, 5)))
     options = {**common, "threads": threads[-1:], "random_weights": False}
     candidates.append(Candidate("LiteMedSAM, a box each", f"{ZOO}:{make_boxes.__name__}", options, max(threads), 3))
-    rows = [_row(row) for row in take_turns(candidates, context.share(1.0), context.log)]
+    rows = [_row(row) for row in measure_interleaved(candidates, context.share(1.0), context.log)]
     return {"what": WHAT, "size": size, "frames_per_call": frames, "rows": rows}
 
 

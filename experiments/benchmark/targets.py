@@ -1,4 +1,4 @@
-"""What was wanted, beside what was measured: met or by how much not, and what bounds it."""
+"""Targets beside measured figures: whether met, and the bottleneck if not."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ WANTED: tuple[tuple[str, str, float, str, str], ...] = (
     ("training step rate with its loader", "train_loader_ratio", 0.95, ">=", "of that without"),
     ("Dice lost by int8", "int8_dice_loss", 0.3, "<=", "points"),
 )
-"""Name, where the figure is, the aim, in which direction, unit: for two cores, 512 px and the default ``vfss_seg``."""
+"""Name, figure, target, direction, unit: for two cores, 512 px and the default ``vfss_seg``."""
 
 
 def figures(suites: dict[str, Any]) -> dict[str, Any]:
-    """The headline figures of the suites; None where nothing was measured.
+    """Headline figures of the suites; None if not measured.
 
     Args:
         suites: results by name of the suite.
@@ -106,7 +106,7 @@ def _start_up(suite: dict[str, Any]) -> dict[str, Any]:
 
 
 def _headline_ratio(ratios: list[dict[str, Any]]) -> dict[str, Any]:
-    """The runtime with most of the others in it; among equals, on most threads, the one in which ours is fastest."""
+    """The runtime with most other encoders; among equals, with most threads, the fastest for ours."""
     if not ratios:
         return {}
     return max(ratios, key=lambda row: (sum(name in row for name in RIVALS), row["threads"], -row["ours_ms"]))
@@ -115,17 +115,17 @@ def _headline_ratio(ratios: list[dict[str, Any]]) -> dict[str, Any]:
 def targets(
     found: dict[str, Any], suites: dict[str, Any], computer: dict[str, Any], quick: bool = False
 ) -> list[dict[str, Any]]:
-    """Compare the figures with what was wanted.
+    """Compare the figures with the targets.
 
     Args:
         found: from :func:`figures`.
         suites: results by name of the suite.
         computer: from :func:`~.machine.computer`.
-        quick: the figures are of tiny sizes, and nothing is met or missed by them.
+        quick: figures of tiny sizes, without a verdict.
 
     Returns:
         Rows of ``name``, ``measured``, ``target``, ``sense``, ``unit``, ``met`` (None when not measured) and ``bound``,
-        where it is missed: what stands in the way, as far as the measurements tell.
+        the measured bottleneck of a missed target.
     """
     rows = []
     for name, place, aim, sense, unit in WANTED:

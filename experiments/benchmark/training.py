@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .context import Context
-from .interleave import Candidate, take_turns
+from .interleave import Candidate, measure_interleaved
 from .worker import Case
 
 __all__ = ["WHAT", "make_distillation", "make_phantom", "make_segmenter", "training"]
@@ -49,10 +49,12 @@ def training(context: Context) -> dict[str, Any]:
         Candidate("agglo_distill", f"{__name__}:{make_distillation.__name__}",
                   {**common, "patients": few, "overrides": small_student}, threads, 1),
     ]  # fmt: skip
-    rates = [_rate(row.candidate, row.summary()) for row in take_turns([phantom], context.share(0.1), context.log)]
+    rates = [
+        _rate(row.candidate, row.summary()) for row in measure_interleaved([phantom], context.share(0.1), context.log)
+    ]
     rows = []
     for candidate in candidates:  # alone: each prepares its data first
-        (row,) = take_turns([candidate], context.left, context.log)
+        (row,) = measure_interleaved([candidate], context.left, context.log)
         found = row.repeats[0]["found"] | {"peak_mb": row.repeats[0]["peak_mb"]} if row.repeats else row.summary()
         rows.append({"bundle": candidate.name} | {key: value for key, value in found.items() if key != "cache_per_s"})
         if "cache_per_s" in found:

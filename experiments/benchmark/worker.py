@@ -30,12 +30,12 @@ class Case:
     """One thing that is measured.
 
     Args:
-        call: does it once; what it returns is kept when it is a dictionary of plain values.
+        call: runs the case once; a returned dictionary of plain values is stored.
         units: frames, images or steps that one call gives.
         threads: processor threads it uses, set before each repeat.
-        facts: what else is known about it.
+        facts: further facts.
         once: a call is a repeat, however short it is.
-        close: to be called when nothing more is asked for.
+        close: cleanup function.
     """
 
     call: Callable[[], Any]
@@ -49,7 +49,7 @@ class Case:
 def main() -> None:
     """Serve one candidate until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints goes to the log
+    os.dup2(2, 1)  # output of libraries goes to the log
     lines = (json.loads(line) for line in sys.stdin)
     first = next(lines)
     module, _, function = first["make"].partition(":")

@@ -1,4 +1,4 @@
-"""Bundles: found, checked, packed, exported; their weights and their published results.
+"""Tools for bundles: search, checks, packing, export, weights and published results.
 
 Names load on first use.
 """

@@ -10,16 +10,16 @@ __all__ = ["bench_table", "number", "read_bench", "speed_rows"]
 
 
 def read_bench(root: Path) -> dict[str, Any] | None:
-    """The benchmark's figures of a clone.
+    """Benchmark figures of a clone.
 
     Args:
         root: the clone's folder.
 
     Returns:
-        Content of ``docs/results/bench.json``; None when it has not been run.
+        Content of ``docs/results/bench.json``; None if the benchmark has not been run.
 
     Raises:
-        ValueError: when these are figures of a quick run.
+        ValueError: for figures of a quick run.
     """
     path = root / "docs" / "results" / "bench.json"
     if not path.is_file():
@@ -33,7 +33,7 @@ def read_bench(root: Path) -> dict[str, Any] | None:
 
 
 def bench_table(report: dict[str, Any]) -> str:
-    """What was measured beside what was wanted, with its origin under it.
+    """Table of measured figures and targets, with their origin.
 
     Args:
         report: content of ``bench.json``.
@@ -78,7 +78,7 @@ def speed_rows(report: dict[str, Any]) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, no exponent; a dash for nothing.
+    """Three significant digits, no exponent; a dash for None.
 
     Args:
         value: a figure, or None.

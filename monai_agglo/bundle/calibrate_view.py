@@ -1,4 +1,4 @@
-"""Fit the view check of a bundle: lateral VFSS against anything else, as its network sees them."""
+"""Fit the view check of a bundle: lateral VFSS against all other images, on features of its network."""
 
 from __future__ import annotations
 
@@ -55,32 +55,31 @@ def calibrate_view_check(
 ) -> ViewCheck:
     """Fit the rule and store it in the bundle as ``configs/view_check.json``.
 
-    What is not lateral VFSS is drawn (:mod:`.synthetic_negatives`), with frontal views of the phantom, so
-    that nobody's pictures are needed; ``other`` adds to them. Every lateral frame is used whole, cut to a random part,
-    and worn: turned, scaled, and changed in tone, sharpness, noise and field as in training. At least three of C2 to C6
-    stay in view each time, so that neither a partial field nor a poor picture counts against a frame. Other pictures
-    are used as they are, and worn. The stored report comes from four-fold cross-validation by patient and by picture,
-    the stored rule from all of them.
+    Negatives are synthetic (:mod:`.synthetic_negatives`) plus frontal views of the phantom, so that no external images
+    are needed; ``other`` adds real ones. Every lateral frame is used whole, randomly cropped, and degraded: rotated,
+    scaled, and changed in tone, sharpness, noise and field as in training. At least three of C2 to C6 stay in view, so
+    that partial fields and poor images remain positives. Negatives are used unchanged and degraded. The stored report
+    is from four-fold cross-validation by patient and by image, the stored rule is fitted on all images.
 
     Args:
         lateral: folder of a data set with a ``datalist.json`` and masks, lateral views only.
-        other: more of what is not lateral VFSS: pictures, cines, or folders of them.
-        bundle: bundle folder or name; ``vfss_seg`` when None.
-        part: part of the datalist, or ``all``; not cases that the network was trained on.
-        frames: frames taken from each cine, evenly spread.
-        drawn: number of drawn pictures.
+        other: additional negatives: images, cines, or folders of them.
+        bundle: bundle folder or name; ``vfss_seg`` if None.
+        part: part of the datalist, or ``all``; must not contain training cases of the network.
+        frames: number of evenly spread frames per cine.
+        drawn: number of synthetic negatives.
         frontal: number of frontal phantom studies, two frames each.
-        per_source: largest number of files taken from each entry of ``other``, evenly spread.
-        seed: of the random parts.
-        device: torch device; a GPU when there is one when None.
-        described: words about the data for the provenance, such as origin and licence.
+        per_source: maximum number of evenly spread files per entry of ``other``.
+        seed: random seed.
+        device: torch device; a GPU, if available, if None.
+        described: description of the data for the provenance, such as origin and licence.
         progress: show a progress bar.
 
     Returns:
         The rule, with its provenance.
 
     Raises:
-        ValueError: when the data set or the pictures cannot be read, or there are too few.
+        ValueError: if the data set or images cannot be read, or are too few.
     """
     segmenter = Segmenter(bundle, device)
     wear = _Wear(seed, segmenter.size)
@@ -90,8 +89,8 @@ def calibrate_view_check(
     parts = PARTS if part == "all" else (part,)
     items = [item for name in parts for item in load_datalist(lateral, name, optional=part == "all")]
     for item in _bar(items, progress, "lateral"):
-        for way, picture in _lateral_pictures(item, frames, wear):
-            yes.append(_features(segmenter, picture))
+        for way, image in _lateral_images(item, frames, wear):
+            yes.append(_features(segmenter, image))
             ways.append(way)
             patients.append(str(item.get("patient_id", item["image"])))
     no: list[np.ndarray] = []
@@ -99,9 +98,9 @@ def calibrate_view_check(
     kinds: list[str] = []
 
     def refuse(kind: str, name: str, frame: np.ndarray) -> None:
-        for picture in (frame, wear(frame, None)):
-            if picture is not None:
-                no.append(_features(segmenter, picture))
+        for image in (frame, wear(frame, None)):
+            if image is not None:
+                no.append(_features(segmenter, image))
                 pictures.append(name)
                 kinds.append(kind)
 
@@ -162,19 +161,19 @@ def _spread(cine: Cine, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
     yield from zip(numbers, cine.frames(numbers))
 
 
-def _lateral_pictures(item: dict[str, Any], wanted: int, wear: _Wear) -> Iterator[tuple[str, np.ndarray]]:
-    """Frames of a labelled cine: whole, in part, and worn, as far as a neck stays in view."""
+def _lateral_images(item: dict[str, Any], wanted: int, wear: _Wear) -> Iterator[tuple[str, np.ndarray]]:
+    """Frames of a labelled cine: whole, cropped and degraded, with the neck in view."""
     cine = open_cine(item["image"])
     masks = read_cine_masks(item["label"], cine.shape)
     for index, frame in _spread(cine, wanted):
         yield "whole", frame
-        for way, picture in (("part", wear.part(frame, masks[..., index])), ("worn", wear(frame, masks[..., index]))):
-            if picture is not None:
-                yield way, picture
+        for way, image in (("part", wear.part(frame, masks[..., index])), ("worn", wear(frame, masks[..., index]))):
+            if image is not None:
+                yield way, image
 
 
 class _Wear:
-    """Random harm to a picture that a reader would still recognise."""
+    """Random degradation that keeps an image recognisable to a reader."""
 
     def __init__(self, seed: int, size: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -183,7 +182,7 @@ class _Wear:
         self.tone.set_random_state(seed=seed)
 
     def __call__(self, frame: np.ndarray, masks: np.ndarray | None) -> np.ndarray | None:
-        """The frame (H, W), worn; None when its neck (masks (S, H, W), if given) does not stay in view."""
+        """The degraded frame (H, W); None if the neck (masks (S, H, W), if given) leaves the view."""
         packed = {"image": to_grey8(frame)[None]}
         if masks is not None:
             packed["label"] = pack_masks(masks)[None]
@@ -194,7 +193,7 @@ class _Wear:
         return None
 
     def part(self, frame: np.ndarray, masks: np.ndarray) -> np.ndarray | None:
-        """A random window of 55 to 90 % of each side; None when the neck does not stay in view."""
+        """A random window of 55 to 90 % of each side; None if the neck leaves the view."""
         for _ in range(20):
             size = [round(side * self.rng.uniform(0.55, 0.9)) for side in frame.shape]
             top, left = (int(self.rng.integers(0, side - part + 1)) for side, part in zip(frame.shape, size))
@@ -205,7 +204,7 @@ class _Wear:
 
     @staticmethod
     def _in_view(masks: np.ndarray) -> bool:
-        """Whether three of C2 to C6 are there and clear of the edge."""
+        """Whether three of C2 to C6 are present and clear of the edge."""
         column = masks[list(SEEN)] != 0
         edge = column[:, [0, -1]].any(axis=(1, 2)) | column[:, :, [0, -1]].any(axis=(1, 2))
         return bool(np.sum(column.any(axis=(1, 2)) & ~edge) >= 3)
@@ -214,7 +213,7 @@ class _Wear:
 def _cross_validate(
     yes: np.ndarray, patients: list[str], ways: list[str], no: np.ndarray, pictures: list[str], kinds: list[str]
 ) -> dict[str, Any]:
-    """Part of the frames that is flagged by a rule that did not see their patient or picture, in percent."""
+    """Flagged frames in %, by cross-validated rules (held-out patient or image)."""
     flagged: dict[str, list[bool]] = {}
     groups = [{name: i % FOLDS for i, name in enumerate(sorted(set(names)))} for names in (patients, pictures)]
     if min(len(group) for group in groups) < FOLDS:

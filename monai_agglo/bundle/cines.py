@@ -1,4 +1,4 @@
-"""The cines that a bundle's inference runs on: the user's, or one phantom made on first use."""
+"""Cines for a bundle's inference: the user's, or a phantom generated on first use."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 def ensure_cine(source: str | os.PathLike, phantom_dir: str | os.PathLike, seed: int = 7, **options: Any) -> str:
-    """Give the file or folder asked for; when it is the default one, make a phantom cine in it first.
+    """Return the requested file or folder; in the default folder, generate a phantom cine first.
 
     Args:
-        source: file or folder asked for.
-        phantom_dir: default folder; only this one is ever filled.
+        source: requested file or folder.
+        phantom_dir: default folder, the only one filled with phantoms.
         seed: seed of the phantom.
         options: fields of :class:`monai_agglo.phantom.PhantomSpec` to set.
 
@@ -27,7 +27,7 @@ def ensure_cine(source: str | os.PathLike, phantom_dir: str | os.PathLike, seed:
         The file or folder; for the default folder the DICOM file in it.
 
     Raises:
-        ValueError: when the user named something that does not exist.
+        ValueError: if the requested path does not exist.
     """
     path = Path(source).expanduser()
     if path.absolute() != Path(phantom_dir).absolute():
@@ -36,16 +36,15 @@ def ensure_cine(source: str | os.PathLike, phantom_dir: str | os.PathLike, seed:
         return str(path)
     from monai_agglo.phantom import make_dataset
 
-    # a data set of one patient: whole or not there, and two processes do not meet
+    # a data set of one patient: atomic and locked
     make_dataset(path, patients=1, seed=seed, splits=(0, 0, 1), processes=1, progress=False, **options)
     return str(next(path.glob("phantom-*/study-1/cine.dcm")))
 
 
 def readable_cines(cases: Iterable[Any], progress: bool = True) -> list[dict[str, Any]]:
-    """Data of the cases that can be read; of each other one a sentence is logged.
+    """Data of the readable cases; a warning is logged for each unreadable one.
 
-    Every frame is decoded once, in constant memory, so that a damaged file is found before the work begins and does
-    not end it for the others.
+    Every frame is decoded once, in constant memory, to find damaged files before the run starts.
 
     Args:
         cases: from :func:`monai_agglo.cine.search.find_cases`: objects with ``shown`` and ``paths``.
@@ -56,8 +55,8 @@ def readable_cines(cases: Iterable[Any], progress: bool = True) -> list[dict[str
         several files share one).
 
     Raises:
-        CineReadError: when the only case cannot be read.
-        ValueError: when none of several can be read.
+        CineReadError: if the only case cannot be read.
+        ValueError: if none of several cases can be read.
     """
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""What can be wrong in a bundle's configs, found without running or instantiating anything."""
+"""Static checks of a bundle's configs: nothing is run or instantiated."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["config_problems", "load_parser"]
 
 
 def load_parser(paths: Sequence[Path], bundle_root: Path) -> Any:
-    """Read configs as MONAI would.
+    """Read configs like MONAI.
 
     Args:
         paths: config files; later ones overlay earlier ones.
-        bundle_root: what ``@bundle_root`` is.
+        bundle_root: value of ``@bundle_root``.
 
     Returns:
-        A parsed :class:`monai.bundle.ConfigParser`; nothing in it is instantiated yet.
+        A parsed :class:`monai.bundle.ConfigParser`; not yet instantiated.
     """
     from monai.bundle import ConfigParser
 
@@ -29,14 +29,14 @@ def load_parser(paths: Sequence[Path], bundle_root: Path) -> Any:
 
 
 def config_problems(parser: Any, inference: bool) -> list[str]:
-    """Look for missing ids, references that lead nowhere and class names that do not exist.
+    """Find missing ids, dangling references and unknown class names.
 
     Args:
         parser: from :func:`load_parser`.
         inference: True for an inference workflow, False for a training workflow (evaluation counts as training).
 
     Returns:
-        One phrase per problem; empty when all is right.
+        One phrase per problem; empty if none.
     """
     from monai.bundle import ComponentLocator, ReferenceResolver
     from monai.bundle.properties import InferProperties, TrainProperties

@@ -1,4 +1,4 @@
-"""The data that a bundle's configs run on: the user's folder, or the embedded phantom, made on first use."""
+"""Data for a bundle's configs: the user's folder, or a phantom data set generated on first use."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def ensure_dataset(
     processes: int | None = None,
     **options,
 ) -> str:
-    """Give the folder of a data set; when it is the default one, make the phantom data set in it first.
+    """Return the folder of a data set; in the default folder, generate the phantom data set first.
 
     Args:
-        dataset_dir: folder asked for.
-        phantom_dir: default folder. Only this one is ever filled with phantoms, so that a mistyped path is an error.
-        patients: phantom patients.
-        seed: seed of the phantom.
+        dataset_dir: requested folder.
+        phantom_dir: default folder, the only one filled with phantoms: a mistyped path is an error.
+        patients: number of phantom patients.
+        seed: random seed of the phantom.
         frames: frames per study.
         splits: fractions of the patients for training, validation and test.
         size: rows and columns of the phantom's frames.
-        processes: processes that make phantoms; None for one per processor.
+        processes: number of processes; None for one per core.
         options: further arguments of :func:`monai_agglo.phantom.make_dataset`.
 
     Returns:
         The folder, with a ``datalist.json`` in it.
 
     Raises:
-        ValueError: when a folder that the user named holds no datalist.
+        ValueError: if a requested folder has no datalist.
     """
     folder = Path(dataset_dir)
     if folder.absolute() != Path(phantom_dir).absolute():

@@ -1,7 +1,7 @@
-"""Is this installation fit, and is this bundle whole? One line per answer, without running the bundle.
+"""Checks of the installation and of a bundle, one line each, without running the bundle.
 
-Nothing here makes a data set, opens the network or writes a file: configs are read, references and class names are
-resolved, and the network alone is built, to compare its keys with the shipped weights.
+No check generates data, accesses the network or writes a file: configs are read, references and class names are
+resolved, and only the model is built, to compare its keys with the weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILES = (
     "models/model.pt",
 )
 TRAINED = ("configs/train.json", "configs/evaluate.json", "configs/multi_gpu_train.json")
-"""Needed as well as soon as a bundle has a ``train.json``."""
+"""Additionally required for a bundle with a ``train.json``."""
 WORKFLOWS = {
     "train": ("train.json",),
     "train+evaluate": ("train.json", "evaluate.json"),
@@ -51,11 +51,11 @@ CORE = ("monai", "torch", "torchvision", "numpy", "pydicom", "pytorch-ignite", "
 
 @dataclass(frozen=True)
 class Check:
-    """One answer.
+    """Result of one check.
 
     Args:
-        name: what was looked at.
-        status: ``ok``, ``warn`` (works, but look) or ``fail``.
+        name: name of the check.
+        status: ``ok``, ``warn`` or ``fail``.
         text: the finding, one line.
     """
 
@@ -68,19 +68,19 @@ class Check:
 
 
 def doctor(bundle: str | os.PathLike[str] = "vfss_seg", schema: str | os.PathLike[str] | None = None) -> list[Check]:
-    """Examine the installation and one bundle.
+    """Check the installation and one bundle.
 
     Args:
         bundle: a bundle's folder or name, see :func:`find_bundle`.
-        schema: MONAI's metadata schema as a file; without it only the required keys are looked for.
+        schema: MONAI's metadata schema as a file; without it only the required keys are checked.
 
     Returns:
-        The answers, in the order in which they should be read.
+        The results in reading order.
 
     Raises:
-        FileNotFoundError: when there is no such bundle.
+        FileNotFoundError: if the bundle does not exist.
     """
-    folder = find_bundle(bundle)  # before MONAI is imported, which takes seconds
+    folder = find_bundle(bundle)  # before the slow import of MONAI
     from monai.bundle import ConfigParser
 
     checks = [*_machine(), *_codecs(), *_origin(folder), *_files(folder)]
@@ -97,7 +97,7 @@ def doctor(bundle: str | os.PathLike[str] = "vfss_seg", schema: str | os.PathLik
 
 
 def _guarded(name: str, look: Callable[[], Iterator[Check]]) -> list[Check]:
-    """Run one examination of somebody's files: whatever it stumbles over is the finding, and the rest goes on."""
+    """Run one check; an exception becomes its finding and the other checks continue."""
     try:
         return list(look())
     except Exception as error:
@@ -217,7 +217,7 @@ def _versions(meta: dict[str, Any]) -> Iterator[Check]:
 
 
 def _release(version: str | None) -> str:
-    """The version without its local part: 2.8.0+cpu is 2.8.0."""
+    """The version without its local part: 2.8.0+cpu becomes 2.8.0."""
     return (version or "").partition("+")[0]
 
 

@@ -1,8 +1,8 @@
-"""Is this teacher fit to teach? One line per answer, for a teacher of the registry or one just written.
+"""Checks of a teacher of the registry or of a new one, one line each.
 
-What can go wrong silently is measured: a spot changed in a frame must change the features at its place, the mask must
-cover as much as the frame, a frame's features must not depend on its neighbours in the batch, nothing may be trained
-or saved.
+Silent errors are measured: a changed spot in a frame must change the features at its position, the mask must cover the
+area of the frame, features must not depend on other frames of the batch, and the teacher must stay frozen and out of
+checkpoints.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ WIDE, TALL = (120, 200), (208, 112)
 
 
 def doctor_teacher(name: str, weights: str | Path | None = None, random_weights: bool = False) -> list[Check]:
-    """Examine a teacher: data sheet, weights, features, geometry, and that it stays frozen and out of checkpoints.
+    """Check a teacher: data sheet, weights, features, geometry, and that it stays frozen and out of checkpoints.
 
     Args:
         name: in the registry, or ``module:Class``.
-        weights: a checkpoint; looked for where weights are kept when None.
-        random_weights: examine the plumbing with random weights, without looking for real ones.
+        weights: a checkpoint; searched in the weights folders if None.
+        random_weights: use random weights, without a search for real ones.
 
     Returns:
-        The answers, in the order in which they should be read.
+        The results in reading order.
 
     Raises:
-        ValueError: when there is no such teacher.
+        ValueError: for an unknown teacher.
     """
     made = teacher_class(name)
     answers = [_data_sheet(made)]
@@ -67,7 +67,7 @@ def doctor_teacher(name: str, weights: str | Path | None = None, random_weights:
 
 
 def _measured(teacher: Teacher, stand_in: bool) -> Iterator[Check]:
-    """The rest of the answers; random weights that stand in for missing ones are not blamed for blurred features."""
+    """The remaining results; blurred features of substituted random weights are not a failure."""
     spec = teacher.spec
     count = sum(parameter.numel() for parameter in teacher.encoder.parameters())
     yield _answer("parameters", count == spec.parameters, f"{count:,}", f"the data sheet says {spec.parameters:,}")
@@ -80,7 +80,7 @@ def _measured(teacher: Teacher, stand_in: bool) -> Iterator[Check]:
         seconds = (time.perf_counter() - begin) / 2
         tall = teacher(torch.rand(1, 1, *TALL, generator=generator))
         alone = teacher(frame).features
-    except Exception as error:  # whatever it is, the person wants to read it here
+    except Exception as error:  # reported to the user in any case
         yield Check("features", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}")
         return
     where = _place(wide, place)

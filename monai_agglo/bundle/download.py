@@ -1,4 +1,4 @@
-"""Downloads that resume, are verified, and appear whole or not at all."""
+"""Resumable, verified, atomic downloads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK = 1 << 20
 
 
 class DownloadError(OSError):
-    """A download that could not be completed."""
+    """Raised for a failed download."""
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
@@ -33,14 +33,14 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
 
 
 def open_https(request: urllib.request.Request) -> Any:
-    """Open an https address, following redirects to https only."""
+    """Open an https URL, following redirects to https only."""
     if not request.full_url.startswith("https://"):
         raise DownloadError(f"{request.full_url} is not https: refused")
     return urllib.request.build_opener(_OnlyHttps).open(request, timeout=60)
 
 
 def file_digest(path: Path, kind: str = "sha256") -> str:
-    """The hexadecimal digest of a file."""
+    """Hexadecimal digest of a file."""
     digest = hashlib.new(kind)
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
@@ -56,22 +56,22 @@ def download(
     tries: int = 4,
     open_url: OpenUrl = open_https,
 ) -> Path:
-    """Download a file; what an earlier try left in ``<target>.part`` is continued.
+    """Download a file, resuming from ``<target>.part``.
 
     Args:
-        url: https address.
-        target: the file; its folder is made when missing.
+        url: https URL.
+        target: the file; its folder is created if missing.
         sha256: expected digest, in full or its first digits.
-        md5: expected digest, where the publisher gives only that.
-        tries: how often a broken connection is taken up again at once.
+        md5: expected digest, if the publisher provides no other.
+        tries: number of immediate retries.
         open_url: opens a request; for tests.
 
     Returns:
         ``target``, verified.
 
     Raises:
-        DownloadError: if the address does not answer, the connection keeps breaking, the disk would overflow, or the
-            digest differs. What has arrived is kept for the next try, unless its digest differs.
+        DownloadError: if the URL does not respond, the connection keeps breaking, the disk is too small, or the
+            digest differs. Partial data is kept for the next try, unless the digest differs.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part, tag = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.tag")
@@ -100,7 +100,7 @@ def download(
 
 
 def _continue(url: str, part: Path, tag: Path, open_url: OpenUrl) -> None:
-    """Append what is missing to ``part``; begin anew if the server cannot continue or has another file by now."""
+    """Append the missing bytes to ``part``; restart if the server cannot resume or the file has changed."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "monai-agglo"})
     if have:
@@ -113,7 +113,7 @@ def _continue(url: str, part: Path, tag: Path, open_url: OpenUrl) -> None:
         if error.code != 416 or not have:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
-            return  # nothing was missing
+            return  # already complete
         part.unlink()
         return _continue(url, part, tag, open_url)
     with response:

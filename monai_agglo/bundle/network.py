@@ -1,4 +1,4 @@
-"""The network of a bundle in PyTorch, with its weights."""
+"""The PyTorch network of a bundle with its weights."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def load_network(folder: Path, device: str = "cpu") -> nn.Module:
     """Build the ``network_def`` of ``inference.json`` and load ``models/model.pt`` into it.
 
     Args:
-        folder: of the bundle.
-        device: where to put the network.
+        folder: folder of the bundle.
+        device: device of the network.
 
     Returns:
         The network in evaluation mode.
 
     Raises:
-        FileNotFoundError: there are no weights.
-        BundleError: the weights are no plain state dictionary, or do not belong to the network.
-        ValueError: the device cannot be used.
+        FileNotFoundError: without weights.
+        BundleError: if the weights are not a plain state dict, or do not match the network.
+        ValueError: if the device is not available.
     """
     weights = folder / "models" / "model.pt"
     if not weights.is_file():

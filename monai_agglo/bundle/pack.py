@@ -1,6 +1,6 @@
-"""A bundle as one folder that needs no installation of ours: this package's code lies inside it.
+"""Pack a bundle into a self-contained folder with a copy of this package.
 
-MONAI puts a bundle's folder on the path when it runs it, and so does MONAI Label, so ``monai_agglo`` is found there.
+MONAI and MONAI Label put the folder of a bundle on the path, so its copy of ``monai_agglo`` is imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["label_name", "pack", "source_hash"]
 RECORD = "packed.json"
 PACKAGE = "monai_agglo"
 LEFT_OUT = ("eval", "data", "mlruns*", "__pycache__", "*.pyc", "*.part", ".*", RECORD)
-"""What of a bundle's folder is somebody's run and not the bundle."""
+"""Run outputs in a bundle's folder, not part of the bundle."""
 PROMPTS = {"box", "points"}
 
 
@@ -32,10 +32,10 @@ def pack(
     name: str | None = None,
     label: bool = False,
 ) -> Path:
-    """Copy a bundle, and this package into it.
+    """Copy a bundle and this package into one folder.
 
-    The folder appears whole or not at all. An older one of the same name is replaced if it was packed by this function
-    and nothing in it was changed or added since: weights that were trained in it are never lost.
+    The folder is written atomically. An existing one is replaced only if it was packed by this function and is
+    unchanged since: weights trained in it are never lost.
 
     Args:
         bundle: a bundle's folder or name, see :func:`find_bundle`.
@@ -103,9 +103,9 @@ def _set_ids(path: Path, values: dict[str, Any]) -> None:
 
 
 def label_name(bundle: str | os.PathLike[str]) -> str:
-    """The folder name under which MONAI Label treats a bundle as what it is.
+    """Folder name with the right model type in MONAI Label.
 
-    Label guesses a model's type from its folder's name, and its clients offer points only for some types.
+    MONAI Label derives the model type from the folder name; clients offer points for some types only.
 
     Args:
         bundle: a bundle's folder.
@@ -122,13 +122,13 @@ def label_name(bundle: str | os.PathLike[str]) -> str:
 
 
 def source_hash(package: str | os.PathLike[str] | None = None) -> str:
-    """SHA-256 over names and contents of a copy of this package.
+    """SHA-256 over file names and contents of this package.
 
     Args:
-        package: the folder ``monai_agglo``; the one that is running when None.
+        package: the folder ``monai_agglo``; the imported one if None.
 
     Returns:
-        64 hexadecimal digits; equal for equal sources, wherever they lie.
+        64 hexadecimal digits; independent of the location.
     """
     folder = Path(__file__).resolve().parents[1] if package is None else Path(package)
     digest = hashlib.sha256()
@@ -138,7 +138,7 @@ def source_hash(package: str | os.PathLike[str] | None = None) -> str:
 
 
 def _sources(folder: Path) -> list[Path]:
-    """Files of the package, without what Python wrote beside them and without the bundle that a wheel carries."""
+    """Files of the package, without bytecode and without the bundle included in a wheel."""
     skip = {"__pycache__", "bundles"}
     found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
     return sorted(path for path in found if not skip & set(path.relative_to(folder).parts[:-1]))
@@ -153,7 +153,7 @@ def _copy_package(target: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Everything in a packed folder but its record and what Python writes when it runs."""
+    """All files of a packed folder except its record and bytecode."""
     found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return sorted(path for path in found if path != folder / RECORD)
 
@@ -177,7 +177,7 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _move(work: Path, folder: Path) -> None:
-    """Put the new folder in the place of the old one; between the two steps there is none, never half a one."""
+    """Replace the old folder by the new one; in between there is none, never a partial one."""
     old = work.with_suffix(".old")
     if folder.exists():
         os.replace(folder, old)

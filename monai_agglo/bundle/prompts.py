@@ -1,4 +1,4 @@
-"""Prompts of the command line, given to every image of a run."""
+"""Prompts of the command line, for every image of a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["with_prompts"]
 
 
 def with_prompts(items: Iterable[dict[str, Any]], **prompts: Any) -> list[dict[str, Any]]:
-    """Add prompts to items; those that are None or empty are left out, because MONAI cannot batch None.
+    """Add prompts to items; None and empty prompts are omitted because MONAI cannot collate None.
 
     Args:
-        items: what a data set is made of.
+        items: items of a data set.
         prompts: ``box``, ``foreground``, ``background`` and ``frame``, see
             :class:`monai_agglo.data.AddPromptGuidanced`.
 

@@ -1,7 +1,7 @@
-"""Figures are measured once, by the evaluation, into ``docs/results/<bundle>.json``; this puts them where people read.
+"""Publish the evaluation report ``docs/results/<bundle>.json`` in metadata and README tables.
 
-The bundle's ``eval_metrics`` and the tables between markers in the README files are written from that report and never
-by hand. :func:`publish` with ``check=True`` only compares, for the tests.
+The bundle's ``eval_metrics`` and the tables between markers in the README files are generated from the report.
+:func:`publish` with ``check=True`` only compares, for the tests.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ KEYS = ("data", "seed", "patients", "mean_dice", "dice_is", "per_structure", "co
 
 
 def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool = False) -> list[Path]:
-    """Write a bundle's figures into its metadata and the README tables; those of the benchmark, where it has been run.
+    """Write the results of a bundle, and of the benchmark if present, into metadata and README tables.
 
     Args:
-        root: the clone's folder; the report is ``docs/results/<bundle>.json`` in it.
+        root: folder of the clone, with the report ``docs/results/<bundle>.json``.
         bundle: the bundle's name.
-        check: write nothing, only say what differs.
+        check: only compare.
 
     Returns:
-        The files that differed from the report (and, without ``check``, have been rewritten).
+        Files that differ from the report (rewritten without ``check``).
 
     Raises:
-        FileNotFoundError: when the report or a file to write is missing.
-        ValueError: when the report lacks a key or a README lacks its markers.
+        FileNotFoundError: if the report or a file to write is missing.
+        ValueError: if the report lacks a key or a README lacks its markers.
     """
     root = Path(root)
     source = root / "docs" / "results" / f"{bundle}.json"
@@ -41,7 +41,7 @@ def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool 
     wanted: dict[Path, str] = {}
     metadata = root / "bundles" / bundle / "configs" / "metadata.json"
     content = json.loads(metadata.read_text(encoding="utf-8"))
-    if content.get("eval_metrics") != eval_metrics(report):  # compared as values: the file's own layout may differ
+    if content.get("eval_metrics") != eval_metrics(report):  # compare values, not formatting
         content["eval_metrics"] = eval_metrics(report)
         wanted[metadata] = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
     bench = read_bench(root)
@@ -65,13 +65,13 @@ def publish(root: str | os.PathLike[str], bundle: str = "vfss_seg", check: bool 
 
 
 def eval_metrics(report: dict[str, Any]) -> dict[str, Any]:
-    """The report as the metadata states it.
+    """The report in the form of the metadata.
 
     Args:
         report: the evaluation's report.
 
     Returns:
-        ``mean_dice``, ``dice_<structure>`` for each, ``false_positive_area_pct``, and what they were measured on.
+        ``mean_dice``, ``dice_<structure>`` for each, ``false_positive_area_pct``, and the evaluated data.
     """
     metrics: dict[str, Any] = {"mean_dice": report["mean_dice"]}
     metrics.update({f"dice_{name}": row["dice"] for name, row in report["per_structure"].items()})
@@ -81,7 +81,7 @@ def eval_metrics(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as a Markdown table with its origin under it.
+    """The report as a Markdown table with its origin.
 
     Args:
         report: the evaluation's report; Dice as fractions, HD95 in pixels, false-positive area in % of the frame.
@@ -135,17 +135,17 @@ def summary(report: dict[str, Any], bench: dict[str, Any] | None) -> str:
 
 
 def begin_mark(bundle: str) -> str:
-    """The line of a README after which the table begins."""
+    """Marker line before the table in a README."""
     return f"<!-- results:{bundle} (written by `python -m monai_agglo results`) -->"
 
 
 def end_mark(bundle: str) -> str:
-    """The line of a README before which the table ends."""
+    """Marker line after the table in a README."""
     return f"<!-- end results:{bundle} -->"
 
 
 def _number(value: float | None, digits: int) -> str:
-    """A figure, or a dash where there was nothing to measure."""
+    """A formatted figure; a dash for None."""
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
@@ -160,7 +160,7 @@ def _read_report(path: Path) -> dict[str, Any]:
 
 
 def _replace_block(path: Path, text: str | None, bundle: str, block: str) -> str:
-    """The README's text with the lines between its two marks replaced."""
+    """Replace the lines between the markers of a README."""
     if text is None:
         raise FileNotFoundError(f"no {path} to write the results into")
     before, begin, rest = text.partition(begin_mark(bundle))

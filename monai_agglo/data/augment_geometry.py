@@ -15,7 +15,7 @@ class RandCineGeometryd(Randomizable, MapTransform):
     """Rotate, scale, shift, stretch, mirror and bend a packed cine onto a square canvas.
 
     Args:
-        size: side of the canvas in pixels; ``data["size"]`` wins where present, so that a training can grow its frames.
+        size: side of the canvas in pixels; ``data["size"]`` takes precedence (progressive resizing).
         rotate: largest rotation, degrees.
         scale: smallest and largest zoom relative to the longer side filling the canvas (log-uniform).
         shift: largest shift as a fraction of the canvas.
@@ -23,8 +23,8 @@ class RandCineGeometryd(Randomizable, MapTransform):
         shear: largest shear, degrees.
         flip: probability of a left-right mirror.
         bend: probability of a smooth elastic deformation.
-        bend_pixels: its largest displacement as a fraction of the canvas.
-        prob: probability that anything of this happens; else the cine is only fitted to the middle of the canvas.
+        bend_pixels: largest elastic displacement as a fraction of the canvas.
+        prob: probability of any augmentation; otherwise the cine is only centred on the canvas.
         image_key: uint8 (T, H, W).
         label_key: packed uint16 (T, H, W); may be absent.
     """
@@ -145,12 +145,12 @@ class RandCineGeometryd(Randomizable, MapTransform):
 
 @functools.lru_cache(maxsize=32)
 def _cubic(cells: int, size: int) -> np.ndarray:
-    """(size, cells): the weights with which OpenCV enlarges a row; a product with them is ten times as fast."""
+    """(size, cells): OpenCV's cubic upsampling as a matrix; the product is ten times as fast."""
     return cv2.resize(np.eye(cells, dtype=np.float32), (cells, size), interpolation=cv2.INTER_CUBIC)
 
 
 def _shrink(frame: np.ndarray, zoom: float) -> np.ndarray:
-    """Average pixels before a strong reduction, which a bilinear warp alone would alias."""
+    """Area-average before strong downsampling, where a bilinear warp would alias."""
     if zoom > 0.7:
         return frame
     rows, cols = (max(1, round(n * zoom)) for n in frame.shape)

@@ -1,4 +1,4 @@
-"""The frames of many cines as one sequence, as the feature cache takes them."""
+"""The frames of many cines as one sequence, the source of a feature cache."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ __all__ = ["CineFrames"]
 class CineFrames(Sequence):
     """All frames of all cines of a data set, one after the other.
 
-    One cine at a time is held in memory, so read frames in order. The numbers of frames are found at the first use, by
-    loading every cine once.
+    Only one cine is kept in memory: read frames in order. The first use loads every cine once to count its frames.
 
     Args:
-        cines: a data set whose items hold an image (1, H, W, T) in [0, 1].
-        key: of the image.
+        cines: data set with an image (1, H, W, T) in [0, 1] per item.
+        key: key of the image.
     """
 
     def __init__(self, cines: Sequence[Any], key: str = "image") -> None:
@@ -35,13 +34,13 @@ class CineFrames(Sequence):
         """A frame.
 
         Args:
-            index: of the frame among all; from the end when negative.
+            index: index over all frames; negative from the end.
 
         Returns:
             (1, H, W).
 
         Raises:
-            IndexError: past the end.
+            IndexError: if out of range.
         """
         index = range(len(self))[index]
         number = int(np.searchsorted(self.ends, index, side="right"))
@@ -50,7 +49,7 @@ class CineFrames(Sequence):
 
     @property
     def ends(self) -> np.ndarray:
-        """For each cine, the number of frames of it and all before it."""
+        """Cumulative number of frames per cine."""
         if self._ends is None:
             counts = [self._cine(number).shape[-1] for number in range(len(self.cines))]
             self._ends = np.cumsum(counts, dtype=np.int64)
@@ -63,4 +62,4 @@ class CineFrames(Sequence):
         return self._loaded[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_loaded": None}  # pixels stay at home when the object is sent to another process
+        return {**vars(self), "_loaded": None}  # pixels are not pickled

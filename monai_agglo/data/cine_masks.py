@@ -17,15 +17,15 @@ __all__ = ["LoadCineMasksd"]
 class LoadCineMasksd(MapTransform):
     """Load the masks of a cine beside its image.
 
-    A case may say that only some structures (``labelled_structures``: names) or frames (``labelled_frames``: indices)
-    are labelled: the other channels and frames become :data:`UNLABELLED`, which the loss and the metrics skip.
+    A case may be partially labelled (``labelled_structures``: names, ``labelled_frames``: indices): all other channels
+    and frames become :data:`UNLABELLED`, ignored by loss and metrics.
 
     Args:
-        keys: keys whose value is the path of a mask file.
-        image_key: loaded image (1, H, W, T) to check the shape against and to take the geometry from.
+        keys: keys of mask file paths.
+        image_key: loaded image (1, H, W, T), the reference for shape and geometry.
         structures: number of leading structures of the table.
-        allow_missing_keys: leave out keys that are absent or None.
-        drawn_frames: only frames in which anything is drawn are labelled.
+        allow_missing_keys: skip keys that are absent or None.
+        drawn_frames: treat frames with empty masks as unlabelled.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LoadCineMasksd(MapTransform):
             data: dictionary with the paths and, at ``image_key``, the loaded image.
 
         Returns:
-            A copy in which each key holds a MetaTensor uint8 (structures, H, W, T) of 0, 1 and :data:`UNLABELLED`.
+            A copy with, at each key, a MetaTensor uint8 (structures, H, W, T) of 0, 1 and :data:`UNLABELLED`.
 
         Raises:
             ValueError: see :func:`read_cine_masks`; also for an unknown structure or frame in the case.

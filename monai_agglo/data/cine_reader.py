@@ -1,7 +1,7 @@
 """MONAI readers for cines: ``LoadImaged(reader="monai_agglo.data.CineReader")``.
 
-The file is opened in ``get_data``, never in ``read``: MONAI's ``LoadImage`` swallows what ``read`` raises and goes on
-to another reader, which would return other axes. So whatever is wrong with a file reaches the user as one sentence.
+Files are opened in ``get_data``, not in ``read``: MONAI's ``LoadImage`` catches exceptions of ``read`` and falls back
+to another reader with another axis order.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from monai_agglo.cine.errors import fail
 class CineReader(ImageReader):
     """Reads any cine or still into (rows, columns, frames), by content: DICOM, folder, video, NIfTI, NRRD, PNG, JPEG.
 
-    The metadata carries what cannot be told from an array: ``frame_times_ms``, ``time_source``, ``spacing_mm``,
-    ``repeated_frames`` and so on, see :class:`~monai_agglo.data.Cine`. Entries that the file does not give are left
-    out, because MONAI cannot batch None. Per-frame lists cannot be batched either when cines differ in length:
+    The metadata holds what the array does not: ``frame_times_ms``, ``time_source``, ``spacing_mm``,
+    ``repeated_frames`` and so on, see :class:`~monai_agglo.data.Cine`. Missing entries are
+    omitted because MONAI cannot collate None. Per-frame lists of cines of different length cannot be collated either:
     load with ``LoadImaged(..., prune_meta_pattern="frame_times_ms|repeated_frames")`` for batches of more than one.
 
     Args:
-        frames: which frames to decode: a slice or ascending numbers, None for all.
+        frames: frames to decode: a slice or ascending indices; None for all.
         rescale: apply the modality LUT or rescale slope and intercept; the array is float32.
         voi: apply the VOI LUT or window; the array is float32 in [0, 2**bits_stored - 1].
-        any_modality: read CT, MR and other files that are no projection cine as well.
-        series: which series of a folder to take, when it holds several.
-        itk_spacing: give the affine the spacing that ITK gives the cine, so that a mask lies on it in ITK viewers;
-            False gives it the calibrated one, which ``spacing_mm`` holds in any case.
-        itk_frame_step: put the frames as far apart in the affine as ITK does, which is their frame time in ms; False
-            puts them 1 apart.
+        any_modality: also read CT, MR and other non-projection images.
+        series: series to read from a folder with several.
+        itk_spacing: use ITK's spacing in the affine, so that masks align with the cine in ITK viewers; False uses the
+            calibrated spacing. ``spacing_mm`` is always the calibrated one.
+        itk_frame_step: use the frame time in ms as the frame step of the affine, as ITK does; False uses 1.
     """
 
     formats: tuple[str, ...] | None = None
@@ -61,11 +60,11 @@ class CineReader(ImageReader):
         }
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike] | str | os.PathLike) -> bool:
-        """Every name is taken: the content decides."""
+        """Accept every file name; the format is detected from the content."""
         return True
 
     def read(self, data: Sequence[str | os.PathLike] | str | os.PathLike, **kwargs: Any) -> Any:
-        """Note what to read; it is opened in :meth:`get_data`.
+        """Store the request; :meth:`get_data` opens the file.
 
         Args:
             data: a path, or several instances of one series.
@@ -86,7 +85,7 @@ class CineReader(ImageReader):
             (rows, columns, frames) in the file's own dtype (float32 with ``rescale`` or ``voi``), and the metadata.
 
         Raises:
-            CineReadError: it cannot be read as a cine.
+            CineReadError: if the file cannot be read as a cine.
         """
         request = img if isinstance(img, _Request) else _Request(img, {})
         options = {**self.options, "frames": self.frames, **request.options}
@@ -116,7 +115,7 @@ class CineVideoReader(CineReader):
 
 
 class _Request:
-    """A path and options, on their way from ``read`` to ``get_data``."""
+    """Path and options passed from ``read`` to ``get_data``."""
 
     def __init__(self, data: Any, options: Mapping[str, Any]) -> None:
         if isinstance(data, (list, tuple)) and len(data) == 1:

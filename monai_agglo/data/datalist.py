@@ -1,4 +1,4 @@
-"""Datalists: which cines and masks there are, and which patients train, validate and test."""
+"""Datalists: cines, masks and the split of patients into training, validation and test."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def load_datalist(dataset_dir: str | os.PathLike, part: str = "training", option
         optional: an absent or empty part gives an empty list.
 
     Returns:
-        Cases with absolute ``image`` and ``label`` paths, ``patient_id`` and whatever else the list says.
+        Cases with absolute ``image`` and ``label`` paths, ``patient_id`` and all other entries of the case.
 
     Raises:
-        ValueError: when the list is missing or damaged, the part is empty, a patient is in two parts, a structure is
-            unknown, or a file that it names does not exist or lies outside the list's folder.
+        ValueError: if the list is missing or damaged, the part is empty, a patient is in two parts, a structure is
+            unknown, or a listed file does not exist or lies outside the folder of the list.
     """
     path = Path(dataset_dir)
     path = path / "datalist.json" if path.is_dir() else path
@@ -57,7 +57,7 @@ def load_datalist(dataset_dir: str | os.PathLike, part: str = "training", option
 
 
 def _inside(path: Path, name) -> str:
-    """Absolute path of a file that the list names; a link in the folder may lead anywhere, a name may not."""
+    """Absolute path of a listed file; links out of the folder are allowed, names such as ``../x`` are not."""
     if not isinstance(name, str):
         raise ValueError(f"{path}: {name!r} is no file name")
     file = Path(os.path.normpath(path.parent.absolute() / name))
@@ -71,7 +71,7 @@ def _inside(path: Path, name) -> str:
 
 
 def _check_labelled(path: Path, item: dict) -> None:
-    """Refuse what a case says about partial labels before an hour is spent on preparing the others."""
+    """Check the partial labels of a case before preprocessing starts."""
     names, frames = item.get("labelled_structures"), item.get("labelled_frames")
     try:
         if names is not None:
@@ -86,11 +86,11 @@ def _check_labelled(path: Path, item: dict) -> None:
 
 
 def describe_datalist(dataset_dir: str | os.PathLike, part: str = "test") -> str:
-    """Say in a few words what a data set is, without any path or patient.
+    """Short description of a data set without paths or patients.
 
     Args:
         dataset_dir: folder with a ``datalist.json``, or the file itself.
-        part: the part that is used.
+        part: name of the part.
 
     Returns:
         The datalist's own name and release, and the part.

@@ -1,4 +1,4 @@
-"""Overlapping structures as one label map, for viewers that show only that."""
+"""Overlapping structures as one label map, for viewers without multi-label support."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["FlattenStructuresd"]
 
 
 class FlattenStructuresd(MapTransform):
-    """Flatten mask channels to a label map of structure ids; where structures overlap, priority decides.
+    """Flatten mask channels to a label map of structure ids; in overlaps the structure of higher priority wins.
 
     Args:
-        keys: keys of binary masks (S, ...) in table order, S the twelve targets.
+        keys: keys of binary masks (S, ...) in table order, S = 12 target structures.
         allow_missing_keys: leave out keys that are absent.
     """
 
@@ -34,7 +34,7 @@ class FlattenStructuresd(MapTransform):
             A copy with uint8 label maps (1, ...): 0 is background, else the id of a structure.
 
         Raises:
-            ValueError: when there are more or fewer channels than target structures.
+            ValueError: if the number of channels is not the number of target structures.
         """
         d = dict(data)
         for key in self.key_iterator(d):

@@ -1,4 +1,4 @@
-"""Training data of cines: prepared once into a memory-mapped frame store, then drawn frame by frame."""
+"""Training data set of cines: preprocessed once into a memory-mapped frame store, then sampled frame by frame."""
 
 from __future__ import annotations
 
@@ -26,30 +26,29 @@ logger = logging.getLogger(__name__)
 class CineFrameDataset(Dataset):
     """Frames of cines for training, or whole cines for validation.
 
-    The transforms up to and including :class:`PackCined` do not depend on chance: their result is written once per
-    case into ``cache_dir`` (8-bit frames and 16-bit masks, memory-mapped, named by the hash of the case's content and
-    of the transforms) and found again by later runs. The transforms after it run on each sample.
+    The transforms up to and including :class:`PackCined` are deterministic: their result is written once per case into
+    ``cache_dir`` (8-bit frames and 16-bit masks, memory-mapped, named by the hash of the case's content and of the
+    transforms) and reused by later runs. The transforms after it run on each sample.
 
-    What a sample contains depends only on (``seed``, epoch, index), not on the process that makes it or on what was
-    drawn before, so that an interrupted training continues with the same data. The epoch travels with the index:
-    :class:`~.samplers.EpochBatchSampler` gives pairs (epoch, index).
+    A sample depends only on (``seed``, epoch, index), not on the worker process or on earlier draws: a resumed training
+    continues with the same data. :class:`~.samplers.EpochBatchSampler` yields the pairs (epoch, index).
 
     Args:
-        data: cases: dictionaries with ``image`` and ``label`` paths and what the datalist says about them.
+        data: cases of a datalist: dictionaries with ``image`` and ``label`` paths and further entries.
         transform: ``Compose`` with one :class:`PackCined` in it.
         cache_dir: folder of the frame store.
         clip: frames per sample; None gives the whole cine of a case.
-        frames_per_case: samples per case and epoch, drawn anew each epoch; None uses every labelled frame.
-        sizes: pairs (first epoch, frame size) handed to the random geometry as ``data["size"]``.
+        frames_per_case: samples per case and epoch, redrawn each epoch; None uses every labelled frame.
+        sizes: pairs (first epoch, frame size in pixels), passed to the random geometry as ``data["size"]``.
         max_frames: with ``clip=None``, at most this many frames of a cine, evenly spaced.
-        seed: seed of all draws.
-        workers: processes that prepare cases; 0 prepares them in this one.
-        progress: show a progress bar while preparing.
-        instead: cases to use when there is none in ``data``, with a warning: MONAI Label gives no validation cases
-            while only a few cines are labelled.
+        seed: random seed.
+        workers: number of preprocessing processes; 0 uses the current process.
+        progress: show a progress bar during preprocessing.
+        instead: fallback for an empty ``data``, with a warning: MONAI Label passes no validation cases while few cines
+            are labelled.
 
     Raises:
-        ValueError: when there is no case, or ``transform`` has no :class:`PackCined`.
+        ValueError: without any case, or if ``transform`` has no :class:`PackCined`.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class CineFrameDataset(Dataset):
         self.store = FrameStore(cache_dir, self.fixed)
         self.keys, self.content = zip(*(self.store.key(item) for item in self.data))
         entries = self._prepare(workers, progress)
-        # The patient stands in the datalist only: equal files of two patients share an entry of the store.
+        # The patient is not part of the key: identical files of two patients share an entry.
         self.info = [
             {**entries[key], "patient_id": str(item.get("patient_id") or key[:12])}
             for key, item in zip(self.keys, self.data)
@@ -99,15 +98,15 @@ class CineFrameDataset(Dataset):
         return hashlib.sha256("".join(sorted(self.content)).encode()).hexdigest()
 
     def _prepare(self, workers: int, progress: bool) -> dict[str, dict]:
-        """Descriptions of all cases by key, after those that are missing were made."""
+        """Descriptions of all cases by key; missing entries are prepared first."""
         entries = {key: self.store.entry(key) for key in self.keys}
         missing = {key: item for key, item in zip(self.keys, self.data) if entries[key] is None}
         rank, world = rank_and_world()
-        # Every rank starts with its own share; by the time it reaches the others' they mostly exist.
+        # Every rank starts with its own share; most of the others are finished when it reaches them.
         todo = sorted(missing.items(), key=lambda pair: (int(pair[0], 16) - rank) % world)
         with _progress(len(todo), progress and rank == 0) as bar:
             if workers > 0 and len(todo) > 1:
-                # Forking a process in which torch already runs threads may dead-lock: start clean ones.
+                # Forking a process with running torch threads may deadlock: spawn.
                 with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
                     jobs = [pool.submit(self.store.write, item, key) for key, item in todo]
                     try:
@@ -115,7 +114,7 @@ class CineFrameDataset(Dataset):
                             job.result()
                             bar.update()
                     except BaseException:
-                        # What is wrong with one case is told now, not after an hour with all the others.
+                        # Fail on the first bad case instead of after all others.
                         pool.shutdown(wait=False, cancel_futures=True)
                         raise
             else:
@@ -131,7 +130,7 @@ class CineFrameDataset(Dataset):
         return entry
 
     def _list_samples(self) -> list[tuple[int, int]]:
-        """(case, frame) for every usable frame, or (case, number of the draw)."""
+        """(case, frame) for every usable frame, or (case, draw)."""
         if self.clip is None:
             return [(case, 0) for case in range(len(self.info))]
         samples = []
@@ -147,7 +146,7 @@ class CineFrameDataset(Dataset):
 
     @staticmethod
     def _usable(info: dict) -> np.ndarray:
-        """Frames in which anything is labelled."""
+        """Frames with at least one labelled structure."""
         if info["labelled"] is None:
             return np.arange(0)
         return np.flatnonzero(np.asarray(info["labelled"], bool).any(0))
@@ -156,7 +155,7 @@ class CineFrameDataset(Dataset):
         return len(self.samples)
 
     def size_at(self, epoch: int) -> int | None:
-        """Frame size of an epoch (counted from 1), None when no schedule is given."""
+        """Frame size of an epoch (counted from 1); None without a schedule."""
         reached = [size for first, size in self.sizes if first <= max(epoch, 1)]
         return reached[-1] if reached else (self.sizes[0][1] if self.sizes else None)
 
@@ -164,10 +163,10 @@ class CineFrameDataset(Dataset):
         """One sample.
 
         Args:
-            index: number of the sample, or a pair (epoch, number).
+            index: index of the sample, or a pair (epoch, index).
 
         Returns:
-            What the last transform gives; :class:`UnpackCined` gives ``image`` (1, H, W, T) and ``label`` (S, H, W, T).
+            Output of the last transform; with :class:`UnpackCined`, ``image`` (1, H, W, T) and ``label`` (S, H, W, T).
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -192,7 +191,7 @@ class CineFrameDataset(Dataset):
         return sample
 
     def _choose(self, info: dict, epoch: int, case: int, n: int, count: int) -> np.ndarray:
-        """Frame numbers of a sample."""
+        """Frame indices of a sample."""
         if self.clip is None:
             chosen = np.arange(count)
             if self.max_frames and count > self.max_frames:
@@ -203,7 +202,7 @@ class CineFrameDataset(Dataset):
         middle = n
         if self.frames_per_case:
             usable = self._usable(info)
-            # All draws of a case in an epoch come from one shuffled order, so that they differ while they can.
+            # Draws of a case within an epoch are without replacement until its frames are used up.
             order = np.random.default_rng([self.seed, epoch, case, 1]).permutation(len(usable))
             middle = usable[order[n % len(usable)]]
         first = middle - (self.clip - 1) // 2
@@ -211,7 +210,7 @@ class CineFrameDataset(Dataset):
 
 
 def _mix(*numbers: int) -> int:
-    """One 31-bit seed from several numbers; neighbouring numbers give unrelated seeds."""
+    """Hash several numbers into one 31-bit seed, unrelated for neighbouring numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
 
 

@@ -1,4 +1,4 @@
-"""Prepared cines on disk: memory-mapped frames and masks, found again by what they were made of."""
+"""Preprocessed cines on disk: memory-mapped frames and masks, keyed by content and transforms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 STORE_VERSION = 1
 MOST_OPEN = 4096
-"""Arrays that are kept open; the system allows some 65,000 mappings a process."""
+"""Maximum number of open arrays; Linux allows about 65,000 mappings per process."""
 
 
 def file_hash(path: str | os.PathLike) -> str:
@@ -33,10 +33,10 @@ def file_hash(path: str | os.PathLike) -> str:
         path: file or folder.
 
     Returns:
-        Hexadecimal digest of the content; names do not enter.
+        Hexadecimal digest of the content; file names are not part of it.
 
     Raises:
-        FileNotFoundError: when there is no such file or folder.
+        FileNotFoundError: if the path does not exist.
     """
     path = Path(path)
     digest = hashlib.sha256()
@@ -49,12 +49,12 @@ def file_hash(path: str | os.PathLike) -> str:
 
 
 def describe_transform(transform, depth: int = 6):
-    """What a transform does, as JSON-able data: class and plain settings, recursively.
+    """JSON-serialisable description of a transform: class and plain settings, recursively.
 
     Args:
         transform: any object.
-        depth: levels to descend; deeper objects (the readers of an image loader) are described by the settings in which
-            they differ from the defaults of their class.
+        depth: levels of recursion; deeper objects (such as readers of an image loader) are described by their
+            non-default settings only.
 
     Returns:
         Numbers, strings, lists and dictionaries, the same in every process.
@@ -70,7 +70,7 @@ def describe_transform(transform, depth: int = 6):
     if isinstance(transform, (type, types.FunctionType, types.BuiltinFunctionType)):
         name = f"{transform.__module__}.{transform.__qualname__}"
         code = getattr(transform, "__code__", None)
-        # Two lambdas of one module share their name; constants that are code themselves print an address.
+        # Lambdas of a module share one name; the repr of nested code contains an address.
         constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)] if code else []
         return [name, code.co_code.hex(), code.co_names, repr(constants)] if code else name
     name = f"{type(transform).__module__}.{type(transform).__qualname__}"
@@ -101,20 +101,20 @@ def _unusual_settings(thing) -> dict:
             settings[name] = value
     default = {name: describe_transform(p.default, 0) for name, p in parameters.items() if p.default is not p.empty}
     return {
-        name: told
+        name: facts
         for name, value in sorted(settings.items())
-        if name in default and (told := describe_transform(value, 0)) != default[name]
+        if name in default and (facts := describe_transform(value, 0)) != default[name]
     }
 
 
 class FrameStore:
-    """Prepared cines in a folder, named by the hash of their content and of the transforms that prepared them.
+    """Folder of preprocessed cines, named by the hash of their content and of the transforms.
 
-    An entry is ``image.npy`` (uint8, T, H, W), ``label.npy`` (packed uint16, T, H, W) and a small JSON file that is
-    written last: a process killed in the middle leaves no entry.
+    An entry is ``image.npy`` (uint8, T, H, W), ``label.npy`` (packed uint16, T, H, W) and a small JSON file,
+    written last: an interrupted process leaves no entry.
 
     Args:
-        folder: made when missing.
+        folder: created if missing.
         fixed: transforms ending with :class:`~monai_agglo.data.PackCined`.
     """
 
@@ -126,16 +126,16 @@ class FrameStore:
         self._open: dict[tuple[str, str], np.ndarray] = {}
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": {}}  # a mapping would be pickled as all its numbers
+        return {**self.__dict__, "_open": {}}  # a memory map would be pickled with its data
 
     def key(self, item: dict) -> tuple[str, str]:
-        """Name of a case's entry, and the hash of its content alone.
+        """Key of a case, and the hash of its content alone.
 
         Args:
             item: case with ``image`` and ``label`` paths, ``labelled_structures`` and ``labelled_frames``.
 
         Returns:
-            Two hexadecimal strings. Patient and file names do not enter.
+            Two hexadecimal strings, independent of patient and file names.
         """
         parts = {k: file_hash(item[k]) for k in ("image", "label") if item.get(k) is not None}
         parts.update({k: item[k] for k in ("labelled_structures", "labelled_frames") if k in item})
@@ -151,7 +151,7 @@ class FrameStore:
         return np.load(self.path(key, f"{name}.npy"), mmap_mode="r")
 
     def kept(self, key: str, name: str) -> np.ndarray:
-        """The same array, kept open for later calls: opening takes longer than reading a frame."""
+        """Like :meth:`array`, but kept open: opening takes longer than reading a frame."""
         found = self._open.get((key, name))
         if found is None:
             if len(self._open) >= MOST_OPEN:
@@ -166,8 +166,8 @@ class FrameStore:
             key: from :meth:`key`.
 
         Returns:
-            ``labelled``: which structures are labelled in which frames (S lists of T), or None. None when there is no
-            whole entry; a damaged one (a full disk, a copy that broke off) counts as absent and is made again.
+            ``labelled``: labelled structures per frame (S lists of T), or None. None instead of a description without a
+            complete entry; a damaged one (full disk, partial copy) counts as absent and is rebuilt.
         """
         if not self.path(key, "json").is_file():
             return None
@@ -179,19 +179,19 @@ class FrameStore:
             ):
                 raise ValueError("frames and masks do not belong together")
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged and is made again: %s", self.path(key, "json"), error)
+            logger.warning("%s is damaged and is rebuilt: %s", self.path(key, "json"), error)
             return None
         return info
 
     def write(self, item: dict, key: str) -> None:
-        """Prepare a case, unless another process did it meanwhile.
+        """Preprocess a case unless another process has done it meanwhile.
 
         Args:
             item: case of a datalist.
             key: from :meth:`key`.
 
         Raises:
-            ValueError: when a file of the case cannot be used; one sentence.
+            ValueError: if a file of the case cannot be used.
         """
         if self.entry(key) is not None:
             return
@@ -209,7 +209,7 @@ class FrameStore:
         try:
             return self.fixed(dict(item))
         except RuntimeError as error:
-            # MONAI wraps what a transform raises in "applying transform <object at ...>"; the reason is what helps.
+            # Unwrap MONAI's "applying transform <object at ...>" to show the cause.
             cause: BaseException | None = error
             while isinstance(cause, RuntimeError):
                 cause = cause.__cause__

@@ -1,8 +1,7 @@
-"""A random window of a frame as the student's input: the teachers' features stay, and where they lie follows.
+"""Random window of a frame as the student's input, with the matching cells of the cached teacher features.
 
-Teachers are run once over whole frames, so a frame cannot be turned or bent afterwards. But a student may see a part of
-it, larger, or all of it, smaller, and be compared with the cells of the teachers that lie in what it sees. With few
-frames that are seen many times this keeps a student from learning them by heart.
+Cached features are valid for whole, unrotated and undeformed frames only. Cropping and scaling remain possible: the
+loss uses the teacher cells inside the window. With few frames and many epochs this reduces overfitting.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from .zoom import checked_zoom, describe_zoom
 __all__ = ["FrameWindow", "checked_zoom", "describe_zoom"]
 
 BLUR = 0.35
-"""Standard deviation of the blur before a picture is made smaller, per pixel of the step: few aliases."""
+"""Standard deviation of the anti-aliasing blur before downsampling, per pixel of the step."""
 
 
 class FrameWindow(NamedTuple):
-    """Part of a square that is scaled to the size of the square.
+    """Part of a square input, rescaled to the size of the square.
 
     Attributes:
         step: pixels of the square per pixel of the window; below 1 the window is magnified.
-        row: place of the window's first row in the square, pixels.
-        column: of its first column.
-        size: side of the square, and of the window once it is scaled, pixels.
+        row: first row of the window in the square, pixels.
+        column: first column of the window in the square, pixels.
+        size: side of the square and of the rescaled window, pixels.
     """
 
     step: float
@@ -41,13 +40,13 @@ class FrameWindow(NamedTuple):
     def draw(
         cls, rng: np.random.Generator, content: tuple[int, int], size: int, zoom: tuple[float, float]
     ) -> FrameWindow:
-        """A random window: as much of the frame as fits, anywhere in it, or around it where the window is larger.
+        """Draw a random window inside the frame, or around it if the window is larger than the frame.
 
         Args:
-            rng: decides.
-            content: rows and columns of the square that show the frame, from the first ones on.
+            rng: random generator.
+            content: number of leading rows and columns of the square that show the frame.
             size: side of the square.
-            zoom: least and largest magnification; its logarithm is uniform.
+            zoom: smallest and largest zoom factor; drawn log-uniformly.
 
         Returns:
             The window.
@@ -64,17 +63,17 @@ class FrameWindow(NamedTuple):
         return torch.tensor(rows, dtype=torch.float64)
 
     def cut(self, square: np.ndarray, fill: float) -> np.ndarray:
-        """What the window shows.
+        """Crop and rescale.
 
         Args:
             square: (size, size), uint8 or float32.
-            fill: of what lies outside of the square.
+            fill: value outside of the square.
 
         Returns:
-            (size, size) of the same type, bilinear.
+            (size, size) of the same type, bilinearly interpolated.
         """
         place = self.affine.numpy()
-        across = np.array([[self.step, 0, place[1, 2]], [0, self.step, place[0, 2]]])  # OpenCV counts columns first
+        across = np.array([[self.step, 0, place[1, 2]], [0, self.step, place[0, 2]]])  # OpenCV: column first
         if self.step > 1:
             square = cv2.GaussianBlur(square, (0, 0), BLUR * self.step, borderType=cv2.BORDER_REPLICATE)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -98,10 +97,10 @@ class FrameWindow(NamedTuple):
         return slices[0], slices[1]
 
     def sees(self, cells: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-        """Cells of a map whose centres the window shows.
+        """Cells of a map with their centre inside the window.
 
         Args:
-            cells: (3, 3), cell (row, column, 1) of the map to pixel of the window; it scales and shifts only.
+            cells: (3, 3), cell (row, column, 1) of the map to pixel of the window; scale and translation only.
             shape: rows and columns of the map.
 
         Returns:

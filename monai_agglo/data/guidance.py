@@ -1,7 +1,7 @@
-"""Prompts as channels of the image: boxes and points in the data dictionary become what a network can be given.
+"""Prompts (boxes and points) of the data dictionary as additional channels of the image.
 
-MONAI's inferers, and those of MONAI Label, hand a network one tensor and nothing else. A prompt that comes with the
-request is therefore drawn into channels beside the image in preprocessing.
+The inferers of MONAI and MONAI Label pass a single tensor to the network. Prompts of a request are therefore drawn into
+channels during preprocessing.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class AddPromptGuidanced(MapTransform):
     """Add two channels to an image: the box (1 inside, 0 outside) and the points (1 on the object, -1 off it).
 
     Coordinates are (x, y) = (column, row) in pixels of the image as loaded, pixel centres at whole numbers, the box as
-    (x0, y0, x1, y1), corners included. A further number is the frame, counted from 0; without it, ``frame`` of the data
-    counts, and without that the image must be a still. MONAI Label sends points as ``foreground`` and ``background``
-    in just this order, so they arrive here as they are. Do not resize after this transform: points are single pixels.
+    (x0, y0, x1, y1), corners included. A further number is the frame, counted from 0; the default is ``frame`` of the
+    data; without both the image must have one frame. MONAI Label sends ``foreground`` and ``background`` points in this
+    order. Do not resize after this transform: points are single pixels.
 
     Args:
         keys: images (1, H, W, T).
         box: key of the box, or of a list of boxes on different frames.
         foreground: key of the list of points on the object.
         background: key of the list of points off the object.
-        frame: key of the frame that prompts without a frame of their own are on.
-        allow_missing_keys: leave out images that are absent.
+        frame: key of the default frame of the prompts.
+        allow_missing_keys: skip absent images.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class AddPromptGuidanced(MapTransform):
         """Add the channels.
 
         Args:
-            data: dictionary with images, and prompts where there are any.
+            data: dictionary with images and prompts.
 
         Returns:
-            A shallow copy whose images are (3, H, W, T) float32.
+            A shallow copy with images (3, H, W, T) float32.
 
         Raises:
-            ValueError: without any prompt, or for one that does not lie on the image; the sentence says which.
+            ValueError: without any prompt, or for a prompt outside the image.
         """
         d = dict(data)
         for key in self.key_iterator(d):
@@ -108,7 +108,7 @@ class AddPromptGuidanced(MapTransform):
 
 
 def _listed(value: Any, name: str) -> list[Sequence[float]]:
-    """No prompt, one, or several, as a list."""
+    """Zero, one or several prompts as a list."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if value is None or (isinstance(value, Sequence) and not len(value)):
@@ -119,7 +119,7 @@ def _listed(value: Any, name: str) -> list[Sequence[float]]:
 
 
 def _numbers(prompt: Sequence[float], count: int, name: str, shape: tuple[int, int, int], default: Any) -> list[int]:
-    """The coordinates as whole pixels, and the frame."""
+    """Integer pixel coordinates and frame index."""
     good = isinstance(prompt, Sequence) and len(prompt) in (count, count + 1)
     if not good or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in prompt):
         what = "x0, y0, x1, y1" if count == 4 else "x, y"

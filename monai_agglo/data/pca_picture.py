@@ -1,4 +1,4 @@
-"""Patch features made visible: their first three principal components as red, green and blue, beside the frame."""
+"""PCA visualisation of patch features: the first three principal components as RGB, beside the frame."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ GAP = 6
 
 
 def pca_colours(output: TeacherFeatures, frame: tuple[int, int], size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """Colour frames by what a teacher sees in them.
+    """Map the first three principal components of features to RGB.
 
-    The components are those of all cells of the given frames that show the frame and not padding. Each is stretched
-    from its 1st to its 99th percentile; their signs are fixed, so the same features give the same colours.
+    The PCA is fitted on all unpadded cells of the given frames. Each component is scaled from its 1st to its 99th
+    percentile; signs are fixed, so equal features give equal colours.
 
     Args:
         output: features of T frames, (T, C, h, w), their affine and mask.
         frame: rows and columns of the frames.
-        size: rows and columns of the result, which is laid evenly over the frame.
+        size: rows and columns of the result, covering the whole frame.
 
     Returns:
-        (T, rows, columns, 3) uint8, and the share of the variance that the three components hold.
+        (T, rows, columns, 3) uint8, and the explained variance ratio of the three components.
 
     Raises:
-        ValueError: for features that are not finite.
+        ValueError: for NaN or infinite features.
     """
     features = output.features.detach().float().cpu()
     if not features.isfinite().all():
@@ -46,7 +46,7 @@ def pca_colours(output: TeacherFeatures, frame: tuple[int, int], size: tuple[int
     centred = (cells - mean).double()
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     vectors = vectors[:, -3:].flip(1)
-    # The sign of a component is arbitrary: its largest entry is made positive.
+    # Fix the arbitrary sign: the largest entry is positive.
     vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
     share = float(values[-3:].sum() / values.sum().clamp(min=1e-30))
     scores = torch.einsum("tchw,ck->tkhw", features - mean[:, None, None], vectors.float())
@@ -70,16 +70,16 @@ def pca_picture(
     Args:
         frames: (T, H, W) in [0, 1].
         output: their features, (T, C, h, w), with affine and mask.
-        captions: T lines, one under each frame.
+        captions: T captions.
         title: heading.
-        warning: a line under it in amber.
+        warning: amber line under the heading.
         side: longer side of a frame on the page, in pixels.
 
     Returns:
         (rows, columns, 3) uint8 RGB.
 
     Raises:
-        ValueError: when the numbers of frames, features and captions differ, or the features are not finite.
+        ValueError: if the numbers of frames, features and captions differ, or for NaN or infinite features.
     """
     count = len(frames)
     captions = [""] * count if captions is None else list(captions)
@@ -114,13 +114,13 @@ def write_pca_picture(
     total: int | None = None,
     **options: Any,
 ) -> None:
-    """Write :func:`pca_picture` as a PNG; the file appears when it is whole.
+    """Write :func:`pca_picture` as a PNG; the file is written atomically.
 
     Args:
         path: the PNG file.
         frames: (T, H, W) in [0, 1].
         output: their features.
-        numbers: which frames of the cine these are, counted from 0; no captions when None.
+        numbers: indices of the frames in the cine, from 0; no captions if None.
         total: number of frames of the whole cine.
         options: further arguments of :func:`pca_picture`.
     """

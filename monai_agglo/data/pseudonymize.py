@@ -1,4 +1,4 @@
-"""Take the file name, which often is a patient's name, out of a loaded image."""
+"""Remove the file name, often a patient name, from the metadata of an image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from monai_agglo.cine.identity import pseudonym
 
 
 class PseudonymizeMetad(MapTransform):
-    """Replace ``meta["filename_or_obj"]`` by a pseudonym, so that no writer or tracker ever sees the name.
+    """Replace ``meta["filename_or_obj"]`` by a pseudonym before any writer or tracker sees it.
 
     Use it right after ``LoadImaged``. ``SaveImaged`` then names its files after the pseudonym.
 
     Args:
-        keys: images whose metadata to change.
+        keys: keys of the images.
         drop: metadata entries to remove as well; per-frame lists (``"frame_times_ms"``, ``"repeated_frames"``) cannot
             be batched when cines differ in length.
-        allow_missing_keys: pass over keys that are not in the data.
-        name_key: key of the data whose value, where there is one, is the name to give instead (a pseudonym that has
-            been numbered because several files share it).
+        allow_missing_keys: skip absent keys.
+        name_key: key of a name to use instead, if present (a pseudonym numbered because several files share it).
     """
 
-    # Of the class: the frame store names its files by a transform's own attributes, and most have no such key.
+    # A class attribute: instance attributes enter the key of the frame store.
     name_key: str | None = None
 
     def __init__(
@@ -42,20 +41,20 @@ class PseudonymizeMetad(MapTransform):
             self.name_key = name_key
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        """Change the metadata of each image.
+        """Pseudonymise the metadata of each image.
 
         Args:
             data: a dictionary with :class:`~monai.data.MetaTensor` images.
 
         Returns:
-            A shallow copy of ``data`` with images whose metadata were changed.
+            A shallow copy of ``data`` with pseudonymised metadata.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
             if not isinstance(image, MetaTensor):
                 continue
-            image = MetaTensor(  # another view on the same pixels
+            image = MetaTensor(  # a view of the same pixels
                 image.as_tensor(), meta=dict(image.meta), applied_operations=image.applied_operations
             )
             name = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ)

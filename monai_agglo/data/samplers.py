@@ -1,4 +1,4 @@
-"""Which samples come when: orders that depend on seed and epoch only, and each process's share of them."""
+"""Samplers that depend on seed and epoch only, and their share per process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["EpochBatchSampler", "ShareSampler", "StepBatchSampler", "rank_and_wo
 
 
 class EpochBatchSampler(Sampler):
-    """Batches whose order depends only on the seed and the epoch, so that a training can stop and go on anywhere.
+    """Batches in an order that depends on seed and epoch only, so that a training resumes at any iteration.
 
     Under ``torch.distributed`` each process gets its own part of every batch's neighbourhood.
 
     Args:
         dataset: anything with a length.
         batch_size: samples per batch and process.
-        shuffle: draw a new order each epoch.
-        seed: seed of the order.
+        shuffle: reshuffle each epoch.
+        seed: random seed.
     """
 
     def __init__(self, dataset, batch_size: int, shuffle: bool = True, seed: int = 0) -> None:
@@ -30,7 +30,7 @@ class EpochBatchSampler(Sampler):
         self.skip = 0
 
     def set_position(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch (counted from 1) and how many batches of it to leave out in the next pass."""
+        """Set the epoch (counted from 1) and the number of batches to skip in the next pass."""
         self.epoch = int(epoch)
         self.skip = int(skip)
 
@@ -87,10 +87,10 @@ class StepBatchSampler(Sampler):
 
 
 class ShareSampler(Sampler):
-    """Each process's share of a data set, in order and without repetition, for measuring on several processes.
+    """Share of a data set per process, in order and without repetition, for distributed evaluation.
 
     Args:
-        dataset: anything with a length; with fewer samples than processes some are used twice.
+        dataset: anything with a length; with fewer samples than processes, samples are repeated.
     """
 
     def __init__(self, dataset) -> None:
@@ -109,7 +109,7 @@ class ShareSampler(Sampler):
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Number of this process and of all; (0, 1) without ``torch.distributed``."""
+    """Rank and world size; (0, 1) without ``torch.distributed``."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

@@ -16,16 +16,16 @@ __all__ = ["SaveFeaturesd"]
 
 
 class SaveFeaturesd(FeatureWriter):
-    """Write ``<output_dir>/<name>/<name>_<encoder>_features.npz``; ``_features_RANDOM.npz`` where they mean nothing.
+    """Write ``<output_dir>/<name>/<name>_<encoder>_features.npz``; ``_features_RANDOM.npz`` for random weights.
 
-    It holds ``features`` (n, C, h, w) float16, ``frames`` (n,) their numbers in the cine, ``affine`` (3, 3) from a cell
+    It holds ``features`` (n, C, h, w) float16, ``frames`` (n,) frame indices in the cine, ``affine`` (3, 3) from a cell
     (row, column, 1) to the frame, and ``mask`` (h, w), the share of each cell that shows the frame.
 
     Args:
         keys: key of the features (C, h, w, n) of n evenly spread frames.
         sheet: object with ``spec`` (name, title, geometry, input_size, min_side) and ``random_weights``.
-        image_key: image (1, H, W, T); its ``filename_or_obj`` is the name, which must be a pseudonym by now.
-        output_dir: where to write.
+        image_key: image (1, H, W, T); the name is its ``filename_or_obj``, already a pseudonym.
+        output_dir: output folder.
     """
 
     def __init__(

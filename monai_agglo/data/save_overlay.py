@@ -19,14 +19,14 @@ __all__ = ["SaveOverlayd"]
 
 
 class SaveOverlayd(MapTransform):
-    """Write ``<name>/<name>_overlay.mp4`` and ``<name>/<name>_contact_sheet.png`` beside what ``SaveImaged`` writes.
+    """Write ``<name>/<name>_overlay.mp4`` and ``<name>/<name>_contact_sheet.png`` beside the output of ``SaveImaged``.
 
-    The name is the image's ``filename_or_obj``, which :class:`PseudonymizeMetad` has made a pseudonym.
+    The name is the image's ``filename_or_obj``, pseudonymised by :class:`PseudonymizeMetad`.
 
     Args:
         keys: key of the masks: (S, H, W, T) in table order, or a label map (1, H, W, T) of structure ids.
         image_key: image (1, H, W, T) of the same size.
-        output_dir: where the folder of the cine is.
+        output_dir: output folder.
         video: write the video.
         sheet: write the contact sheet.
     """
@@ -55,11 +55,11 @@ class SaveOverlayd(MapTransform):
             ``data``, unchanged.
 
         Raises:
-            ValueError: when image and masks differ in size.
+            ValueError: if image and masks differ in size.
         """
         image = data[self.image_key]
         frames = np.asarray(image.cpu())[0]
-        # what is written outside the exposed field may name the patient, and stays out of the pictures
+        # text outside the exposed field may identify the patient
         field = exposed_field(frames[..., t] for t in range(0, frames.shape[-1], max(1, frames.shape[-1] // 16)))
         name = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])).name
         folder = self.output_dir / name

@@ -1,4 +1,4 @@
-"""The PCA picture of a cine's features as a transform."""
+"""PCA visualisation of a cine's features as a transform."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ RANDOM = "RANDOM WEIGHTS: these features mean nothing"
 class SavePcaPictured(FeatureWriter):
     """Write ``<output_dir>/<name>/<name>_<teacher>_pca.png``: frames beside their features in colour.
 
-    The name is the image's ``filename_or_obj``, which :class:`PseudonymizeMetad` has made a pseudonym.
+    The name is the image's ``filename_or_obj``, pseudonymised by :class:`PseudonymizeMetad`.
 
     Args:
         keys: key of the features (C, h, w, n) of n evenly spread frames, see
             :class:`monai_agglo.inferers.CachedFeatureInferer`.
-        network: whose features they are: a :class:`monai_agglo.networks.TeacherNetwork`, or an object with ``spec``
+        network: source of the features: a :class:`monai_agglo.networks.TeacherNetwork`, or an object with ``spec``
             (name, title, geometry, input_size, min_side) and ``random_weights``.
         image_key: image (1, H, W, T) in [0, 1].
-        output_dir: where to write.
+        output_dir: output folder.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SavePcaPictured(FeatureWriter):
         super().__init__(keys, network, image_key, output_dir)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
-        """Write the picture.
+        """Write the image.
 
         Args:
             data: dictionary with image and features.
@@ -53,7 +53,7 @@ class SavePcaPictured(FeatureWriter):
             ``data``, unchanged.
 
         Raises:
-            ValueError: when there are no features.
+            ValueError: without features.
         """
         cine = np.asarray(data[self.image_key].cpu())[0]
         for stem, numbers, output in self.outputs(data):

@@ -1,4 +1,4 @@
-"""What a student is trained on: a square input of fixed size, and its teachers' cached features with their places."""
+"""Training data set of a student: square inputs of fixed size and cached teacher features with their geometry."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from monai_agglo.data.feature_cache.frames import get_frame
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameGrid, Teacher
@@ -25,21 +25,21 @@ from .frame_window import FrameWindow, checked_zoom
 __all__ = ["GREY", "StudentFrameDataset", "fit_to_square"]
 
 GREY = 128
-"""Padding in 8 bits: what the student's input scaling turns into zero, as a convolution pads."""
+"""Padding value in 8 bits; input scaling maps it to zero, like the padding of a convolution."""
 STORE_VERSION = 1
 WINDOW = 1
-"""Of the stream of random numbers that windows are drawn from; that of the looks is another."""
+"""Stream of the random windows, independent of the stream of the augmentation."""
 
 
 def fit_to_square(frame: np.ndarray, size: int) -> tuple[np.ndarray, FrameGrid]:
-    """Scale a frame so that its longer side fills a square; padding lies below or to the right.
+    """Letterbox a frame: scale its longer side to the square, pad below or to the right.
 
     Args:
         frame: (H, W) in [0, 1].
         size: side of the square.
 
     Returns:
-        (size, size) uint8, and how the frame lies in it.
+        (size, size) uint8, and the geometry of the frame in it.
     """
     fit = FrameGrid.fit((int(frame.shape[0]), int(frame.shape[1])), "letterbox", size)
     rows, columns = fit.content
@@ -52,36 +52,34 @@ def fit_to_square(frame: np.ndarray, size: int) -> tuple[np.ndarray, FrameGrid]:
 
 
 class StudentFrameDataset(FeatureCacheDataset):
-    """Frames fitted into the student's square, with cached features, masks and places of all teachers.
+    """Letterboxed frames with the cached features, masks and affines of all teachers.
 
     A sample is ``{"image": (1, S, S) float32 in [0, 1], "image_affine": (3, 3), "frame": hash, "features": {teacher:
-    ...}, "mask": {teacher: (h, w)}, "affine": {teacher: (3, 3)}}``: ``image_affine`` leads from a pixel of ``image``
-    to the frame, ``affine`` from a cell of a teacher's map to the frame. Samples can be batched whatever the sizes of
-    their frames.
+    ...}, "mask": {teacher: (h, w)}, "affine": {teacher: (3, 3)}}``: ``image_affine`` maps pixels of ``image`` to the
+    frame, ``affine`` maps cells of a teacher's map to the frame. Samples of frames of different sizes can be batched.
 
-    The squares are written once, in 8 bits, beside the cache and read through a memory map. Augmentation changes the
-    look, and with ``zoom`` what part of the frame is seen, see :class:`~.frame_window.FrameWindow`: the targets belong
-    to the frame as it is, and cells of teachers that lie outside are left out by the masks. What a sample looks like
-    depends on (``seed``, epoch, index) and on nothing else. The epoch travels with the index, see
+    The squares are written once, in 8 bits, beside the cache and memory-mapped. Augmentation is photometric, plus with
+    ``zoom`` a random window (:class:`~.frame_window.FrameWindow`): cached features are valid for unaugmented frames
+    only, and teacher cells outside the window are masked. A sample depends only on (``seed``, epoch, index), see
     :class:`~.samplers.EpochBatchSampler`.
 
     Args:
-        frames: a source of frames, see :class:`FeatureCacheDataset`; all teachers must have the same ones.
-        cache: an open cache, or the folder of one.
-        teachers: which ones, by name or live; all when None.
+        frames: a source of frames, see :class:`FeatureCacheDataset`; every teacher must have the same frames.
+        cache: an open cache, or its folder.
+        teachers: names or live teachers; all if None.
         size: side of the student's input in pixels, a multiple of 32.
         augment: photometric transform of ``{"image": (1, S, S) uint8}`` to float32 in [0, 1], such as
-            :class:`RandFluoroscopyd`; none when None.
-        zoom: least and largest magnification of a random window of the square; the whole square when None.
-        packed: leave features as they are stored, see :class:`FeatureCacheDataset`.
-        seed: of the augmentation.
-        verify: entries that are encoded again when ``cache`` is a folder and a live teacher is given.
-        progress: show a progress bar while preparing.
+            :class:`RandFluoroscopyd`; None for no augmentation.
+        zoom: smallest and largest zoom factor of the random window; None for the whole square.
+        packed: return features undecoded, see :class:`FeatureCacheDataset`.
+        seed: random seed of the augmentation.
+        verify: number of entries to re-encode when ``cache`` is a folder and a live teacher is given.
+        progress: show a progress bar during preprocessing.
 
     Raises:
-        FeatureCacheError: if the cache cannot be opened, has none of the frames, teachers have other frames than each
-            other, or the stored features are not finite.
-        ValueError: for a size that is no multiple of 32, or magnifications that are none.
+        FeatureCacheError: if the cache cannot be opened or has none of the frames, if the teachers' frames differ, or
+            stored features are not finite.
+        ValueError: if the size is not a multiple of 32, or for an invalid zoom range.
     """
 
     def __init__(
@@ -122,7 +120,7 @@ class StudentFrameDataset(FeatureCacheDataset):
         """One sample.
 
         Args:
-            index: number of the sample, or a pair (epoch, number).
+            index: index of the sample, or a pair (epoch, index).
 
         Returns:
             See the class.
@@ -172,7 +170,7 @@ class StudentFrameDataset(FeatureCacheDataset):
         if hasattr(self.augment, "set_random_state"):
             self.augment.set_random_state(seed=_mix(self.seed, epoch, number))
         augmented = np.asarray(self.augment({"image": square[None]})["image"], np.float32)
-        image = np.full_like(augmented, GREY / 255)  # what is padding stays so
+        image = np.full_like(augmented, GREY / 255)  # padding stays unchanged
         image[:, rows, columns] = augmented[:, rows, columns]
         return torch.from_numpy(image)
 
@@ -200,23 +198,23 @@ class StudentFrameDataset(FeatureCacheDataset):
                 del squares
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_squares": None}  # a memory map is opened anew in each process
+        return {**vars(self), "_squares": None}  # each process opens its own memory map
 
 
 def _same_images(cache: FeatureCache, keys: set[str], teachers: Sequence[str]) -> None:
-    """Refuse teachers that were run over different images."""
+    """Check that all teachers have features of the same images."""
     have = {name: {key for key in keys if (key, name) in cache} for name in teachers}
     most = max(have, key=lambda name: len(have[name]))
     for name, mine in have.items():
         if mine != have[most]:
             raise FeatureCacheError(
                 f"{cache.path} holds features of different images: {most} has {len(have[most])} of these frames, "
-                f"{name} {len(mine)}; build the cache again with all teachers, and only what is missing is made"
+                f"{name} {len(mine)}; build the cache again with all teachers; only missing features are computed"
             )
 
 
 def _finite(cache: FeatureCache, teachers: Sequence[str]) -> None:
-    """Refuse features that are not numbers; every stored cell has entered the statistics."""
+    """Check for NaN or infinite features by the statistics over all stored cells."""
     for name in teachers:
         statistics = cache.statistics(name)
         if not (statistics.mean.isfinite().all() and statistics.covariance.isfinite().all()):

@@ -29,18 +29,18 @@ def _resize(array: np.ndarray, rows: int, cols: int, binary: bool) -> np.ndarray
 
 
 class FitFramesd(MapTransform, InvertibleTransform):
-    """Scale the frames so that their longer side has a given length; the aspect is kept and time is never touched.
+    """Scale the longer side of the frames to a given length; aspect ratio and time stay unchanged.
 
-    Integer arrays are masks (0, 1, 255 for unlabelled) and stay so; floating-point arrays are images. ``Invertd`` and
-    :meth:`inverse` bring results back to the size of the source.
+    Integer arrays are masks (0, 1, 255 for unlabelled) and stay integer; floating-point arrays are images. ``Invertd``
+    and :meth:`inverse` restore the source size.
 
     Args:
         keys: keys of (C, H, W, T) arrays.
-        size: pixels of the longer side. None leaves the frames as they are.
-        allow_missing_keys: leave out keys that are absent.
+        size: longer side in pixels; None for no scaling.
+        allow_missing_keys: skip absent keys.
 
     Raises:
-        ValueError: when ``size`` is below 16.
+        ValueError: if ``size`` is below 16.
     """
 
     def __init__(self, keys: KeysCollection, size: int | None = 512, allow_missing_keys: bool = False) -> None:
@@ -50,12 +50,12 @@ class FitFramesd(MapTransform, InvertibleTransform):
         self.size = size
 
     def fitted(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns that frames of a given height and width get."""
+        """Rows and columns after scaling."""
         return fitted_shape(height, width, self.size)
 
     def _to(self, tensor: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
         if tuple(tensor.shape[1:3]) == (rows, cols):
-            # A tensor of its own: what is recorded on it later must not appear on the caller's.
+            # A new tensor object: later applied operations must not appear on the caller's.
             return tensor.view_as(tensor)
         plain = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
         resized = torch.from_numpy(_resize(plain.cpu().numpy(), rows, cols, not plain.is_floating_point()))
@@ -112,13 +112,13 @@ class FitFramesd(MapTransform, InvertibleTransform):
 class ScaleCineIntensityd(MapTransform):
     """Scale the intensities of a whole cine to 0..1 by robust percentiles inside the exposed field.
 
-    One scale for all frames, so that brightness changes within the cine stay.
+    One scale for all frames preserves brightness changes within the cine.
 
     Args:
         keys: keys of (1, H, W, T) images.
         low: percentile that becomes 0.
         high: percentile that becomes 1.
-        allow_missing_keys: leave out keys that are absent.
+        allow_missing_keys: skip absent keys.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class ScaleCineIntensityd(MapTransform):
         self.high = high
 
     def sampled(self, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-        """Which rows, columns and frames give the percentiles: about a million pixels, a hundredth of a percent.
+        """Rows, columns and frames sampled for the percentiles: about a million, accurate to 0.01 %.
 
         Args:
             shape: (..., H, W, T).
 
         Returns:
-            Three slices; a reader of streams decodes only those frames.
+            Three slices; streaming readers decode only those frames.
         """
         return sample_slices(shape)
 

@@ -1,6 +1,7 @@
+from monai_agglo.malloc import keep_freed_memory
+
 from .agglomeration_trainer import AgglomerationTrainer
 from .distillation_batch import DistillationBatch, TargetReader
-from .freed_memory import keep_freed_memory
 from .learner import Learner, check_strides, make_loss, warmup_cosine
 from .retention_evaluator import RetentionEvaluator
 

@@ -12,7 +12,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import nn
 
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.inferers.precision import autocast, precision_dtype
 
 from .distillation_batch import DistillationBatch, TargetReader

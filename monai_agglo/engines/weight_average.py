@@ -12,9 +12,9 @@ __all__ = ["AttachHandler", "WeightAverage"]
 
 
 class AttachHandler:
-    """Attaches an object that a config defines elsewhere.
+    """Adds an object defined elsewhere in a config to the handlers.
 
-    ``train#handlers`` must be a list of dictionaries, so a plain reference to the object cannot stand there.
+    ``train#handlers`` must be a list of dictionaries and cannot hold a plain reference.
 
     Args:
         handler: object with ``attach(engine)``.
@@ -29,17 +29,18 @@ class AttachHandler:
 
 
 class WeightAverage:
-    """Keeps an exponential moving average (EMA) of a network's weights.
+    """Exponential moving average (EMA) of the weights of a network.
 
-    Running statistics of normalisation layers are averaged like the weights.
+    Running statistics of normalisation layers are averaged as well. Unlike :class:`ignite.handlers.EMAHandler` it has a
+    ``state_dict`` for bit-exact resume, a decay schedule without a length, and synchronises ranks after each epoch.
 
     Args:
-        network: network in training; a ``DistributedDataParallel`` wrapper is looked through.
-        decay: weight of the past, 0..1. During the first steps it is smaller, so that the start is soon forgotten.
+        network: trained network; a ``DistributedDataParallel`` wrapper is unwrapped.
+        decay: decay of the average, 0..1; smaller during warm-up, ``(1 + n) / (10 + n)`` at step n.
         enabled: False makes :attr:`averaged` the network itself.
 
     Attributes:
-        averaged: the copy, in evaluation mode.
+        averaged: the EMA copy, in evaluation mode.
     """
 
     def __init__(self, network: nn.Module, decay: float = 0.999, enabled: bool = True) -> None:
@@ -49,24 +50,24 @@ class WeightAverage:
         self.steps = 0
         self.averaged = copy.deepcopy(self.source).requires_grad_(False) if self.enabled else self.source
         if self.enabled:
-            # Training-only behaviour (half-size logits) must not show in validation or in saved weights.
+            # No training-only behaviour (half-size logits) in validation.
             self.averaged.eval()
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer."""
+        """Attach to a trainer."""
         if self.enabled:
             engine.add_event_handler(Events.EPOCH_STARTED, self.start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.share)
 
     def start(self, engine: Engine) -> None:
-        """Take over weights that were loaded before the first step."""
+        """Copy weights loaded before the first step."""
         if self.steps == 0:
             self.averaged.load_state_dict(self.source.state_dict())
 
     @torch.no_grad()
     def update(self, engine: Engine) -> None:
-        """Move the average towards the network."""
+        """Update the average."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         mine, theirs = self.averaged.state_dict(), self.source.state_dict()
@@ -77,7 +78,7 @@ class WeightAverage:
             torch._foreach_copy_([mine[name] for name in counts], [theirs[name] for name in counts])
 
     def share(self, engine: Engine) -> None:
-        """Give all processes the first one's average, which is the one that is saved: running statistics differ."""
+        """Broadcast the average of rank 0, the saved one: running statistics differ between ranks."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for value in self.averaged.state_dict().values():
                 torch.distributed.broadcast(value, 0)
@@ -87,7 +88,7 @@ class WeightAverage:
         return {"steps": self.steps, "averaged": self.averaged.state_dict() if self.enabled else {}}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.steps = int(state["steps"])
         if self.enabled:
             self.averaged.load_state_dict(state["averaged"])

@@ -1,4 +1,4 @@
-"""Guard of the optimiser: clipped gradients, and no step on a gradient that is not a number."""
+"""Gradient clipping that also guards the optimiser against NaN and infinite gradients."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 class ClipGradients:
-    """Clips the norm of all gradients before each step.
+    """Clips the global gradient norm before each step; MONAI and Ignite have no such handler.
 
     Args:
-        network: network in training.
-        max_norm: largest norm. A step whose norm is not finite is made with zero gradients and logged.
+        network: trained network.
+        max_norm: maximum norm. If the norm is not finite, gradients are set to zero and a warning is logged.
     """
 
     def __init__(self, network: torch.nn.Module, max_norm: float = 5.0) -> None:
@@ -26,11 +26,11 @@ class ClipGradients:
         self.max_norm = float(max_norm)
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer."""
+        """Attach to a trainer."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self.clip)
 
     def clip(self, engine: Engine) -> None:
-        """Clip."""
+        """Clip the gradients."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
         if not torch.isfinite(norm):
             logger.warning("step %d: the gradient is not finite and was left out", engine.state.iteration)

@@ -1,4 +1,4 @@
-"""What metrics of ours share that are computed once per evaluation."""
+"""Base of the metrics computed once per evaluation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["EvaluationMetric"]
 
 
 class EvaluationMetric(Metric):
-    """A metric that is forgotten, fed and completed with each epoch of an evaluator."""
+    """Metric that is reset, updated and computed per epoch of an evaluator."""
 
     def attach(self, engine: Engine, name: str, usage=None) -> None:
-        """Attach to an evaluator's epoch.
+        """Attach to the epochs of an evaluator.
 
         Args:
             engine: the evaluator.
             name: name of the metric.
-            usage: not used; validation is one epoch.
+            usage: ignored; validation is one epoch.
         """
         engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self.reset())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)

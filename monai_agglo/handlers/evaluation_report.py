@@ -1,4 +1,4 @@
-"""The evaluation's figures as a file, from which every table takes its numbers."""
+"""Evaluation report as JSON, the source of all published tables."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ DIGITS = 5
 
 
 class EvaluationReport:
-    """Writes the report of a :class:`StructureMetric` as JSON when an evaluation ends (by the first process only).
+    """Writes the report of a :class:`StructureMetric` as JSON at the end of an evaluation (rank 0 only).
 
     The file holds ``data``, ``seed``, ``patients``, ``mean_dice``, ``mean_dice_ci95`` (its 95 % interval over patients,
-    null with fewer than two), ``dice_is``, ``per_structure`` (Dice as a fraction, HD95 in pixels, frames with the
-    structure, frames in which it was missed, and the area predicted on frames without it in per cent of the frame),
+    null with fewer than two), ``dice_is``, ``per_structure`` (Dice as a fraction, HD95 in pixels, frames present,
+    missed frames, and false-positive area in % of frame),
     ``false_positive_area_pct`` (their mean), ``weights_sha256`` and ``command``.
 
     Args:
-        path: the JSON file; it appears when it is whole.
-        data: what was evaluated, in words.
-        seed: seed of the data; None when they are not made from one.
-        weights: the weights that were evaluated, for their hash.
-        command: how to do it again; the command line of this process when it is MONAI's, when None.
+        path: the JSON file, written atomically.
+        data: description of the evaluated data.
+        seed: seed of the data; None for real data.
+        weights: file of the evaluated weights, for its hash.
+        command: command to reproduce the evaluation; if None, the command line of this process.
         metric: name of the metric in the evaluator.
         details: further entries.
     """
@@ -60,11 +60,11 @@ class EvaluationReport:
         self.details = dict(details or {})
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Attach to an evaluator."""
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Engine) -> None:
-        """Write the file."""
+        """Write the report."""
         if _rank() > 0:
             return
         scores = engine.state.metric_details[self.metric]
@@ -96,7 +96,7 @@ def _rounded(value):
 
 
 def command_line() -> str:
-    """The command of this process as a person would type it.
+    """Command line of this process.
 
     Returns:
         ``python -m monai.bundle ...`` (after ``torchrun`` where that started it); the name of the program without its
@@ -114,6 +114,6 @@ def command_line() -> str:
 
 
 def _quoted(argument: str) -> str:
-    """Quoted for a shell; lists, which hold single quotes, in double ones, as everybody writes them."""
+    """Quote for a shell; lists, which contain single quotes, in double quotes."""
     plain = not set(argument) & set('"$`\\!')
     return f'"{argument}"' if "'" in argument and plain else shlex.quote(argument)

@@ -1,4 +1,4 @@
-"""The feature cache as a handler: the teacher runs once over all frames before the evaluator's first iteration."""
+"""Handler that builds the feature cache before the first iteration of an evaluator."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["FeatureCacheBuilder"]
 
 
 class FeatureCacheBuilder:
-    """Builds a feature cache when an engine starts; list it after the handler that loads the weights.
+    """Builds a feature cache when an engine starts; list it after the weights loader.
 
     Args:
         frames: source of frames, for example :class:`monai_agglo.data.CineFrames`.
         network: the bundle's network, on its device.
-        path: folder of the cache. What it holds already, of this or another teacher, is kept.
-        view: grid and channels to store; averaged to about 32 cells a side and 256 components when None.
+        path: folder of the cache. Existing entries of this or other teachers are kept.
+        view: grid and channels to store; about 32 cells per side and 256 components if None.
         precision: ``int8`` or ``fp16``.
-        batch_size: frames per call of the teacher; 1 on a CPU and 16 on a GPU when None.
+        batch_size: frames per call of the teacher; 1 on a CPU and 16 on a GPU if None.
         progress: show size and progress.
     """
 
@@ -50,11 +50,11 @@ class FeatureCacheBuilder:
         }
 
     def attach(self, engine: Engine) -> None:
-        """Build when this engine starts."""
+        """Attach to an engine."""
         engine.add_event_handler(Events.STARTED, self.build)
 
     def build(self, engine: Engine | None = None) -> FeatureCache:
-        """Build now; frames that hold nothing to encode are left out.
+        """Build the cache; invalid frames (constant, NaN) are omitted.
 
         Returns:
             The cache.

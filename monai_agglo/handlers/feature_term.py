@@ -1,4 +1,4 @@
-"""The light decoder stage: a segmenter learns from masks while its encoder keeps saying what the teachers say."""
+"""Decoder stage: a segmenter is trained on masks while its encoder keeps reproducing the teachers' features."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ __all__ = ["FeatureTerm"]
 
 
 class FeatureTerm:
-    """Adds ``weight`` times a distillation's loss to the loss of a segmenter in training.
+    """Adds the distillation loss, times ``weight``, to the loss of a segmenter.
 
-    Teachers' features belong to frames as they are, masks are learnt from frames that are turned and scaled: so each
-    step takes a second batch, of unturned frames with cached features, through the same encoder. Both losses go
-    backward together; nothing of the term is in the segmenter's weights. The heads have an optimiser of their own, the
-    balancer stays as the distillation left it. ``feature_loss/<teacher>`` is the mean of an epoch in ``state.metrics``.
+    Cached features are valid for unaugmented frames only; masks are trained on augmented frames. Each step therefore
+    takes a second batch, of unaugmented frames with cached features, through the same encoder. Both losses share one
+    backward pass. The heads are not part of the segmenter's weights and have their own optimiser; the balancer is
+    frozen.
+    ``feature_loss/<teacher>`` in ``state.metrics`` is the mean of an epoch.
 
     Args:
-        heads: a student whose encoder is the segmenter's, with its projectors.
-        loss: of the distillation.
+        heads: student with projectors; its encoder is that of the segmenter.
+        loss: loss of the distillation.
         loader: batches of a :class:`monai_agglo.data.StudentFrameDataset`, whose batch sampler has ``set_position``.
-        targets: reads these batches, a :class:`monai_agglo.engines.TargetReader`.
-        device: where to train.
-        weight: of the term, 0 for none.
+        targets: reader of these batches, a :class:`monai_agglo.engines.TargetReader`.
+        device: training device.
+        weight: weight of the term; 0 disables it.
         lr: learning rate of the heads.
-        max_norm: their gradients are clipped to this norm.
+        max_norm: maximum gradient norm of the heads.
         precision: autocast type, see :class:`monai_agglo.inferers.AutocastInferer`.
 
     Raises:
@@ -71,18 +72,18 @@ class FeatureTerm:
         self._sums: torch.Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Follow a MONAI trainer; the order among its handlers does not matter."""
+        """Attach to a MONAI trainer, at any position among its handlers."""
         if self.weight:
             engine.add_event_handler(Events.EPOCH_STARTED, self.reset)
             engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self.add)
             engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self.step)
 
     def reset(self, engine: Engine) -> None:
-        """Forget the losses of the last epoch."""
+        """Reset the losses of the epoch."""
         self._sums = None
 
     def add(self, engine: Engine) -> None:
-        """Add the term to the loss of this iteration, before it goes backward."""
+        """Add the term to the loss of this iteration, before the backward pass."""
         batch = self.targets(self._next(), self.device)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(batch.image, self.precision):
@@ -93,7 +94,7 @@ class FeatureTerm:
         self._sums = sums if self._sums is None else self._sums + sums
 
     def step(self, engine: Engine) -> None:
-        """Step the heads after the segmenter, and say at the end of an epoch how far the teachers are."""
+        """Step the heads after the segmenter; at the end of an epoch write the mean losses."""
         if world_size() > 1:  # only the segmenter is wrapped
             for parameter in self.parameters:
                 mean = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -107,12 +108,12 @@ class FeatureTerm:
                 engine.state.metrics[metric_name("feature_loss", teacher)] = value
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint; the encoder is the segmenter's and is saved with it."""
+        """State for a checkpoint, without the encoder, which is saved with the segmenter."""
         heads, optimizer = self.heads.projectors.state_dict(), self.optimizer.state_dict()
         return {"steps": self.steps, "heads": heads, "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of a checkpoint; the next batch is the one that would have come."""
+        """Restore the state of a checkpoint, including the position in the data."""
         self.heads.projectors.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = int(state["steps"])

@@ -1,4 +1,4 @@
-"""What hangs on the engines of a distillation for each of its students: averages, files, reports."""
+"""Handlers for the students of a distillation: averaged copies, files, reports."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ DIGITS = 5
 
 
 class LearnerAverages:
-    """Starts the averaged copies of the students, and gives all processes the same ones; list it before validation.
+    """Starts the averaged copies of the students and synchronises them over all processes; list it before validation.
 
     Args:
-        learners: the students, which move their averages on after each step of theirs.
+        learners: the students; they update their averages after each step.
     """
 
     def __init__(self, learners: Sequence[Any]) -> None:
         self.learners = list(learners)
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer."""
+        """Attach to a trainer."""
         for learner in self.learners:
             engine.add_event_handler(Events.EPOCH_STARTED, learner.average.start)
             engine.add_event_handler(Events.EPOCH_COMPLETED, learner.average.share)
@@ -47,8 +47,8 @@ class LearnersLoader:
     """Loads the students of a checkpoint when an engine starts.
 
     Args:
-        path: ``checkpoint.pt`` of a training.
-        learners: built as in that training.
+        path: ``checkpoint.pt`` of a distillation.
+        learners: the students, built as in that distillation.
         space: its normalised target spaces.
     """
 
@@ -58,15 +58,15 @@ class LearnersLoader:
         self.space = space
 
     def attach(self, engine: Engine) -> None:
-        """Load when this engine starts."""
+        """Attach to an engine."""
         engine.add_event_handler(Events.STARTED, self.load)
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load now.
+        """Load the checkpoint.
 
         Raises:
-            FileNotFoundError: when there is no checkpoint.
-            ValueError: when it is of another training.
+            FileNotFoundError: without a checkpoint.
+            ValueError: if the checkpoint does not match.
         """
         if not self.path.is_file():
             raise FileNotFoundError(f"there is no checkpoint {self.path}: train first, or name one with --checkpoint")
@@ -85,13 +85,13 @@ class LearnersLoader:
 
 
 class RetentionReport:
-    """Writes the figures of a :class:`~.retention.RetentionMetric` as JSON when an evaluation ends.
+    """Writes the figures of a :class:`~.retention.RetentionMetric` as JSON at the end of an evaluation.
 
     Args:
-        path: the JSON file; it appears when it is whole.
-        card: what the run is made of, plain JSON.
+        path: the JSON file, written atomically.
+        card: facts about the run, plain JSON.
         learners: the students.
-        part: of the images that were evaluated.
+        part: evaluated part of the images.
         metric: name of the metric in the evaluator.
     """
 
@@ -110,11 +110,11 @@ class RetentionReport:
         self.metric = metric
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Attach to an evaluator."""
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Engine) -> None:
-        """Write the file (by the first process only)."""
+        """Write the report (rank 0 only)."""
         if _rank() > 0:
             return
         found = engine.state.metric_details[self.metric]
@@ -132,14 +132,14 @@ class RetentionReport:
 
 
 class SaveStudents:
-    """Writes every student alone, with its card, when the training ends: ``<name>.safetensors`` and ``<name>.json``.
+    """Writes every student with its card at the end of the training: ``<name>.safetensors`` and ``<name>.json``.
 
     Args:
         learners: the students; their averaged copies are written.
-        output_dir: where to.
-        card: what the run is made of, plain JSON.
-        evaluator: gives the retention for the card.
-        metric: its name in the evaluator.
+        output_dir: output folder.
+        card: facts about the run, plain JSON.
+        evaluator: evaluator with the retention for the card.
+        metric: name of the retention metric in the evaluator.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class SaveStudents:
         self.metric = metric
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer."""
+        """Attach to a trainer."""
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Engine) -> None:
@@ -167,7 +167,7 @@ class SaveStudents:
         for learner in self.learners:
             path = self.output_dir / f"{learner.name}.safetensors"
             if not found and path.is_file():
-                continue  # a training that had ended already, resumed: nothing new
+                continue  # resumed after the last epoch: no new retention
             card = student_card(self.card, learner.settings, found.get(learner.name))
             write_student(path, learner.averaged.student, card)
             logger.info("student %s%s in %s", learner.name, f" ({WARNING})" if self.card["random"] else "", path)
@@ -176,12 +176,12 @@ class SaveStudents:
 def student_card(
     run: dict[str, Any], settings: dict[str, Any], retention: dict[str, dict[str, float]] | None = None
 ) -> dict[str, Any]:
-    """What is said about one student.
+    """Card of one student.
 
     Args:
-        run: what the run is made of.
-        settings: of the student's learner.
-        retention: figures by teacher.
+        run: facts about the run.
+        settings: settings of the student's learner.
+        retention: retention by teacher.
 
     Returns:
         Plain JSON.

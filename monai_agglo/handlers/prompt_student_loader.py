@@ -1,4 +1,4 @@
-"""A student and a SAM teacher's mask decoder into one network."""
+"""Loads a student and the mask decoder of a SAM teacher into one network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from monai_agglo.networks import SplicedStudent, StudentPromptNetwork
+from monai_agglo.networks import StudentForSam, StudentPromptNetwork
 from monai_agglo.networks.sam_decoder import SamDecoder
 from monai_agglo.networks.teachers import find_weights, weights_folders
 
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 class PromptStudentLoader:
-    """Loads a student that was exported with a teacher's space, and the teacher's decoder, when an engine starts.
+    """Loads a student exported with a teacher's feature space, and the teacher's decoder, when an engine starts.
 
     Args:
-        path: what ``export-student --keep TEACHER`` wrote, with its card beside it.
-        network: built with the same options.
-        decoder: the teacher's published checkpoint; looked for where weights are kept when None.
+        path: output of ``export-student --keep TEACHER``, with its card beside it.
+        network: network with the same options.
+        decoder: published checkpoint of the teacher; searched in the weights folders if None.
         folders: further folders of weights.
-        random_weights: leave everything random on purpose, to try the plumbing.
+        random_weights: keep random weights, for a dry run.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class PromptStudentLoader:
         self.random_weights = bool(random_weights)
 
     def attach(self, engine: Engine) -> None:
-        """Load when this engine starts."""
+        """Attach to an engine."""
         engine.add_event_handler(Events.STARTED, self.load)
 
     @property
     def marked(self) -> bool:
-        """Whether what comes out means nothing: the weights are random, or those of the teachers were."""
+        """Whether the weights, or those of the teachers, are random and the output is meaningless."""
         card = self.path.with_suffix(".json")
         if self.random_weights or not card.is_file():
             return self.random_weights
         return bool(json.loads(card.read_text(encoding="utf-8")).get("random"))
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load now.
+        """Load student and decoder.
 
         Raises:
-            FileNotFoundError: when there is no student or no decoder, with what to do.
-            ValueError: when the student is another one than the network's.
+            FileNotFoundError: without a student or decoder, with the remedy.
+            ValueError: if the student does not match the network.
         """
         spec = self.network.teacher.spec
         if self.random_weights:
@@ -72,12 +72,12 @@ class PromptStudentLoader:
                 f"there is no student in {self.path}: write one with 'python -m monai_agglo export-student CHECKPOINT "
                 f"{self.path} --keep {spec.name}', or name a file with --weights FILE"
             )
-        student, card = SplicedStudent.read(self.path)
+        student, card = StudentForSam.read(self.path)
         own = self.network.teacher.options
         other = [key for key, value in student.options.items() if own[key] != value]
         if other:
-            said = ", ".join(f"{key} {student.options[key]}, not {own[key]}" for key in other)
-            raise ValueError(f"{self.path} is of another student than network_def: {said}")
+            differences = ", ".join(f"{key} {student.options[key]}, not {own[key]}" for key in other)
+            raise ValueError(f"{self.path} is of another student than network_def: {differences}")
         file = self.decoder or find_weights(spec, [*self.folders, *weights_folders()])
         if file is None:
             raise FileNotFoundError(

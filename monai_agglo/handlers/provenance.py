@@ -1,4 +1,4 @@
-"""What a training run is made of: code, data, versions, settings."""
+"""Provenance of a training run: code, data, versions, settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def git_revision(folder: str | os.PathLike | None = None) -> str:
         folder: a folder in the tree; this package's by default.
 
     Returns:
-        Full commit hash, with ``-dirty`` when tracked files differ from it; the package's version outside a clone.
+        Full commit hash, with ``-dirty`` with uncommitted changes; the package version outside a clone.
     """
     from monai_agglo import __version__
 
@@ -46,10 +46,10 @@ def provenance(train=None, validate=None, network=None, **settings) -> dict:
         train: training dataset with a ``data_hash``.
         validate: validation dataset with a ``data_hash``.
         network: network, for its number of parameters.
-        settings: anything else worth keeping.
+        settings: further settings.
 
     Returns:
-        Flat dictionary of strings and numbers. No path and no patient is in it.
+        Flat dictionary of strings and numbers, without paths and patients.
     """
     import monai
 
@@ -72,20 +72,20 @@ def provenance(train=None, validate=None, network=None, **settings) -> dict:
 
 
 def run_name(output_dir: str | os.PathLike, resume: bool = False, prefix: str = "vfss_seg") -> str:
-    """A run name that no other run has; a resumed training gets its old one back.
+    """Unique run name; a resumed training keeps its name.
 
-    MONAI's MLflow handler otherwise adopts any unfinished run and marks it as its own.
+    Without it MONAI's MLflow handler adopts any unfinished run.
 
     Args:
-        output_dir: folder of the run; the name is kept in ``run_name.txt`` there.
-        resume: take the kept name.
-        prefix: how the name begins. All that the processes beyond the first of a distributed run get.
+        output_dir: folder of the run; the name is stored there in ``run_name.txt``.
+        resume: use the stored name.
+        prefix: prefix of the name; in a distributed run the whole name of ranks above 0.
 
     Returns:
         The name.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
-        return prefix  # only the first process tracks, and only it may keep a name
+        return prefix  # only rank 0 tracks
     kept = Path(output_dir) / "run_name.txt"
     if resume and kept.is_file():
         return kept.read_text().strip()

@@ -1,4 +1,4 @@
-"""Checkpoints from which an interrupted training goes on as if nothing had happened."""
+"""Checkpoints for bit-exact resume of an interrupted training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def save_atomically(content, path: str | os.PathLike) -> None:
-    """``torch.save`` to a temporary name, flushed to the disk, then renamed: a kill leaves the old file or the new one.
+    """``torch.save`` to a temporary file, flushed and renamed: a crash leaves either the old or the new file.
 
     Args:
-        content: what to save.
+        content: object to save.
         path: final file.
     """
     path = Path(path)
@@ -48,7 +48,7 @@ def _plain(module):
 
 
 def _weights(module) -> dict:
-    """Weights on the CPU, wherever they were trained: they must load on a computer without a GPU."""
+    """Weights on the CPU, loadable without a GPU."""
     return {name: value.detach().cpu() for name, value in _plain(module).state_dict().items()}
 
 
@@ -66,7 +66,7 @@ def random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Restore what :func:`random_state` gave."""
+    """Restore the output of :func:`random_state`."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
@@ -81,16 +81,16 @@ class ResumableCheckpoint:
 
     The file holds every object of ``save_dict``, the counters of the trainer and the state of all random number
     generators. With a data order that depends only on seed and epoch (:class:`monai_agglo.data.EpochBatchSampler`) a
-    resumed training ends with the same weights as an uninterrupted one, bit for bit on a CPU.
+    resumed training ends with the same weights as an uninterrupted one; bit-exact on a CPU.
 
     Args:
         save_dict: objects with ``state_dict`` and ``load_state_dict`` by name.
-        path: checkpoint file; replaced as a whole, so that a kill while saving leaves the previous one.
-        every: also save every this many iterations; 0 saves after epochs only.
-        sampler: a sampler with ``set_position(epoch, skip)`` that is told where each epoch begins.
-        resume: go on from ``path`` where it exists.
+        path: checkpoint file, replaced atomically.
+        every: save interval in iterations; 0 saves after epochs only.
+        sampler: a sampler with ``set_position(epoch, skip)``, called at the start of each epoch.
+        resume: resume from ``path`` if it exists.
         final_path: file for the plain state dict of ``final`` after the last epoch; None writes none.
-        final: network whose weights are written to ``final_path``.
+        final: network to write to ``final_path``.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class ResumableCheckpoint:
         self._random: dict | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer. Put this handler last, so that an epoch is saved when all others have finished it."""
+        """Attach to a trainer, as its last handler: an epoch is saved after all other handlers."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_STARTED, self.position)
         engine.add_event_handler(Events.ITERATION_STARTED, self.restore_random)
@@ -122,10 +122,10 @@ class ResumableCheckpoint:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
-        """Load the checkpoint, when asked to and when there is one.
+        """Load the checkpoint if requested and present.
 
         Raises:
-            ValueError: when the checkpoint belongs to another network or training.
+            ValueError: if the checkpoint does not match network or training.
         """
         if not self.resume:
             return
@@ -153,28 +153,28 @@ class ResumableCheckpoint:
         logger.info("resuming after step %d (epoch %d)", engine.state.iteration, engine.state.epoch)
 
     def position(self, engine: Engine) -> None:
-        """Tell the sampler which epoch begins and how much of it is already done."""
+        """Set the position of the sampler."""
         done = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
         if done == 0:
-            # Saved between two epochs: the data loader's draw at the start of an epoch is still to come.
+            # Saved between two epochs: the data loader has not yet drawn for the next epoch.
             self.restore_random(engine)
         if self.sampler is not None:
             self.sampler.set_position(engine.state.epoch, done)
 
     def restore_random(self, engine: Engine) -> None:
-        """Restore the generators once; within an epoch after the data loader has drawn from them to start."""
+        """Restore the generators once; for a mid-epoch resume, after the data loader's first draw."""
         if self._random is not None:
             set_random_state(self._random)
             self._random = None
 
     def iteration(self, engine: Engine) -> None:
-        """Save within an epoch. Its last step is saved after validation instead: nothing of an epoch is skipped."""
+        """Save within an epoch. Its last step is saved after validation instead."""
         last = engine.state.iteration % engine.state.epoch_length == 0
         if self.every > 0 and engine.state.iteration % self.every == 0 and not last:
             self.save(engine)
 
     def save(self, engine: Engine) -> None:
-        """Write the checkpoint (by the first process only)."""
+        """Write the checkpoint (rank 0 only)."""
         if _rank() > 0:
             return
         content = {
@@ -194,7 +194,7 @@ class BestWeights:
     """Writes a network's weights whenever the evaluator's metric improves.
 
     Args:
-        network: network whose plain state dict is written.
+        network: network to write as a plain state dict.
         path: file, loadable with ``torch.load(weights_only=True)``.
         metric: name in ``engine.state.metrics``; larger is better.
     """
@@ -207,13 +207,13 @@ class BestWeights:
         self.epoch = 0
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Attach to an evaluator."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.compare)
 
     def compare(self, engine: Engine) -> None:
-        """Keep the weights if they are the best so far."""
+        """Write the weights if the metric improves."""
         value = float(engine.state.metrics[self.metric])
-        if math.isnan(value):  # nothing could be measured, and no later value would ever exceed it
+        if math.isnan(value):  # no measurement; NaN would block all later values
             return
         if self.best is None or value > self.best:
             self.best, self.epoch = value, int(engine.state.epoch)
@@ -226,5 +226,5 @@ class BestWeights:
         return {"best": self.best, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.best, self.epoch = state["best"], int(state["epoch"])

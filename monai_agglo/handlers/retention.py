@@ -1,4 +1,4 @@
-"""Retention: how much of every teacher a student says again, on images that it has not been trained on."""
+"""Retention: how well a student reproduces each teacher's features on held-out images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["RetentionMetric", "Tally"]
 
 
 class Tally:
-    """Sums over the tokens of one teacher, from which R2 and cosines follow.
+    """Running sums over the tokens of one teacher for R2 and cosine similarity.
 
     Args:
-        channels: k.
-        device: where the sums are kept.
+        channels: number of channels k.
+        device: device of the sums.
     """
 
     def __init__(self, channels: int, device: torch.device | str = "cpu") -> None:
-        # Apple's and some other accelerators have no float64: sums are kept on the CPU there
+        # no float64 on Apple's and some other accelerators: use the CPU
         self.device = torch.device(device) if torch.device(device).type in ("cpu", "cuda") else torch.device("cpu")
         self.sums = torch.zeros(2 + 3 * channels, dtype=torch.float64, device=self.device)
         self.channels = channels
@@ -34,29 +34,29 @@ class Tally:
         Args:
             prediction: (B, k, h, w).
             target: (B, k, h, w).
-            mask: (B, h, w); tokens below one half do not count.
+            mask: (B, h, w); tokens below one half are ignored.
         """
         inside = mask >= 0.5
-        said = prediction.permute(0, 2, 3, 1)[inside].to(self.device, torch.float64)
+        predicted = prediction.permute(0, 2, 3, 1)[inside].to(self.device, torch.float64)
         true = target.permute(0, 2, 3, 1)[inside].to(self.device, torch.float64)
         if not len(true):
             return
         k = self.channels
         self.sums[0] += len(true)
-        self.sums[1] += torch.nn.functional.cosine_similarity(said, true, dim=1).sum()
+        self.sums[1] += torch.nn.functional.cosine_similarity(predicted, true, dim=1).sum()
         self.sums[2 : 2 + k] += true.sum(0)
         self.sums[2 + k : 2 + 2 * k] += true.square().sum(0)
-        self.sums[2 + 2 * k :] += (said - true).square().sum(0)
+        self.sums[2 + 2 * k :] += (predicted - true).square().sum(0)
 
     def gather(self) -> None:
-        """Add up the sums of all processes."""
+        """Sum over all processes."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             sums = self.sums.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
             torch.distributed.all_reduce(sums)
             self.sums = sums.to(self.device)
 
     def result(self) -> dict[str, float]:
-        """The figures.
+        """Compute the results.
 
         Returns:
             ``r2`` (1 - squared error / variance, over all channels together), ``r2_channels`` (the same per channel,
@@ -78,14 +78,14 @@ class Tally:
 
 
 class RetentionMetric(EvaluationMetric):
-    """R2 and cosine of every teacher reproduced, in the teacher's stored space.
+    """R2 and cosine similarity of the reproduced features of every teacher, in its stored space.
 
-    The value is the R2 of the worst teacher of the worst student. ``r2/<teacher>``, ``cosine/<teacher>``, ``worst_r2``
-    and ``mean_r2`` go into ``engine.state.metrics``, with the student's name before them in a run with several; all
-    figures into ``engine.state.metric_details``. Under ``torch.distributed`` the sums of all processes are added up.
+    The metric value is the lowest R2 over students and teachers. ``r2/<teacher>``, ``cosine/<teacher>``, ``worst_r2``
+    and ``mean_r2`` are written to ``engine.state.metrics``, prefixed with the student's name in a run with several; all
+    results into ``engine.state.metric_details``. Under ``torch.distributed`` the sums of all processes are added up.
 
     Args:
-        name: under which it is attached; only used in messages.
+        name: name in messages.
     """
 
     def __init__(self, name: str = "retention") -> None:
@@ -93,7 +93,7 @@ class RetentionMetric(EvaluationMetric):
         super().__init__()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset all sums."""
         self.tallies: dict[str, dict[str, Tally]] = {}
 
     def iteration_completed(self, engine: Engine) -> None:
@@ -114,10 +114,10 @@ class RetentionMetric(EvaluationMetric):
                 mine[teacher].add(prediction, output["label"][teacher], output["mask"][teacher])
 
     def compute(self) -> float:
-        """Gather and work out.
+        """Gather and compute.
 
         Returns:
-            The worst R2 of all students and teachers; the full table is in ``report``.
+            Lowest R2 over students and teachers; the full table is in ``report``.
         """
         self.report: dict[str, dict[str, dict[str, float]]] = {}
         for student, mine in self.tallies.items():

@@ -1,4 +1,4 @@
-"""MLflow tracking that a resumed training continues."""
+"""MLflow tracking with resumable runs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ __all__ = ["RunTracker"]
 
 
 class RunTracker(MLFlowHandler):
-    """MONAI's MLflow handler with one rule more: one run name is one run.
+    """MONAI's MLflow handler with one run per run name.
 
-    MONAI's own goes on with an unfinished run of its name, fails when a parameter of it has changed since (such as
-    the git revision), and opens a second run beside a finished one. This one continues the run of its name whatever
-    its state, and keeps the parameters with which it began. Give a ``run_name`` that no other run has
-    (:func:`monai_agglo.handlers.run_name`).
+    MONAI's handler resumes an unfinished run of the same name, fails if a parameter has changed since (such as the git
+    revision), and opens a second run beside a finished one. This handler resumes the run in any state and keeps its
+    original parameters. ``run_name`` must be unique (:func:`monai_agglo.handlers.run_name`).
 
     Args:
-        tracking_uri: as MLflow takes it; a SQLite file here.
+        tracking_uri: MLflow tracking URI; a SQLite file here.
         options: see :class:`monai.handlers.MLFlowHandler`.
     """
 
@@ -34,10 +33,10 @@ class RunTracker(MLFlowHandler):
             super().__init__(tracking_uri, **options)
 
     def start(self, engine: Engine) -> None:
-        """Open the run, or open it again."""
+        """Open or reopen the run."""
         self._set_experiment()
         if self.cur_run is None and self.run_name:
-            # experiments hold any number of runs: let the server look, by name
+            # search by name on the server
             name = self.run_name.replace("'", "")
             query = f"attributes.run_name = '{name}'"
             found = list(self.client.search_runs([self.experiment.experiment_id], filter_string=query))
@@ -55,7 +54,7 @@ class RunTracker(MLFlowHandler):
 
 
 def _only_one(tracking_uri: str) -> AbstractContextManager:
-    """Trainings that begin together take turns in making the tables of a new SQLite file: MLflow's fail otherwise."""
+    """Lock the creation of tables in a new SQLite file, which fails in MLflow for concurrent trainings."""
     from filelock import FileLock
 
     scheme, _, path = tracking_uri.partition(":///")

@@ -1,4 +1,4 @@
-"""The key metric of validation: mean Dice over structures, with every structure's own Dice beside it."""
+"""Key metric of validation: mean Dice over structures, and Dice per structure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["StructureMetric"]
 
 
 class StructureMetric(EvaluationMetric):
-    """Mean Dice over structures, NaN-free: absent structures have no Dice and are left out.
+    """Mean Dice over structures without NaN: absent structures are ignored.
 
     Reads the evaluator's decollated output: dictionaries with ``pred`` (S, H, W, T; a structure is present above
-    ``threshold``) and ``label``, and ``patient_id`` from its batch. Beside its own value it writes ``dice/<structure>``
-    for every structure that occurs and ``false_positive_area_pct`` into ``engine.state.metrics``, and the whole report
+    ``threshold``) and ``label``, and ``patient_id`` from its batch. It also writes ``dice/<structure>`` for every
+    structure present and ``false_positive_area_pct`` into ``engine.state.metrics``, and the whole report
     into ``engine.state.metric_details``. Under ``torch.distributed`` the cines of all processes are gathered.
 
     Args:
-        threshold: a structure is predicted where ``pred`` exceeds this: 0 for logits, 0.5 for probabilities or masks.
+        threshold: threshold of ``pred``: 0 for logits, 0.5 for probabilities or masks.
         surface: also compute HD95.
         names: structures in channel order.
     """
@@ -37,7 +37,7 @@ class StructureMetric(EvaluationMetric):
         super().__init__()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset all scores."""
         self.scores = StructureScores(self.names, self.surface)
 
     def iteration_completed(self, engine: Engine) -> None:
@@ -54,8 +54,8 @@ class StructureMetric(EvaluationMetric):
         """Score cines.
 
         Args:
-            output: dictionaries with ``pred``, ``label`` and ``patient_id``, and ``case``, the cine's number in the
-                data set, where it is known.
+            output: dictionaries with ``pred``, ``label`` and ``patient_id``, and ``case``, the index of the cine in
+                the data set, if known.
         """
         for item in output:
             pred = torch.as_tensor(item["pred"]) > self.threshold
@@ -64,15 +64,15 @@ class StructureMetric(EvaluationMetric):
             self.scores.rows[-1]["case"] = None if item.get("case") is None else int(item["case"])
 
     def compute(self) -> float:
-        """Gather and average.
+        """Gather and compute.
 
         Returns:
-            Mean Dice, 0 when no structure occurs.
+            Mean Dice, 0 if no structure is present.
         """
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             gathered: list = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(gathered, self.scores.rows)
-            # A sampler that gives all processes the same number of cines hands some out twice: they count once.
+            # Distributed samplers repeat cines to equalise ranks: count each once.
             rows = {(n, i) if row["case"] is None else row["case"]: row
                     for n, part in enumerate(gathered) for i, row in enumerate(part)}  # fmt: skip
             self.scores.rows = list(rows.values())

@@ -1,4 +1,4 @@
-"""Weights of a student from its file, for inference and as the start of a segmenter."""
+"""Loads the weights of a student for inference or to initialise a segmenter."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StudentSheet:
-    """How a student sees a frame; what a picture of its features needs.
+    """Data sheet of a student, as needed for feature visualisations.
 
     Attributes:
-        name: for file names.
-        title: for people.
+        name: name in file names.
+        title: display name.
         input_size: side of its square input, in pixels.
-        geometry: how a frame is fitted into it.
-        min_side: as for teachers.
+        geometry: how a frame is fitted into the square.
+        min_side: see teachers.
     """
 
     name: str = "student"
@@ -47,11 +47,11 @@ class StudentLoader(WeightsLoader):
     Args:
         path: ``student.safetensors`` or a plain state dict such as ``models/model.pt``, with its card beside it.
         network: the student.
-        random_weights: leave it random on purpose, to try the plumbing.
+        random_weights: keep random weights, for a dry run.
         size: side of its square input, in pixels.
 
     Attributes:
-        random_weights: whether the features mean nothing: the weights are random, or those of the teachers were.
+        random_weights: whether the weights, or those of the teachers, are random and the features meaningless.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class StudentLoader(WeightsLoader):
         self.spec = StudentSheet(input_size=int(size))
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load now.
+        """Load the weights.
 
         Raises:
-            FileNotFoundError: when there is no such file.
-            ValueError: when it does not hold the weights of this network.
+            FileNotFoundError: if the file does not exist.
+            ValueError: if the weights do not match the network.
         """
         if self._left_random:
             logger.warning("the student is left with RANDOM weights, as asked for: its features mean nothing")
@@ -90,11 +90,11 @@ class StudentLoader(WeightsLoader):
 
 
 class EncoderLoader:
-    """Starts the encoder of a segmenter from a distilled student when a training starts.
+    """Initialises the encoder of a segmenter from a distilled student when a training starts.
 
     Args:
-        path: ``student.safetensors``; None does nothing.
-        network: a network with an ``encoder``; a ``DistributedDataParallel`` wrapper is looked through.
+        path: ``student.safetensors``; None skips loading.
+        network: a network with an ``encoder``; a ``DistributedDataParallel`` wrapper is unwrapped.
     """
 
     def __init__(self, path: str | os.PathLike | None, network: nn.Module) -> None:
@@ -102,15 +102,15 @@ class EncoderLoader:
         self.network = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
     def attach(self, engine: Engine) -> None:
-        """Load when this engine starts."""
+        """Attach to an engine."""
         engine.add_event_handler(Events.STARTED, self.load)
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load now.
+        """Load the weights.
 
         Raises:
-            FileNotFoundError: when there is no such file.
-            ValueError: when it is no encoder of the network's kind.
+            FileNotFoundError: if the file does not exist.
+            ValueError: if the encoder does not match the network.
         """
         if self.path is None:
             return
@@ -119,7 +119,7 @@ class EncoderLoader:
 
 
 def student_hash(path: str | os.PathLike | None) -> str:
-    """What a tracker says of the encoder that a training started from.
+    """Identity of the initial encoder for the experiment tracker.
 
     Args:
         path: ``student.safetensors``, or None.

@@ -1,4 +1,4 @@
-"""Per-teacher losses, weights and gradient norms as metrics of a training."""
+"""Losses, weights and gradient norms per teacher as training metrics."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def metric_name(kind: str, teacher: str, student: str | None = None) -> str:
 
     Args:
         kind: ``loss``, ``weight``, ``gradient_norm``, ``r2`` or ``cosine``.
-        teacher: its name.
-        student: its name, None where there is only one.
+        teacher: name of the teacher.
+        student: name of the student, None for a single one.
 
     Returns:
         The name.
@@ -28,8 +28,8 @@ def metric_name(kind: str, teacher: str, student: str | None = None) -> str:
 class TeacherLosses:
     """Writes ``loss/<teacher>``, ``weight/<teacher>`` (alpha) and ``gradient_norm/<teacher>`` into ``state.metrics``.
 
-    They are means over the epoch, averaged over all processes; gradient norms over the iterations in which they were
-    measured. ``train_loss`` is the mean total. In a run with several students each name begins with the student's.
+    Values are means over the epoch and all processes; gradient norms over the iterations with a measurement.
+    ``train_loss`` is the mean total loss. With several students, names are prefixed with the student's name.
 
     Args:
         teachers: names, in the order of the losses.
@@ -40,17 +40,17 @@ class TeacherLosses:
         self.sums: dict[str, torch.Tensor] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer. List this before the handlers that log metrics."""
+        """Attach to a trainer; list this before the handlers that log metrics."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
 
     def reset(self, engine: Engine) -> None:
-        """Forget the last epoch."""
+        """Reset the means."""
         self.sums = {}
 
     def add(self, engine: Engine) -> None:
-        """Add one iteration; nothing waits for the device."""
+        """Add one iteration, without a device synchronisation."""
         results: Mapping[str, Any] = engine.state.output["results"]
         for student, result in results.items():
             rows = {"loss": result.losses, "weight": result.weights, "gradient_norm": result.gradient_norms}
@@ -82,7 +82,7 @@ class TeacherLosses:
 
 
 class IterationScalars:
-    """What a tracker writes for one iteration; give it as ``output_transform``.
+    """Scalars of one iteration for a tracker, as its ``output_transform``.
 
     Args:
         teachers: names, in the order of the losses.
@@ -92,10 +92,10 @@ class IterationScalars:
         self.teachers = tuple(teachers)
 
     def __call__(self, output: Mapping[str, Any]) -> dict[str, float]:
-        """Read an iteration.
+        """Extract the scalars.
 
         Args:
-            output: of an :class:`monai_agglo.engines.AgglomerationTrainer`.
+            output: output of an :class:`monai_agglo.engines.AgglomerationTrainer`.
 
         Returns:
             ``step_loss`` and ``step_weight`` of every teacher, and the total loss, by metric name.

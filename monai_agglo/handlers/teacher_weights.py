@@ -1,4 +1,4 @@
-"""Weights of a teacher bundle: ``models/model.pt``, or the published file it is made of."""
+"""Loads the weights of a teacher bundle: ``models/model.pt`` or the published checkpoint."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 class TeacherWeightsLoader(WeightsLoader):
     """Loads a teacher's weights into a bundle's network when an engine starts.
 
-    ``path`` comes first. Without it the published checkpoint is taken: beside ``path`` (where ``download_large_files``
-    puts it), or where weights are kept. Nothing is downloaded.
+    ``path`` takes precedence, then the published checkpoint beside ``path`` (from ``download_large_files``), then the
+    one in the weights folders. Nothing is downloaded.
 
     Args:
         path: the bundle's ``models/model.pt``, or the published file under its own name.
         network: the bundle's network.
-        random_weights: leave the network random on purpose, to try the plumbing.
+        random_weights: keep random weights, for a dry run.
     """
 
     def __init__(self, path: str | os.PathLike, network: TeacherNetwork, random_weights: bool = False) -> None:
@@ -34,11 +34,11 @@ class TeacherWeightsLoader(WeightsLoader):
         self.random_weights = bool(random_weights)
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load now.
+        """Load the weights.
 
         Raises:
-            FileNotFoundError: when there are no weights, with what to do.
-            ValueError: when the file holds no weights, or those of another network.
+            FileNotFoundError: without weights, with the remedy.
+            ValueError: if the weights do not match the network.
         """
         spec = self.network.teacher.spec
         if self.random_weights:

@@ -1,4 +1,4 @@
-"""A warning when a balancer gives up on a teacher."""
+"""Warning for a collapsed teacher weight."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 class WeightCollapse:
-    """Warns when a teacher's share of the weights stays near zero.
+    """Warns if the weight of a teacher stays near zero.
 
-    Learned weights of a sum of losses drift to the easiest teacher; the others are then forgotten without any sign in
-    the total loss. Shares are averaged over the last iterations: dropping a teacher now and then is no collapse.
-    ``collapsed_teachers`` in ``state.metrics`` counts the students' teachers that are below the threshold.
+    Learned weights of a sum of losses drift to the easiest teacher; the others are forgotten without any sign in the
+    total loss. Shares are averaged over recent iterations, so that occasional dropping of a teacher is not reported.
+    ``collapsed_teachers`` in ``state.metrics`` is the number of teachers below the threshold, over all students.
 
     Args:
         teachers: names, in the order of the weights.
-        threshold: of the averaged share, as a fraction of an equal share (1 / T).
-        memory: iterations over which shares are averaged.
+        threshold: minimum averaged share, as a fraction of the equal share 1 / T.
+        memory: averaging window in iterations.
     """
 
     def __init__(self, teachers: Sequence[str], threshold: float = 0.1, memory: int = 100) -> None:
@@ -35,12 +35,12 @@ class WeightCollapse:
         self.collapsed: dict[tuple[str, str], bool] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Follow a trainer."""
+        """Attach to a trainer."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.look)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.count)
 
     def look(self, engine: Engine) -> None:
-        """Average the shares, and compare now and then."""
+        """Update the averages; compare at intervals."""
         for student, result in engine.state.output["results"].items():
             weights = result.weights.detach().float().abs()
             share = weights / weights.sum().clamp(min=1e-12)
@@ -51,7 +51,7 @@ class WeightCollapse:
                 self._compare(student, engine.state.iteration)
 
     def count(self, engine: Engine) -> None:
-        """Compare, and write how many have collapsed."""
+        """Compare, and write the number of collapsed teachers."""
         for student in self.share:
             if self.seen[student] >= min(self.memory, engine.state.epoch_length):
                 self._compare(student, engine.state.iteration)

@@ -1,4 +1,4 @@
-"""Weights into a network, or one sentence why not."""
+"""Strict loading of weights into a network."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ logger = logging.getLogger(__name__)
 class WeightsLoader:
     """Loads a plain state dict into a network when an engine starts.
 
-    MONAI's ``CheckpointLoader`` goes on when keys are missing, and the network then answers with noise; this one
-    refuses weights that do not belong to the network.
+    MONAI's ``CheckpointLoader`` ignores missing keys; this handler raises for weights that do not match the network.
 
     Args:
         path: file with a state dict, or with one under ``"model"``; read with ``weights_only=True``.
-        network: the network; a ``DistributedDataParallel`` wrapper is looked through.
-        required: without the file, raise; False only logs a warning, and the network stays as it is.
+        network: the network; a ``DistributedDataParallel`` wrapper is unwrapped.
+        required: raise if the file is missing; False logs a warning and keeps the network unchanged.
     """
 
     def __init__(self, path: str | os.PathLike, network: torch.nn.Module, required: bool = True) -> None:
@@ -32,15 +31,15 @@ class WeightsLoader:
         self.required = bool(required)
 
     def attach(self, engine: Engine) -> None:
-        """Load when this engine starts."""
+        """Attach to an engine."""
         engine.add_event_handler(Events.STARTED, self.load)
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load now.
+        """Load the weights.
 
         Raises:
-            FileNotFoundError: when there is no such file and it is required.
-            ValueError: when the file holds no weights, or those of another network.
+            FileNotFoundError: if a required file does not exist.
+            ValueError: if the weights do not match the network.
         """
         if not self.path.is_file():
             if self.required:

@@ -3,9 +3,9 @@
 Names load on first use.
 """
 
-import lazy_loader
+from monai_agglo import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "agglomeration": ["AgglomerationLoss", "AgglomerationResult", "TargetSpace", "check_teacher_set"],

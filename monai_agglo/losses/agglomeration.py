@@ -1,4 +1,4 @@
-"""The loss of the recipe: a feature loss per teacher, weighed by a balancer."""
+"""The loss of the recipe: a feature loss per teacher, weighted by a balancer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["AgglomerationLoss", "AgglomerationResult", "TargetSpace", "check_tea
 
 
 class TargetSpace(nn.Module):
-    """The normalised spaces in which students meet their teachers, one per teacher, shared by all students of a run.
+    """Normalised target spaces, one per teacher, shared by all students of a run.
 
     Args:
         kind: of :class:`TargetNormalizer`: ``identity``, ``standardise`` or ``phi_s``; ``running`` is ``standardise``
-            with statistics that are learnt from the batches while training.
+            with running statistics of the training batches.
         statistics: count, mean and covariance of each teacher's stored features, by name; or their number of channels,
             for a space whose statistics come with a ``state_dict``.
 
@@ -41,7 +41,7 @@ class TargetSpace(nn.Module):
 
         Args:
             features: by teacher, (B, k, h, w), the stored view.
-            masks: by teacher, (B, h, w); cells below one half are not learnt from.
+            masks: by teacher, (B, h, w); cells below one half are ignored.
 
         Returns:
             The same shapes, normalised.
@@ -68,7 +68,7 @@ class AgglomerationResult(NamedTuple):
         total: scalar, with gradient.
         losses: (T,) mean over the batch of each teacher's loss, detached.
         weights: (T,) alpha, detached.
-        gradient_norms: (T,) norm of each teacher's own gradient on the fused map, or None where it was not asked for.
+        gradient_norms: (T,) norm of each teacher's own gradient on the fused map, or None if not requested.
     """
 
     total: torch.Tensor
@@ -82,9 +82,9 @@ class AgglomerationLoss(nn.Module):
 
     Args:
         teachers: names, in the order of ``losses`` and ``weights``.
-        feature_loss: a :class:`FeatureLoss`; the default one when None.
+        feature_loss: a :class:`FeatureLoss`; the default one if None.
         balancer: a balancer, or the name of one in the registry.
-        balancer_options: its options, where a name is given.
+        balancer_options: options of a balancer given by name.
 
     Raises:
         ValueError: for an unknown balancer, the same teacher twice, or a single teacher with a balancer for several.
@@ -115,19 +115,19 @@ class AgglomerationLoss(nn.Module):
         total_steps: int = 1,
         gradient_norms: bool = False,
     ) -> AgglomerationResult:
-        """Weigh up.
+        """Compute the weighted loss.
 
         Args:
             predictions: by teacher, (B, k, h, w).
             targets: by teacher, (B, k, h, w), normalised.
-            masks: by teacher, (B, h, w) in [0, 1]; tokens below one half do not count.
-            shared: the fused map (B, C, h, w) from which the predictions come.
+            masks: by teacher, (B, h, w) in [0, 1]; tokens below one half are ignored.
+            shared: the fused map (B, C, h, w), source of the predictions.
             step: optimiser steps so far.
-            total_steps: of the whole training.
+            total_steps: steps of the whole training.
             gradient_norms: also measure each teacher's gradient on the fused map; costs a backward pass of each head.
 
         Returns:
-            Total, losses, weights and, where asked for, gradient norms.
+            Total, losses, weights and, if requested, gradient norms.
         """
         with torch.autocast(shared.device.type, enabled=False):
             losses = self.teacher_losses(predictions, targets, masks)
@@ -145,10 +145,10 @@ class AgglomerationLoss(nn.Module):
         step: int = 0,
         total_steps: int = 1,
     ) -> AgglomerationResult:
-        """Weigh up losses that are known; see :meth:`forward`.
+        """Weight given losses; see :meth:`forward`.
 
         Args:
-            losses: (B, T), what :meth:`teacher_losses` gave.
+            losses: (B, T), from :meth:`teacher_losses`.
             targets: as there.
             masks: as there.
             shared: as there.
@@ -179,7 +179,7 @@ class AgglomerationLoss(nn.Module):
             return torch.stack([self.feature_loss(*pair) for pair in pairs], 1)
 
     def after_step(self, losses: torch.Tensor) -> None:
-        """Tell the balancer that the optimiser has made a step.
+        """Notify the balancer of an optimiser step.
 
         Args:
             losses: (T,), of that step.
@@ -208,14 +208,14 @@ class AgglomerationLoss(nn.Module):
 
 
 def check_teacher_set(teachers: Sequence[str], balancer: str | None = None) -> None:
-    """Refuse a set of teachers that cannot be agglomerated.
+    """Check that a set of teachers can be agglomerated.
 
     Args:
         teachers: names.
-        balancer: name of the balancer, where it is known.
+        balancer: name of the balancer, if known.
 
     Raises:
-        ValueError: with one sentence.
+        ValueError: if not.
     """
     twice = sorted({name for name in teachers if list(teachers).count(name) > 1})
     if twice:
@@ -235,6 +235,6 @@ def _gradient_norm(loss: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
 
 
 def _pooled(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(B, k): mean over the tokens that show the frame."""
+    """(B, k): mean over the valid tokens."""
     inside = (mask >= 0.5).to(features)[:, None]
     return (features * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)

@@ -1,8 +1,8 @@
 """The default feature loss on a CPU, loss and gradient in one pass over the maps.
 
-Written as a formula, PyTorch makes some twenty passes over maps of tens of megabytes, half of them against the grain of
-their memory; next to a light student that is a good part of a step. Here a few hundred tokens at a time stay in the
-processor's cache. A GPU keeps the formula, whose kernels are recorded.
+The plain formula takes about twenty passes over maps of tens of megabytes, half of them strided: a good part of a step
+of a light student. Here blocks of a few hundred tokens stay in the CPU cache. GPUs use the formula with captured
+kernels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 __all__ = ["cosine_smooth_l1"]
 
 TOKENS = 256
-"""At a time: two blocks of so many tokens of 384 channels are less than a megabyte."""
+"""Tokens per block: two blocks of 384 channels take less than 1 MB."""
 
 
 def cosine_smooth_l1(
@@ -22,12 +22,12 @@ def cosine_smooth_l1(
     """``cosine`` (1 - cos) + ``smooth_l1`` smoothL1 of every token; see :class:`~.feature.FeatureLoss`.
 
     Args:
-        prediction: (B, C, h, w) of any type; all is computed in float32. It alone gets a gradient, of its own type,
-            and that has none itself.
+        prediction: (B, C, h, w) of any type; computed in float32. The only input with a gradient, of its own type;
+            not twice differentiable.
         target: (B, C, h, w).
         cosine: factor of the first term.
         smooth_l1: factor of the second.
-        eps: shorter features are taken to be this long.
+        eps: minimum norm of a feature.
 
     Returns:
         (B, h, w) float32.
@@ -69,14 +69,14 @@ def _tokens(maps: torch.Tensor) -> torch.Tensor:
         return maps.permute(0, 2, 3, 1).reshape(-1, channels)
     tokens = maps.new_empty(count, high * wide, channels)
     for own, one in zip(tokens, maps.flatten(2)):
-        own.copy_(one.t())  # PyTorch turns matrices over in blocks, anything larger number by number
+        own.copy_(one.t())  # PyTorch transposes matrices in blocks, higher dimensions element by element
     return tokens.flatten(0, 1)
 
 
 def _block(
     p: torch.Tensor, t: torch.Tensor, cosine: float, smooth_l1: float, eps: float, with_slope: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Loss of tokens (n, C), and its gradient with respect to ``p`` where it is wanted."""
+    """Loss of tokens (n, C), and its gradient with respect to ``p`` if required."""
     p_length, t_length = (x.square().sum(1).clamp_(min=eps**2).sqrt_() for x in (p, t))
     lengths = p_length * t_length
     angle = (p * t).sum(1) / lengths
@@ -86,7 +86,7 @@ def _block(
     loss = cosine * (1 - angle) + (smooth_l1 / p.shape[1]) * away.sub_(near, alpha=0.5).mul_(near).sum(1)
     if not with_slope:
         return loss, None
-    # a prediction that is taken to be longer than it is has a fixed length: only its direction counts
+    # a prediction with clamped norm has a constant norm: only its direction counts
     turn = torch.where(p_length > eps, cosine * angle / p_length.square(), 0)
     slope = near.mul_(smooth_l1 / p.shape[1])
     return loss, slope.addcmul_(t, (-cosine / lengths)[:, None]).addcmul_(p, turn[:, None])

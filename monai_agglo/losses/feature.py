@@ -1,4 +1,4 @@
-"""How far a student's features are from a teacher's, token by token."""
+"""Per-token distance between features of student and teacher."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FEATURE_LOSSES = ("cosine_smooth_l1", "mse", "cosine")
 
 
 class FeatureLoss(nn.Module):
-    """Distance per token, averaged over the tokens that show the frame; in float32 whatever autocast says.
+    """Distance per token, averaged over the valid tokens; in float32, independent of autocast.
 
     - ``cosine_smooth_l1``: ``cosine`` (1 - cos) + ``smooth_l1`` smoothL1, the RADIO family's spatial loss.
-    - ``mse``: mean squared difference over channels, that of simple distillation.
-    - ``cosine``: 1 - cos, blind to the length of features.
+    - ``mse``: mean squared difference over channels, as in simple distillation.
+    - ``cosine``: 1 - cos, independent of the norm of features.
 
     smoothL1 is averaged over channels: d^2 / 2 below a difference of 1, d - 1 / 2 above.
 
@@ -32,7 +32,7 @@ class FeatureLoss(nn.Module):
     """
 
     eps = 1e-6
-    """Shorter features are taken to be this long: the angle of a zero feature is not defined."""
+    """Minimum norm of a feature: the angle of a zero feature is undefined."""
 
     def __init__(self, kind: str = "cosine_smooth_l1", cosine: float = 0.9, smooth_l1: float = 0.1) -> None:
         super().__init__()
@@ -49,15 +49,15 @@ class FeatureLoss(nn.Module):
 
         Args:
             prediction: (B, C, h, w), the student's, projected onto the teacher's grid and channels.
-            target: (B, C, h, w), the teacher's, normalised; finite also where the mask leaves it out.
-            mask: (B, h, w), boolean or the share of each token that shows the frame: tokens below one half do not
-                count. All count when None.
+            target: (B, C, h, w), the teacher's, normalised; finite also where masked.
+            mask: (B, h, w), boolean or the share of each token that shows the frame: tokens below one half are
+                ignored. None for no mask.
 
         Returns:
-            (B,) float32, one loss per sample; 0, with gradient 0, for a sample without a token that counts.
+            (B,) float32, one loss per sample; 0, with gradient 0, for a sample without valid tokens.
 
         Raises:
-            ValueError: when the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         if prediction.shape != target.shape or prediction.ndim != 4:
             raise ValueError(
@@ -86,7 +86,7 @@ class FeatureLoss(nn.Module):
             return self.cosine * angle + self.smooth_l1 * F.smooth_l1_loss(p, t, reduction="none").mean(1)
 
     def _length(self, features: torch.Tensor) -> torch.Tensor:
-        # Clamped before the root, whose slope at 0 is infinite.
+        # Clamped before the root: its slope at 0 is infinite.
         return features.square().sum(1).clamp(min=self.eps**2).sqrt()
 
     def extra_repr(self) -> str:

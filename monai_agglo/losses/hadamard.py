@@ -1,7 +1,7 @@
-"""Rotations that give every channel the same variance: flat (Hadamard) where there is one, a chain of turns otherwise.
+"""Rotations that equalise channel variances: Hadamard if available, otherwise a chain of Givens rotations.
 
 A Hadamard matrix has entries +1 and -1 and orthogonal rows. Scaled by 1 / sqrt(n) it is a rotation that mixes all n
-directions equally into each output, whatever their variances are. None exists unless n is 1, 2 or a multiple of 4.
+directions equally into each output, for any variances. None exists unless n is 1, 2 or a multiple of 4.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def hadamard(n: int) -> np.ndarray | None:
         n: order.
 
     Returns:
-        (n, n) int8 of +1 and -1, rows orthogonal, not to be written to; None where none exists or these ways find none
-        (52 is the first of the second kind).
+        (n, n) int8 of +1 and -1, rows orthogonal, read-only; None if none exists or the constructions find none (52 is
+        the first such order).
 
     Raises:
         ValueError: if ``n`` is below 1.
@@ -90,11 +90,11 @@ def _paley_two(q: int) -> np.ndarray:
 
 
 def equalising_rotation(variances: np.ndarray) -> np.ndarray:
-    """An orthonormal R for which R diag(variances) R' has the same number all along its diagonal.
+    """An orthonormal R with a constant diagonal of R diag(variances) R'.
 
-    Where there is a Hadamard matrix it is that matrix, and serves any variances. Elsewhere it is a chain of n - 1 turns
-    of two channels each: one whose variance is below the mean is mixed with one above it so that the first gets the
-    mean exactly (by the Schur-Horn theorem this can always be done). That mixes less evenly, but works for every n.
+    A Hadamard matrix, valid for any variances, if available. Otherwise a chain of n - 1 Givens rotations: each mixes a
+    channel below the mean variance with one above it, so that the first gets the mean exactly (always possible by the
+    Schur-Horn theorem). The chain mixes less evenly but exists for every n.
 
     Args:
         variances: (n,), not negative.
@@ -115,11 +115,11 @@ def equalising_rotation(variances: np.ndarray) -> np.ndarray:
         high = int(np.where(active, diagonal, -np.inf).argmax())
         if diagonal[high] - diagonal[low] <= 1e-13 * abs(mean):
             break
-        # (cos, sin) of the turn: tan solves (a_hh - m) t^2 + 2 a_lh t + (a_ll - m) = 0, whose roots have two signs.
+        # (cos, sin) of the rotation: tan solves (a_hh - m) t^2 + 2 a_lh t + (a_ll - m) = 0, whose roots have two signs.
         a, b, c = diagonal[high] - mean, matrix[low, high], diagonal[low] - mean
         tangent = (-b - np.copysign(np.sqrt(max(b * b - a * c, 0.0)), b)) / a
         if abs(tangent) > 1:
-            tangent = c / (a * tangent)  # the other root, the smaller turn
+            tangent = c / (a * tangent)  # the other root, the smaller angle
         cosine = 1 / np.sqrt(1 + tangent * tangent)
         turn = np.array([[cosine, cosine * tangent], [-cosine * tangent, cosine]])
         pair = [low, high]

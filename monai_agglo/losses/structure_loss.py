@@ -1,4 +1,4 @@
-"""Segmentation loss for structures that may overlap, be absent from a frame, or not be labelled at all."""
+"""Segmentation loss for overlapping, absent and unlabelled structures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["StructureLoss"]
 class StructureLoss(nn.Module):
     """Binary cross-entropy plus soft Dice, per structure and frame.
 
-    A structure that is labelled but absent from a frame counts in the cross-entropy only, since its Dice does not
-    exist. A channel whose target is 255 was not labelled in that frame and counts nowhere: unlabelled is not absent.
+    A labelled structure absent from a frame contributes to the cross-entropy only, since its Dice is undefined.
+    Channels with target 255 are unlabelled in that frame and ignored.
 
     Args:
         bce_weight: factor of the cross-entropy.
@@ -34,14 +34,14 @@ class StructureLoss(nn.Module):
 
         Args:
             logits: (B, S, h, w, T). h and w may be an integer fraction of H and W: the masks are then averaged, which
-                keeps where an edge lies between two pixels.
+                preserves sub-pixel edges.
             target: (B, S, H, W, T) of 0, 1 and 255 (channel and frame not labelled).
 
         Returns:
-            Scalar; 0 (with gradient 0) when nothing in the batch is labelled.
+            Scalar; 0 (with gradient 0) for a batch without labels.
 
         Raises:
-            ValueError: when the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         target = target.as_subclass(torch.Tensor).to(logits.device)
         logits = logits.as_subclass(torch.Tensor)
@@ -51,7 +51,7 @@ class StructureLoss(nn.Module):
         if not same or whole != tuple(target.shape[2:4]):
             raise ValueError(f"logits {tuple(logits.shape)} and masks {tuple(target.shape)} do not belong together")
         known = (target[:, :, 0, 0, :] != self.unlabelled).transpose(1, 2).flatten(0, 1)  # (B * T, S)
-        # Frames before structures: the network's own memory layout, so that nothing is copied.
+        # Frames before structures: the network's memory layout, without a copy.
         x = logits.permute(0, 4, 1, 2, 3).flatten(0, 1).float()
         y = target.permute(0, 4, 1, 2, 3).flatten(0, 1)
         y = y.float() if step == 1 else F.avg_pool2d(y.float(), step)

@@ -1,7 +1,7 @@
-"""Bringing teachers' features to one scale before they are compared, and back.
+"""Normalisation of teacher features to a common scale, and its inverse.
 
-Raw features of different teachers differ by orders of magnitude, and within a teacher a few loud channels drown the
-others. Every strong recipe since 2024 evens this out in the targets, before it weighs losses.
+Raw features of different teachers differ by orders of magnitude, and within a teacher a few channels dominate. All
+strong recipes since 2024 normalise the targets before they balance losses.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .names import KINDS
 __all__ = ["KINDS", "FeatureStatistics", "TargetNormalizer"]
 
 QUIETEST = 1e-3
-"""A channel quieter than this share of the teacher's typical (root mean square) deviation is not made as loud as the
-others: it would be the rounding noise of the cache."""
+"""Minimum deviation of a channel relative to the teacher's root mean square deviation; below it, scaling would amplify
+the rounding noise of the cache."""
 
 
 class FeatureStatistics(Protocol):
-    """What is known of a teacher's features; :class:`monai_agglo.data.feature_cache.cache.TeacherStatistics` is one.
+    """Statistics of a teacher's features; :class:`monai_agglo.data.feature_cache.cache.TeacherStatistics` is one.
 
     Attributes:
         count: cells counted.
@@ -41,12 +41,12 @@ class FeatureStatistics(Protocol):
 
 
 class TargetNormalizer(nn.Module):
-    """An invertible map between a teacher's features and a space that losses can compare across teachers.
+    """Invertible map between a teacher's features and a space with losses comparable across teachers.
 
-    - ``identity``: as they are.
+    - ``identity``: unchanged.
     - ``standardise``: each channel less its mean, over its standard deviation.
     - ``phi_s``: PHI-S (arXiv 2410.01680): y' = H U' (y - mean) / phi. U are the principal directions of the covariance,
-      H is a rotation that shares their variances out evenly, phi the root of the mean variance. Every channel then has
+      H is a rotation that equalises their variances, phi the root of the mean variance. Every channel then has
       variance 1 as when standardised, but all are scaled by one number: distances and angles between centred features
       are those of the teacher. H is a Hadamard matrix where one is known, see
       :func:`~.hadamard.equalising_rotation` for other channel counts.
@@ -57,15 +57,15 @@ class TargetNormalizer(nn.Module):
 
     Args:
         kind: one of :data:`KINDS`.
-        channels: of the teacher's features.
-        running: learn the statistics from the batches.
-        momentum: least weight of a batch in the running statistics; 0 averages over everything seen.
+        channels: channels of the teacher's features.
+        running: estimate the statistics from the batches.
+        momentum: minimum weight of a batch in the running statistics; 0 for the average over all batches.
 
     Attributes:
-        count: cells behind the statistics; 0 before there are any.
+        count: number of cells in the statistics; 0 without statistics.
 
     Raises:
-        ValueError: for an unknown kind, or ``running`` with a kind that cannot.
+        ValueError: for an unknown kind, or ``running`` with another kind than ``standardise``.
     """
 
     count: torch.Tensor
@@ -97,7 +97,7 @@ class TargetNormalizer(nn.Module):
 
     @classmethod
     def from_statistics(cls, kind: str, statistics: FeatureStatistics) -> TargetNormalizer:
-        """Make one from what a cache knows of a teacher.
+        """Make a normaliser from the statistics of a cache.
 
         Args:
             kind: one of :data:`KINDS`.
@@ -107,7 +107,7 @@ class TargetNormalizer(nn.Module):
             The normaliser.
 
         Raises:
-            ValueError: if the statistics are not finite, of too few cells or of features that never vary.
+            ValueError: if the statistics are not finite, of too few cells or of constant features.
         """
         mean, covariance = statistics.mean.detach().double().cpu(), statistics.covariance.detach().double().cpu()
         result = cls(kind, len(mean))
@@ -132,17 +132,17 @@ class TargetNormalizer(nn.Module):
         return result
 
     def forward(self, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Normalise; in training mode with running statistics, learn from the batch first.
+        """Normalise; in training mode with running statistics, update them first.
 
         Args:
             target: (B, C, h, w), the teacher's features.
-            mask: (B, h, w), cells to learn from: those of at least one half. All when None; other kinds do not read it.
+            mask: (B, h, w), cells for the statistics: those of at least one half; all if None. Else ignored.
 
         Returns:
             (B, C, h, w) float32.
 
         Raises:
-            ValueError: if the channels are not the teacher's, or there are no statistics yet.
+            ValueError: if the channels are not the teacher's, or without statistics.
         """
         target = self._checked(target)
         if self.running and self.training:
@@ -185,7 +185,7 @@ class TargetNormalizer(nn.Module):
 
     def _require_statistics(self) -> None:
         if self._ready:
-            return  # asked of the device once only
+            return  # one device synchronisation only
         if not int(self.count):
             raise ValueError(
                 f"{self.kind} has no statistics yet: make it with TargetNormalizer.from_statistics, load a state_dict"
@@ -199,7 +199,7 @@ class TargetNormalizer(nn.Module):
 
     @torch.no_grad()
     def _learn(self, target: torch.Tensor, mask: torch.Tensor | None) -> None:
-        """Merge the batch's mean and variance; nothing here waits for the device."""
+        """Merge the batch's mean and variance, without a device synchronisation."""
         if mask is None:
             valid = target.new_ones((len(target), 1, *target.shape[2:]))
         else:
@@ -212,7 +212,7 @@ class TargetNormalizer(nn.Module):
         variance = _over_processes(squares) / cells.clamp(min=1).to(target)
         share = cells / (cells + self.count).clamp(min=1)
         share = torch.where(cells > 0, share.clamp(min=self.momentum), share).to(target)
-        # Of a mixture of two groups of cells; never negative, however large the mean.
+        # Variance of the union of two groups of cells; never negative for any mean.
         shift = mean - self.mean
         self.variance.lerp_(variance, share).add_(share * (1 - share) * shift.square())
         self.mean.add_(share * shift)
@@ -227,7 +227,7 @@ def _over_processes(values: torch.Tensor) -> torch.Tensor:
 
 
 def _turn(matrix: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """(C, C) times the channels of (B, C, h, w), in full precision whatever autocast says."""
+    """(C, C) times the channels of (B, C, h, w), in full precision, independent of autocast."""
     with torch.autocast(features.device.type, enabled=False):
         return torch.matmul(matrix, features.flatten(2)).unflatten(2, features.shape[2:])
 
@@ -236,7 +236,7 @@ def _phi_s(covariance: torch.Tensor) -> tuple[torch.Tensor, float]:
     """H U' and phi."""
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    # The sign of a direction is arbitrary: its largest entry is made positive, so that every computer agrees.
+    # Fix the arbitrary sign: the largest entry is positive on every computer.
     vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
     share = torch.from_numpy(equalising_rotation(values.numpy()))
     return share @ vectors.T, float(values.mean().sqrt())

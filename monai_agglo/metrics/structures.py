@@ -27,7 +27,7 @@ def dice_per_frame(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
         truth: uint8 (S, H, W, T) of 0, 1 and 255 for not labelled.
 
     Returns:
-        (S, T) fractions; NaN where the structure is absent from the frame or not labelled in it.
+        (S, T) fractions; NaN where the structure is absent or unlabelled.
     """
     true = truth == 1
     shared = np.count_nonzero(predicted & true, axis=(1, 2))
@@ -37,19 +37,19 @@ def dice_per_frame(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def hd95_px(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """95th percentile of the distances between the two outlines, the larger of both directions.
+    """HD95: 95th percentile of the distances between two outlines, the larger of both directions.
 
     Args:
         predicted: bool (H, W).
         truth: bool (H, W).
 
     Returns:
-        Pixels (between pixel centres); NaN when one of the masks is empty, since no distance exists then.
+        Pixels (between pixel centres); NaN if one of the masks is empty.
     """
     either = predicted | truth
     if not predicted.any() or not truth.any():
         return float("nan")
-    # Distances are exact on the joint bounding box, and much cheaper than on the whole frame.
+    # The joint bounding box gives exact distances at lower cost.
     rows, cols = np.flatnonzero(either.any(1)), np.flatnonzero(either.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     edges = [_outline(mask[box]) for mask in (predicted, truth)]
@@ -61,18 +61,18 @@ def hd95_px(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of the mask with a 4-neighbour outside it; beyond the array counts as outside."""
+    """Pixels of the mask with a 4-neighbour outside; the exterior of the array counts as outside."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner
 
 
 def patient_means(values: Sequence[np.ndarray], patients: Sequence[str]) -> np.ndarray:
-    """Mean over the frames of each patient where a value exists.
+    """Mean over the frames of each patient, ignoring NaN.
 
     Args:
-        values: per cine an array (S, T), NaN where there is no value.
-        patients: per cine the patient it belongs to.
+        values: per cine an array (S, T), NaN for missing values.
+        patients: patient of each cine.
 
     Returns:
         (P, S) means, patients in the order of their ids; NaN for a structure without any value.
@@ -85,28 +85,28 @@ def patient_means(values: Sequence[np.ndarray], patients: Sequence[str]) -> np.n
 
 
 def mean_interval(means: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of the mean over patients, then over structures: percentiles of a bootstrap over patients.
+    """95 % bootstrap confidence interval (over patients) of the mean over patients, then over structures.
 
     Args:
-        means: (P, S) of each patient, NaN where there is no value.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
+        means: (P, S) of each patient, NaN for missing values.
+        draws: number of bootstrap samples.
+        seed: random seed of the bootstrap.
 
     Returns:
-        Lower and upper end; None with fewer than two patients, or without any value.
+        Lower and upper limit; None with fewer than two patients, or without any value.
     """
     if len(means) < 2 or np.isnan(means).all():
         return None
     drawn = np.random.default_rng(seed).integers(len(means), size=(draws, len(means)))
     times = np.stack([np.bincount(patients, minlength=len(means)) for patients in drawn])
-    with np.errstate(invalid="ignore"):  # a structure that none of the drawn patients has is NaN
+    with np.errstate(invalid="ignore"):  # NaN for a structure absent from all sampled patients
         structures = (times @ np.nan_to_num(means)) / (times @ ~np.isnan(means))
     low, high = np.nanpercentile(_mean(structures, axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of the values that there are; of nothing it is NaN, which is what is meant."""
+    """Mean without NaN; NaN for an empty slice."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(values, axis=axis)
@@ -117,7 +117,7 @@ class StructureScores:
 
     Args:
         names: structures in channel order.
-        surface: also compute HD95, which takes a few milliseconds per frame.
+        surface: also compute HD95, a few milliseconds per frame.
     """
 
     def __init__(self, names: Sequence[str] = TARGET_NAMES, surface: bool = False) -> None:
@@ -134,7 +134,7 @@ class StructureScores:
             truth: uint8 (S, H, W, T) of 0, 1, 255.
 
         Raises:
-            ValueError: when the shapes differ.
+            ValueError: if the shapes differ.
         """
         predicted, truth = np.asarray(predicted) > 0, np.asarray(truth)
         if predicted.shape != truth.shape or len(truth) != len(self.names):
@@ -169,9 +169,8 @@ class StructureScores:
             ``mean_dice``, ``mean_dice_ci95`` (see :func:`mean_interval`), ``dice_is``, ``patients``,
             ``false_positive_area_pct`` (mean over structures) and ``per_structure``: for each structure ``dice``
             (fraction), ``hd95_px`` (None when not computed), ``frames`` (where it is present), ``missed_frames``
-            (present but nothing predicted; they count 0 in Dice and have no HD95), ``false_positive_area_pct``
-            (predicted area in per cent of the frame, mean over the frames from which it is absent). None stands where
-            nothing could be measured.
+            (present but not predicted; Dice 0, no HD95), ``false_positive_area_pct``
+            (predicted area in % of frame, mean over the frames without the structure). None where not measurable.
         """
         patients = [row["patient"] for row in self.rows]
         keys = ["dice", "false_positive_area"] + (["hd95_px"] if self.surface else [])

@@ -1,7 +1,7 @@
-"""The student's map on a teacher's grid, cell for cell over the same patch of the frame.
+"""Resampling of the student's map to a teacher's grid.
 
-The student sees a frame in one way and each teacher in its own: squashed, letterboxed, padded or cropped. What is
-compared has to lie in the same place, so the student's map is resampled through frame coordinates. Affines are those of
+Student and teachers fit a frame into their inputs differently (squashed, letterboxed, padded or cropped), so the
+student's map is resampled through frame coordinates before features are compared. Affines are those of
 :class:`~.teachers.geometry.TeacherFeatures`: grid (row, column, 1) to frame (row, column, 1), in pixels.
 """
 
@@ -10,51 +10,25 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from .teachers.geometry import FrameGrid
-
-__all__ = ["MOST_KNOWN", "GridMove", "cell_weights", "fit_frames", "student_affine", "to_teacher_grid"]
+__all__ = ["MOST_KNOWN", "GridMove", "cell_weights", "student_affine", "to_teacher_grid"]
 
 MOST_KNOWN = 256
-"""Moves that are kept; one is some ten kilobytes."""
+"""Maximum number of cached moves of about 10 kB each."""
 _CLOSE = 1e-5  # of a cell: affines are stored in single precision
 _NARROW = 1e-2  # cells: below, the average of a cell is its middle
-
-
-def fit_frames(images: torch.Tensor, size: int, geometry: str = "letterbox") -> tuple[torch.Tensor, FrameGrid]:
-    """Fit frames into the student's square input.
-
-    Args:
-        images: (B, C, H, W), any range; padding is 0.
-        size: side of the square, in pixels.
-        geometry: one of :data:`~.teachers.geometry.GEOMETRIES`; ``letterbox`` keeps the aspect and pads below or to the
-            right.
-
-    Returns:
-        (B, C, size, size), bilinear and free of aliasing, and how the frames lie in it: ``fit.affine(cells)`` and
-        ``fit.mask(cells)`` are the place and the valid area of a student's map of so many cells a side.
-
-    Raises:
-        ValueError: for an unknown geometry.
-    """
-    fit = FrameGrid.fit((images.shape[-2], images.shape[-1]), geometry, size)
-    images = fit.pad(images)
-    if (images.shape[-2], images.shape[-1]) != fit.content:
-        images = F.interpolate(images, size=fit.content, mode="bilinear", align_corners=False, antialias=True)
-    return fit.fill(images), fit
 
 
 def student_affine(
     frame: tuple[int, int], content: tuple[int, int], stride: float, padding: tuple[int, int] = (0, 0)
 ) -> torch.Tensor:
-    """Where a student's map lies in a frame that was resized and padded in any way, square or not.
+    """Affine of a student's map in a frame that was resized and padded, square or not.
 
     Args:
         frame: rows and columns of the frame.
-        content: rows and columns it was resized to.
+        content: rows and columns after resizing.
         stride: input pixels per cell of the student's map.
-        padding: rows and columns put before the resized frame, in input pixels; what comes after does not matter.
+        padding: rows and columns before the resized frame, in input pixels.
 
     Returns:
         (3, 3) float32, cell (row, column, 1) to frame (row, column, 1).
@@ -77,12 +51,11 @@ def to_teacher_grid(
 ) -> torch.Tensor:
     """Resample a student's map at a teacher's cells.
 
-    Where a teacher's cell is larger than the student's along an axis, the map is averaged over it, otherwise it is
-    interpolated at the cell's centre. Either way a map that is linear in frame coordinates stays exactly that, up to
-    the edge of what the student saw; beyond, the edge is repeated (such cells show no frame and are masked).
+    Along an axis, the map is averaged over teacher cells larger than the student's, and interpolated at the centre of
+    smaller ones. Both preserve maps linear in frame coordinates within the student's input; beyond it the edge is
+    repeated (such cells show no frame and are masked).
 
-    All is computed in float32 whatever autocast says. Affines are best left on the CPU: where they are decides nothing
-    about the result, but reading them from a GPU waits for it.
+    Computed in float32, independent of autocast. Keep affines on the CPU: reading them from a GPU synchronises.
 
     Args:
         features: (B, C, hs, ws).
@@ -91,21 +64,20 @@ def to_teacher_grid(
         grid: rows and columns (h, w) of the teacher's map.
 
     Returns:
-        (B, C, h, w) in the dtype of ``features``. Where nothing has to be moved, ``features`` itself.
+        (B, C, h, w) in the dtype of ``features``. ``features`` itself for identical grids.
 
     Raises:
-        ValueError: if an affine turns or shears, is singular or not one per sample.
+        ValueError: if an affine rotates or shears, is singular, or is not one per sample.
     """
     batch, source = len(features), (features.shape[2], features.shape[3])
     return GridMove.between(student_affine, teacher_affine, source, grid, batch, features.device)(features)
 
 
 class GridMove(NamedTuple):
-    """How a batch of maps is moved: everything that :func:`to_teacher_grid` has to know of places.
+    """Resampling weights of a batch of maps, for :func:`to_teacher_grid`.
 
     Attributes:
-        rows: (B or 1, 1, h, hs) float32, how much each row of the map counts in each row wanted; None where nothing
-            has to be moved.
+        rows: (B or 1, 1, h, hs) float32, weight of each map row in each target row; None for identical grids.
         columns: (B or 1, 1, w, ws), likewise.
     """
 
@@ -129,12 +101,11 @@ class GridMove(NamedTuple):
             student_affine: see :func:`to_teacher_grid`.
             teacher_affine: see :func:`to_teacher_grid`.
             source: rows and columns of the student's map.
-            grid: rows and columns wanted.
+            grid: target rows and columns.
             batch: number of maps.
-            device: of the maps.
-            known: moves of batches whose frames are all alike, kept by the caller between calls and filled here, so
-                that their weights are made and brought to the device once; the oldest of more than
-                :data:`MOST_KNOWN` is forgotten.
+            device: device of the maps.
+            known: cache of moves for batches of equal geometry, owned by the caller and filled here; the oldest of
+                more than :data:`MOST_KNOWN` is dropped.
 
         Returns:
             The move.
@@ -154,20 +125,20 @@ class GridMove(NamedTuple):
 
     @classmethod
     def _of(cls, place: torch.Tensor, source: tuple[int, int], grid: tuple[int, int], device: torch.device) -> GridMove:
-        """From (B or 1, 3, 3) float64 on the CPU, cell of the grid wanted to cell of the map."""
+        """From (B or 1, 3, 3) float64 on the CPU, target cell to cell of the map."""
         centres, widths = [], []
         for axis in (0, 1):
             step, start = place[:, axis, axis, None], place[:, axis, 2, None]
             centres.append(step * torch.arange(grid[axis], dtype=torch.float64) + start)
-            # Interpolating already blurs, with a variance of 1/6 square cell. The rest of what an average over the
-            # whole cell would blur (step^2 / 12) is left to the average, so that nothing jumps as cells become larger.
+            # Interpolation has a blur variance of 1/6 square cell. Averaging adds the rest of the variance of a
+            # whole-cell mean (step^2 / 12): continuous in the cell size.
             widths.append((step.square() - 2).clamp(min=0).sqrt())
         moves = tuple(source) != tuple(grid) or any(
             bool((c - torch.arange(n, dtype=torch.float64)).abs().max() >= _CLOSE) for c, n in zip(centres, grid)
         )
         if not moves:
             return cls(None, None)
-        # kept for later calls, of which some may train: never tensors of inference mode
+        # cached for later training calls: no inference-mode tensors
         with torch.inference_mode(False), torch.no_grad():
             return cls(*(cell_weights(c, w, n).to(device)[:, None] for c, w, n in zip(centres, widths, source)))
 
@@ -178,26 +149,25 @@ class GridMove(NamedTuple):
             features: (B, C, hs, ws).
 
         Returns:
-            (B, C, h, w) in the dtype of ``features``; ``features`` itself where nothing moves.
+            (B, C, h, w) in the dtype of ``features``; ``features`` itself for identical grids.
         """
         if self.rows is None or self.columns is None:
             return features
         with torch.autocast(features.device.type, enabled=False):
-            # Rows first: few numbers are left for the columns. Shared weights have a leading 1 and are broadcast.
+            # Rows first: less data for the columns. Shared weights have a leading 1 and are broadcast.
             return (self.rows @ features.float() @ self.columns.transpose(2, 3)).to(features.dtype)
 
 
 def cell_weights(centres: torch.Tensor, widths: torch.Tensor, cells: int) -> torch.Tensor:
     """Weights of the mean of a linearly interpolated row of cells over intervals.
 
-    The interpolated row goes through the cells' values at 0, 1, ... and is continued straight for the half cell before
-    the first and after the last. Of an interval only the part within -0.5...cells - 0.5 counts; the edge stands for one
-    that lies outside.
+    The interpolated row passes through the values of the cells at 0, 1, ... and is extrapolated linearly by half a cell
+    at both ends. Intervals are clipped to -0.5...cells - 0.5; one outside takes the edge.
 
     Args:
-        centres: (B, n) of the intervals.
-        widths: (B, 1) or (B, n) of the intervals; of a narrow one, the value at its centre is taken.
-        cells: in the row.
+        centres: (B, n) centres of the intervals.
+        widths: (B, 1) or (B, n) widths of the intervals; narrow ones take the value at the centre.
+        cells: number of cells in the row.
 
     Returns:
         (B, n, cells) float32; each row sums to 1.
@@ -211,7 +181,7 @@ def cell_weights(centres: torch.Tensor, widths: torch.Tensor, cells: int) -> tor
 
 
 def _hats(at: torch.Tensor, cells: int) -> torch.Tensor:
-    """(..., cells): how much each cell contributes to the interpolated row at a point."""
+    """(..., cells): weight of each cell in the interpolated row at a point."""
     if cells == 1:
         return torch.ones_like(at)[..., None]
     inner = at.clamp(0, cells - 1)
@@ -255,7 +225,7 @@ def _square(affine: torch.Tensor) -> torch.Tensor:
 
 
 def _relative(student: torch.Tensor, teacher: torch.Tensor, batch: int) -> torch.Tensor:
-    """Teacher's grid to student's grid; one for all where all are alike, which is cheaper."""
+    """Teacher's grid to student's grid; a single one for equal geometry."""
     for affine in (student, teacher):
         if len(affine) not in (1, batch):
             raise ValueError(f"{len(affine)} affines were given for {batch} samples")

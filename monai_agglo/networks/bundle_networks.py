@@ -17,17 +17,17 @@ __all__ = ["PromptNetwork", "TeacherNetwork", "bundle_network"]
 logger = logging.getLogger(__name__)
 
 PROMPTED = ("medsam", "medsam2", "litemedsam", "mobilesam")
-"""Teachers whose checkpoints hold a prompt encoder and a mask decoder as well."""
+"""Teachers with a prompt encoder and mask decoder in their checkpoints."""
 NOTHING = -32.0
-"""The logit where nobody asked for an object."""
+"""Logit of frames without a prompt."""
 
 
 def bundle_network(name: str, weights: str | Path | None = None) -> TeacherNetwork:
-    """The network of a teacher's bundle with its published weights: what its ``models/model.pt`` is made of.
+    """The network of a teacher's bundle with its published weights, the source of ``models/model.pt``.
 
     Args:
         name: of the teacher.
-        weights: the published checkpoint; looked for where weights are kept when None.
+        weights: the published checkpoint; searched in the weights folders if None.
 
     Returns:
         A :class:`PromptNetwork` for the SAM family, else a :class:`TeacherNetwork`.
@@ -43,12 +43,12 @@ def bundle_network(name: str, weights: str | Path | None = None) -> TeacherNetwo
 
 
 class TeacherNetwork(nn.Module):
-    """A teacher that gives its patch features as a plain tensor.
+    """A teacher with its patch features as a plain tensor.
 
     Args:
         name: of the teacher, for example ``"rad_dino"``.
-        teacher: the teacher, if there is one already. By default it is built with random weights, for the weights of
-            ``model.pt`` to be loaded into; running it before that logs a warning.
+        teacher: an existing teacher. By default one is built with random weights, into which ``model.pt`` is loaded;
+            a forward pass before that logs a warning.
     """
 
     def __init__(self, name: str, teacher: Teacher | None = None) -> None:
@@ -83,10 +83,10 @@ class TeacherNetwork(nn.Module):
 
 
 class PromptNetwork(TeacherNetwork):
-    """A model of the SAM family whose prompts are channels of its input, as MONAI's inferers can pass them.
+    """A model of the SAM family with prompts as input channels, for MONAI's inferers.
 
-    :class:`monai_agglo.data.AddPromptGuidanced` makes the channels. Frames are independent of each other; those
-    without a prompt are not looked at.
+    :class:`monai_agglo.data.AddPromptGuidanced` makes the channels. Frames are independent; those without
+    a prompt are skipped.
 
     Args:
         name: of the teacher: ``"medsam"``, ``"medsam2"``, ``"litemedsam"`` or ``"mobilesam"``.
@@ -101,14 +101,14 @@ class PromptNetwork(TeacherNetwork):
             raise ValueError(f"teacher {name} takes no prompts; {', '.join(PROMPTED)} do")
         super().__init__(name, teacher)
         spec = self.teacher.spec
-        if name != "medsam2":  # which has its decoder among the teacher's weights
+        if name != "medsam2":  # its decoder is part of the teacher's weights
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 self.decoder = SamDecoder(spec.input_size, spec.grid, self.teacher.weights_file)
             self.decoder.requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Segment what is prompted.
+        """Segment the prompted objects.
 
         Args:
             x: (B, 3, H, W, T): frames in [0, 1]; the box, 1 inside and 0 outside; the points, 1 on the object and -1
@@ -118,7 +118,7 @@ class PromptNetwork(TeacherNetwork):
             Logits (B, 1, H, W, T), above 0 inside the object; -32 throughout a frame without a prompt.
 
         Raises:
-            ValueError: if the input has another form.
+            ValueError: for an input of another shape.
             FrameError: see :class:`~.teachers.Teacher`.
         """
         if x.ndim != 5 or x.shape[1] != 3:
@@ -134,7 +134,7 @@ class PromptNetwork(TeacherNetwork):
         return logits
 
     def _segmenter(self) -> nn.Module:
-        # Made for the call: as a member it would put every weight into the state dict a second time.
+        # Not a member: it would duplicate all weights in the state dict.
         if hasattr(self, "decoder"):
             return PromptSegmenter(self.teacher, self.decoder)
         return Sam2PromptSegmenter(self.teacher)

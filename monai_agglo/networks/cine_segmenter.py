@@ -16,8 +16,8 @@ __all__ = ["CineSegmenter"]
 class CineSegmenter(nn.Module):
     """Segment structures in every frame of a cine.
 
-    Frames are folded into the batch, so any number of frames costs the same per frame. Any height and width from 16
-    pixels work: frames are padded inside to a multiple of 32 by repeating the border, and the logits are cropped back.
+    Frames are folded into the batch: constant cost per frame. Any height and width from 16 pixels
+    work: frames are padded internally to a multiple of 32 by border replication, and the logits are cropped.
 
     Args:
         backbone: timm name of the encoder's backbone.
@@ -27,13 +27,13 @@ class CineSegmenter(nn.Module):
         decoder_blocks: separable convolutions in the decoder.
         stride: stride of the fused map, 4 or 8.
         temporal_shift: fraction of the feature channels exchanged with the neighbouring frames, 0 for none.
-        causal: with ``temporal_shift``, look at earlier frames only.
+        causal: with ``temporal_shift``, use earlier frames only.
         pretrained: start from timm's ImageNet weights.
-        train_step: in training mode, give logits for every n-th pixel only (1 or 2). The head's own resolution is 2;
-            the loss compares it with averaged masks and a step takes half the time.
+        train_step: stride of the logits in training mode, 1 or 2 pixels. 2 is the native stride of the head: the loss
+            uses averaged masks and a step takes half the time.
 
     Raises:
-        ValueError: when the backbone, the stride or the shift is not supported.
+        ValueError: for an unsupported backbone, stride or shift.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class CineSegmenter(nn.Module):
             may overlap.
 
         Raises:
-            ValueError: when the input is not five-dimensional with one channel, or smaller than 16 pixels.
+            ValueError: if the input is not (B, 1, H, W, T), or smaller than 16 pixels.
         """
         features, frames, height, width = self._encode(image)
         return self._decode(self.shift(features, frames), frames, height, width)
 
     def coarse(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits at the head's own resolution, for those who scale up only where something is.
+        """Logits at the native resolution of the head, for upsampling of selected structures only.
 
         Args:
             image: (B, 1, H, W, T), as for :meth:`forward`.
@@ -90,17 +90,17 @@ class CineSegmenter(nn.Module):
         return self.decoder.coarse(self.shift(features, frames))
 
     def coarse_part(self, image: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of the next frames of a cine that comes piece by piece, exactly as :meth:`coarse` of the whole.
+        """Logits of the next frames of a streamed cine, identical to :meth:`coarse` of the whole cine.
 
         Args:
             image: (B, 1, H, W, T), the next T frames.
-            past: what this gave for the frames before; None for the first frames.
+            past: state returned for the previous frames; None for the first frames.
 
         Returns:
-            Logits as :meth:`coarse` gives them, and what the frames after these need.
+            Logits as from :meth:`coarse`, and the state for the next frames.
 
         Raises:
-            ValueError: when the temporal shift looks ahead.
+            ValueError: if the temporal shift is not causal.
         """
         features, frames, _, _ = self._encode(image)
         carried = self.shift.carried(features, frames)

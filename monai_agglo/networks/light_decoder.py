@@ -12,10 +12,10 @@ __all__ = ["LightDecoder"]
 
 
 class LightDecoder(nn.Module):
-    """A few separable convolutions, a sub-pixel head, bilinear to full size.
+    """Separable convolutions, a sub-pixel head, bilinear upsampling to full size.
 
-    Each pixel of the feature map predicts a 2 x 2 block of logits (sub-pixel convolution), which keeps the edges of
-    thin structures such as the epiglottis at the price of one 1x1 convolution.
+    Each pixel of the feature map predicts a 2 x 2 block of logits (sub-pixel convolution), which preserves the
+    edges of thin structures such as the epiglottis at the cost of one 1x1 convolution.
 
     Args:
         in_channels: channels of the encoder's map.
@@ -31,7 +31,7 @@ class LightDecoder(nn.Module):
         )
         self.head = nn.Conv2d(channels if blocks else in_channels, 4 * out_channels, 1)
         self.shuffle = nn.PixelShuffle(2)
-        # Structures cover about 2 % of a frame: starting there instead of at 50 % spares the first hundred steps.
+        # Structures cover about 2 % of a frame: this prior saves the first hundred steps.
         nn.init.constant_(self.head.bias, -4.0)
 
     def forward(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -51,7 +51,7 @@ class LightDecoder(nn.Module):
         return logits
 
     def coarse(self, features: torch.Tensor) -> torch.Tensor:
-        """The logits before they are put in place and scaled up; :meth:`forward` does nothing else to them.
+        """Logits before pixel shuffle and upsampling, the only further steps of :meth:`forward`.
 
         Args:
             features: (B, in_channels, h, w).

@@ -59,7 +59,7 @@ class LightEncoder(nn.Module):
         strides: their strides.
 
     Raises:
-        ValueError: when timm has no such backbone, it gives no feature maps, or the stride is not supported.
+        ValueError: for an unknown backbone, one without feature maps, or an unsupported stride.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
-"""From the student's features to a teacher's: one projector per teacher, used in training and left out of the student.
+"""Projectors from the student's features to a teacher's: one per teacher, used in training and dropped afterwards.
 
-All of them take a map of any size and give a map of the same size in the teacher's channels. Their output is linear, or
-invertible where the paper asks for a nonlinearity at the end: targets are centred, so half of what has to be reached is
-below zero.
+They map a feature map of any size to one of the same size with the teacher's channels. Their output is linear, or
+invertible where the paper has a final nonlinearity: targets are centred, so half of the values are negative.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ __all__ = [
 ]
 
 WIDEST = 256
-"""Hidden channels that are taken unless more are asked for.
+"""Default limit of hidden channels.
 
-At 64 x 64 cells a wider projector costs more than a small student does.
+At 64 x 64 cells a wider projector costs more than a small student.
 """
 
 
@@ -57,8 +56,7 @@ class MlpProjector(nn.Module):
     Args:
         in_channels: of the student's map.
         out_channels: of the teacher's map.
-        hidden: channels between; as many as the larger of both sides, the teacher's counting for at most 256, when
-            None.
+        hidden: hidden channels; if None, the larger of both sides, with at most 256 for the teacher's.
         levels: not read.
     """
 
@@ -76,9 +74,9 @@ class MlpProjector(nn.Module):
 class AffineProjector(nn.Module):
     """The paper's z = sigma(W e + b): one 1x1 convolution and a nonlinearity.
 
-    The paper does not say which sigma. A ReLU or sigmoid could not reach targets below zero, a tanh none beyond one,
-    and where they are flat no gradient comes back. A leaky ReLU is strictly increasing from minus to plus infinity:
-    every target can be reached and every token teaches.
+    The paper does not specify sigma. ReLU and sigmoid cannot reach negative targets, tanh none beyond 1, and gradients
+    vanish where they saturate. A leaky ReLU is strictly increasing and unbounded: every target is reachable and every
+    token has a gradient.
 
     Args:
         in_channels: of the student's map.
@@ -88,7 +86,7 @@ class AffineProjector(nn.Module):
     """
 
     slope = 0.25
-    """Of the nonlinearity below zero."""
+    """Negative slope of the leaky ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, hidden: int | None = None, levels: Sequence[int] = ()
@@ -104,8 +102,8 @@ class AffineProjector(nn.Module):
 class LadderProjector(nn.Module):
     """UNIC's ladder: a sum of MLPs, one on the student's map and one on each level of its backbone.
 
-    The teacher then reaches the backbone's levels directly and not only through the neck. Everything is brought to the
-    grid of the student's map: a finer level is averaged before its MLP, a coarser one interpolated after it.
+    The loss reaches the backbone's levels directly, not only through the neck. All levels are resampled to the grid of
+    the student's map: finer ones are averaged before their MLP, coarser ones interpolated after it.
 
     Args:
         in_channels: of the student's map.
@@ -140,7 +138,7 @@ class LadderProjector(nn.Module):
             (B, out_channels, h, w).
 
         Raises:
-            ValueError: if the levels are not those the projector was made for, or do not lie on the student's grid.
+            ValueError: if the levels do not match the projector or the student's grid.
         """
         if levels is None or len(levels) != len(self.rungs):
             raise ValueError(f"a ladder projector reads {len(self.rungs)} levels, got {len(levels or ())}")
@@ -168,14 +166,14 @@ def _enlarge(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 class TransformerProjector(nn.Module):
     """DUNE's projector: one transformer block over all cells, then a linear map.
 
-    For teachers whose cells know of each other what a convolutional student's do not. It has no table of positions and
-    so works at any grid; its cost grows with the square of the number of cells.
+    For teachers with global context that a convolutional student lacks. Without position embeddings it works on any
+    grid; its cost is quadratic in the number of cells.
 
     Args:
         in_channels: of the student's map.
         out_channels: of the teacher's map.
-        hidden: channels of the block; those of the student, at least 64, when None. Other than the student's they are
-            reached by a linear map before the block.
+        hidden: channels of the block; those of the student, at least 64, if None. A linear map before the block adapts
+            other widths.
         levels: not read.
     """
 
@@ -213,14 +211,14 @@ PROJECTORS = tuple(_KINDS)
 def make_projector(
     kind: str, in_channels: int, out_channels: int, hidden: int | None = None, levels: Sequence[int] = ()
 ) -> nn.Module:
-    """Make a projector; all are called alike, with the student's map and the backbone's levels or None.
+    """Make a projector; all are called with the student's map and the backbone's levels or None.
 
     Args:
         kind: one of :data:`PROJECTORS`.
         in_channels: of the student's map.
         out_channels: of the teacher's map.
-        hidden: channels inside; the projector's own choice when None.
-        levels: channels of the backbone's levels, which only the ladder reads.
+        hidden: channels inside; the projector's default if None.
+        levels: channels of the backbone's levels, used by the ladder only.
 
     Returns:
         A module from (B, in_channels, h, w) to (B, out_channels, h, w).

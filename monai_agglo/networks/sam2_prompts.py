@@ -17,8 +17,8 @@ __all__ = ["Sam2PromptSegmenter"]
 class Sam2PromptSegmenter(nn.Module):
     """MedSAM2 with its own decoder: a frame and prompts in frame pixels to masks of the frame.
 
-    The call is that of :class:`~.sam_decoder.PromptSegmenter`. SAM 2 decodes from the finer levels of its pyramid as
-    well, so the decoder cannot live behind the teacher's features alone; its weights are part of the teacher's.
+    The call is that of :class:`~.sam_decoder.PromptSegmenter`. SAM 2 also decodes finer levels of its pyramid,
+    so the decoder needs more than the teacher's features; its weights are part of the teacher's.
 
     Args:
         teacher: MedSAM2.

@@ -1,4 +1,4 @@
-"""Masks from prompts: the prompt encoder and mask decoder of SAM behind any teacher of its family.
+"""Masks from prompts: prompt encoder and mask decoder of SAM for any teacher of its family.
 
 Both parts are those of the package ``segment-anything`` (Meta's code, Apache-2.0), so the original checkpoints need no
 renaming; the Hugging Face layout has an explicit map.
@@ -74,13 +74,13 @@ class SamDecoder(nn.Module):
     """SAM's prompt encoder and mask decoder.
 
     Args:
-        input_size: side of the teacher's square input, in whose pixels prompts are given.
+        input_size: side of the teacher's square input in pixels, the unit of prompts.
         grid: side of the teacher's feature grid.
-        weights: the checkpoint of the whole model (the teacher's own file); None leaves the weights random.
+        weights: the checkpoint of the whole model (the teacher's own file); None for random weights.
 
     Raises:
         CheckpointError: if the checkpoint does not fit exactly.
-        ImportError: if the package ``segment-anything`` is not there.
+        ImportError: if the package ``segment-anything`` is not installed.
     """
 
     def __init__(self, input_size: int, grid: int = 64, weights: str | Path | None = None) -> None:
@@ -161,7 +161,7 @@ class PromptSegmenter(nn.Module):
             frame: (1, 1, H, W) in [0, 1].
             boxes: (N, 4) as x0, y0, x1, y1 in frame pixels.
             points: coordinates (N, P, 2) as x, y in frame pixels and labels (N, P), 1 inside, 0 outside.
-            at_once: prompts decoded together.
+            at_once: number of prompts per decoder call.
 
         Returns:
             Logits (N, 1, H, W), above 0 inside.
@@ -188,7 +188,7 @@ class PromptSegmenter(nn.Module):
 
 
 def check_prompts(frame: torch.Tensor, boxes: torch.Tensor | None, points: tuple | None) -> None:
-    """Refuse a call without a prompt, or for several frames.
+    """Check for at least one prompt and exactly one frame.
 
     Args:
         frame: (1, 1, H, W).
@@ -196,7 +196,7 @@ def check_prompts(frame: torch.Tensor, boxes: torch.Tensor | None, points: tuple
         points: coordinates and labels, or None.
 
     Raises:
-        ValueError: with one sentence.
+        ValueError: if not.
     """
     if boxes is None and points is None:
         raise ValueError("give at least one box or point")
@@ -205,7 +205,7 @@ def check_prompts(frame: torch.Tensor, boxes: torch.Tensor | None, points: tuple
 
 
 def _to_frame(logits: torch.Tensor, fit: FrameGrid) -> torch.Tensor:
-    """Low-resolution logits over the square input to the frame: up to the input, without its padding, to the frame."""
+    """Low-resolution logits of the square input to frame size: upsample, crop the padding, resize."""
     if fit.content != (fit.size, fit.size):
         logits = F.interpolate(logits, (fit.size, fit.size), mode="bilinear", align_corners=False)
         logits = logits[..., : fit.content[0], : fit.content[1]]

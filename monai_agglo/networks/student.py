@@ -1,4 +1,4 @@
-"""The student: a light encoder over single frames, as it is distilled and as it is deployed."""
+"""The student: a light encoder of single frames, identical in distillation and deployment."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["StudentEncoder", "level_affine"]
 
 
 class StudentEncoder(nn.Module):
-    """A :class:`LightEncoder` with its input scaling, so that features come from frames in [0, 1].
+    """A :class:`LightEncoder` with input scaling for frames in [0, 1].
 
-    Its encoder is that of :class:`~.cine_segmenter.CineSegmenter`, fed alike: a distilled student starts a segmenter
-    without any conversion.
+    Encoder and input scaling are those of :class:`~.cine_segmenter.CineSegmenter`: a distilled student initialises a
+    segmenter without conversion.
 
     Args:
         backbone: timm name of the encoder's backbone.
@@ -27,10 +27,10 @@ class StudentEncoder(nn.Module):
         backbone_options: further arguments of ``timm.create_model``.
 
     Attributes:
-        options: the arguments above, as plain JSON; ``StudentEncoder(**options)`` is the same network.
+        options: the arguments above, as plain JSON; ``StudentEncoder(**options)`` rebuilds the network.
 
     Raises:
-        ValueError: when the backbone or the stride is not supported.
+        ValueError: for an unsupported backbone or stride.
     """
 
     def __init__(
@@ -78,18 +78,18 @@ class StudentEncoder(nn.Module):
         """Encode frames.
 
         Args:
-            image: (B, 1, H, W) in [0, 1], at least 16 pixels a side; padded inside to a multiple of 32.
+            image: (B, 1, H, W) in [0, 1], at least 16 pixels a side; padded internally to a multiple of 32.
 
         Returns:
             (B, out_channels, ceil(H / stride), ceil(W / stride)).
 
         Raises:
-            ValueError: for an input of another form.
+            ValueError: for an input of another shape.
         """
         return self.encode(image)[0]
 
     def encode(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Encode frames and give the backbone's levels as well, which some projectors read.
+        """Encode frames and return the backbone's levels as well, for some projectors.
 
         Args:
             image: see :meth:`forward`.
@@ -98,7 +98,7 @@ class StudentEncoder(nn.Module):
             The fused map, and the maps (B, c, h, w) of the used levels, fine to coarse.
 
         Raises:
-            ValueError: for an input of another form.
+            ValueError: for an input of another shape.
         """
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < 16:
             raise ValueError(f"a student expects (B, 1, H, W) with at least 16 x 16 pixels, not {list(image.shape)}")
@@ -117,7 +117,7 @@ class StudentEncoder(nn.Module):
 
 
 def level_affine(image_affine: torch.Tensor, stride: int) -> torch.Tensor:
-    """Where a map of a given stride lies in the frame.
+    """Affine of a map of a given stride in the frame.
 
     Args:
         image_affine: (..., 3, 3), input pixel (row, column, 1) to frame (row, column, 1).

@@ -1,4 +1,4 @@
-"""A student in training: its encoder and one projector per teacher, which is dropped when the student is exported."""
+"""A student in training: its encoder and one projector per teacher, dropped on export."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PLACES = ("teacher", "student")
 
 
 class StudentOutput(NamedTuple):
-    """What a student in training gives.
+    """Output of a student in training.
 
     Attributes:
-        shared: (B, C, h, w), the fused map that all projectors read.
+        shared: (B, C, h, w), the fused map, input of all projectors.
         predictions: by teacher, (B, k, h_i, w_i) on the teacher's grid.
     """
 
@@ -33,10 +33,10 @@ class StudentWithHeads(nn.Module):
     """A student and its projectors.
 
     Args:
-        student: the encoder that is trained and kept.
+        student: the encoder.
         teachers: stored shape (k, rows, columns) of each teacher's maps, by name.
         projector: one of :data:`~.projectors.PROJECTORS`.
-        hidden: hidden channels of the projectors; their default when None.
+        hidden: hidden channels of the projectors; their default if None.
         project_at: ``teacher`` resamples the fused map to the teacher's grid and projects there, ``student`` projects
             every cell of the student and resamples the result: more detail for coarse teachers, and slower.
 
@@ -73,7 +73,7 @@ class StudentWithHeads(nn.Module):
     def forward(
         self, image: torch.Tensor, image_affine: torch.Tensor, affines: Mapping[str, torch.Tensor]
     ) -> StudentOutput:
-        """Encode, bring to every teacher's grid, project.
+        """Encode, resample to every teacher's grid, project.
 
         Args:
             image: (B, 1, S, S) in [0, 1].

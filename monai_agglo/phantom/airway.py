@@ -1,4 +1,4 @@
-"""The moving soft tissue at one instant: mouth, pharynx, larynx, hyoid, trachea and what fills them."""
+"""Moving soft tissue at one instant: mouth, pharynx, larynx, hyoid, trachea and their contents."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _NASOPHARYNX_UP = np.array(
 
 @dataclass
 class SoftTissue:
-    """Outlines (patient shape not yet applied), atlas units; an empty outline has no area."""
+    """Outlines in atlas units, before patient shape and posture; empty outlines have no area."""
 
     lumen: np.ndarray
     pharynx: np.ndarray
@@ -117,17 +117,17 @@ def soft_tissue(state: SwallowState, shape: np.ndarray) -> SoftTissue:
 
     Args:
         state: from :func:`~monai_agglo.phantom.motion.state_at`.
-        shape: 12 standard-normal numbers that make one patient differ from the next.
+        shape: 12 standard-normal shape parameters of the patient.
 
     Returns:
-        Outlines in atlas units before the patient's posture is applied.
+        Outlines in atlas units, before posture.
     """
     hyoid = state.hyoid
     larynx = hyoid * np.array([0.6, 0.9]) + np.array([0.0, 2.5 * state.cough])
     gap = (_A + _FOLLOW[:, None] * hyoid) - _B
     gap = gap * (1 + 0.12 * shape[0] * smoothstep(_S, 0.36, 0.5) * (1 - smoothstep(_S, 0.75, 0.84)))[:, None]
     closed = np.clip(_REST + (0.16 + 0.11 * shape[1]) * (_REST < 0.6), 0.02, 0.99)
-    # behind the tail the walls strip the tube; ahead of the head it is at rest
+    # behind the bolus tail the walls close; ahead of its head they are at rest
     swept = smoothstep(state.stripped - _S, -0.02, 0.05) * (_S < S_UES + 0.02) * (_S > 0.12)
     closed = np.maximum(closed, state.squeeze * swept * np.interp(_S, [0.1, 0.4, 0.6, 0.8], [1, 1, 0.98, 1]))
     opening = state.ues * np.exp(-(((_S - S_UES) / 0.05) ** 2))
@@ -153,13 +153,13 @@ def soft_tissue(state: SwallowState, shape: np.ndarray) -> SoftTissue:
     inside = profile > 0
     bolus = np.zeros((0, 2))
     if inside.sum() > 1:
-        # the surface of a real bolus is uneven; the unevenness travels with the bolus
+        # surface irregularities travel with the bolus
         along = 40 * (_S[inside] - state.tail)
         rough = (0.06 + 0.03 * abs(shape[10])) * np.sin(along[:, None] * [1.0, 2.3] + shape[10:12] * 3)
         across = (ventral - dorsal)[inside]
         bolus = np.vstack([dorsal[inside] - rough[:, :1] * across, (ventral[inside] + rough[:, 1:] * across)[::-1]])
 
-    # epiglottis: a leaf that turns backwards about its base and bends over the inlet
+    # epiglottis: rotates backwards about its base and bends over the inlet
     base = np.array([238.0, 386.0]) + larynx
     e = state.epiglottis
     length = 98 + 6 * shape[2]
@@ -176,7 +176,7 @@ def soft_tissue(state: SwallowState, shape: np.ndarray) -> SoftTissue:
         leaf, (9.0 + 0.8 * shape[5]) * np.sqrt(np.clip(np.minimum((u + 0.12) / 0.4, (1.04 - u) / 0.22), 0, 1))
     )
 
-    # larynx: inlet between epiglottis and arytenoids, vocal folds, then the trachea that follows less and less
+    # larynx: inlet between epiglottis and arytenoids, vocal folds, then the trachea with decreasing excursion
     closure = state.closure
     petiole = np.array([241.0, 384.0])
     arytenoid = np.array([272.0, 372.0]) + closure * np.array([-20.0, 2.0])
@@ -196,7 +196,7 @@ def soft_tissue(state: SwallowState, shape: np.ndarray) -> SoftTissue:
     pocket = pocket.mean(0) + (pocket - pocket.mean(0)) * np.array([1 - 0.75 * e, 1 - 0.4 * e])
     sinus = smooth_closed(_PYRIFORM, 4) + larynx * 0.7
     pools = []
-    # a passing bolus fills the pockets too
+    # a passing bolus also fills valleculae and pyriform sinuses
     passing = [float(np.interp(at, _S, profile)) * min(1.0, 1.6 * fill) for at in (0.57, 0.76)]
     for outline, level in ((pocket, max(state.valleculae, passing[0])), (sinus, max(state.pyriform, passing[1]))):
         if level > 0.02:

@@ -1,7 +1,7 @@
 """The resting anatomy of a lateral head and neck, drawn in atlas units (facing left, 512 x 512 grid, 0.37 mm per unit).
 
-Positions and sizes of the labelled structures start from the mask statistics of VFSS-5K as far as they are known
-(area, centroid and box per structure at 512 x 512; arXiv 2504.02351); the rest follows general anatomy.
+Positions and sizes of the labelled structures follow the published mask statistics of VFSS-5K (area, centroid and box
+per structure at 512 x 512; arXiv 2504.02351), all else general anatomy.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def vertebra_outline(
 
     Args:
         level: 0 for C1 to 6 for C7.
-        rng: of the shape's details.
+        rng: random generator of shape details.
         osteophytes: bone spurs, 0..1.
         age: years.
-        tilt_deg: how far the posterior end hangs down, degrees.
+        tilt_deg: caudal tilt of the posterior end, degrees.
         arch: height of C1's posterior arch relative to the mean; its tubercle keeps its size.
     """
     centre, down, back = _frame(level)
@@ -145,18 +145,18 @@ def mandible(rng: np.random.Generator, age: float) -> np.ndarray:
         ],
         float,
     )  # fmt: skip
-    if age > 65 and rng.random() < 0.3:  # the edentulous jaw has lost its alveolar ridge
+    if age > 65 and rng.random() < 0.3:  # no alveolar ridge in the edentulous jaw
         points[13:17, 1] += rng.uniform(10, 30)
     return smooth_closed(points + rng.normal(0, 1.5, points.shape), 5)
 
 
 def jaw_parts(spec: PhantomSpec) -> tuple[np.ndarray, list[Part]]:
-    """The mandible's outline (the mask) and everything that moves with it (both halves, lower teeth, fillings)."""
+    """Outline of the mandible (the mask) and all bodies moving with it (both halves, lower teeth, fillings)."""
     rng = np.random.default_rng([spec.anatomy_seed, 3])
     outline = mandible(rng, spec.age)
     strength = rng.uniform(0.7, 1.25) * (0.75 if spec.age < 12 else 1.0)
     other = outline + rng.normal(0, 4, 2) * np.array([1, 1.4])
-    # a head that is turned a little throws the far angle and ramus over C2 and C3
+    # slight head rotation projects the far angle and ramus over C2 and C3
     turn = np.random.default_rng([spec.anatomy_seed, 21])
     other[:, 0] += turn.uniform(5, 24) * (turn.random() < 0.35) * smoothstep(outline[:, 0], 110, 180)
     parts = [
@@ -171,7 +171,7 @@ def jaw_parts(spec: PhantomSpec) -> tuple[np.ndarray, list[Part]]:
 
 
 def skull_parts(spec: PhantomSpec) -> list[Part]:
-    """Everything of the head that does not move: cranium, skull base, facial bones, palate, upper teeth, sinuses."""
+    """Static parts of the head: cranium, skull base, facial bones, palate, upper teeth, sinuses."""
     rng = np.random.default_rng([spec.anatomy_seed, 4])
 
     def jitter(points: list[list[float]], sigma: float = 4) -> np.ndarray:
@@ -261,11 +261,11 @@ def skull_parts(spec: PhantomSpec) -> list[Part]:
         Part(smooth_closed(jitter([[168, 42], [215, 52], [222, 86], [180, 84]], 4)), "air", rng.uniform(10, 30), 8),
     ]
     draw = np.random.default_rng([spec.anatomy_seed, 13])
-    lift = draw.uniform(0, 45) * (draw.random() < 0.7)  # C1 lies close under the skull base or stands clear of it
+    lift = draw.uniform(0, 45) * (draw.random() < 0.7)  # variable distance between C1 and skull base
     for part in parts:
         p = part.polygon
         p[:, 1] -= lift * smoothstep(p[:, 0], 150, 230) * smoothstep(-p[:, 1], -200, -120)
-    for _ in range(rng.integers(4, 9)):  # the projected jumble of the facial skeleton
+    for _ in range(rng.integers(4, 9)):  # superposition of the facial skeleton
         c = rng.uniform([10, 0], [330, 120])
         line = smooth_open(c + np.cumsum(rng.normal(0, 22, (5, 2)), 0))
         parts.append(Part(line, "bone", rng.uniform(2, 7), line=rng.uniform(3, 8)))

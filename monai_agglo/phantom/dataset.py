@@ -33,9 +33,9 @@ DESCRIPTION = (
     "was examined. Splits are by patient. Made for development and tests; not evidence of clinical performance."
 )
 PATIENT_FIELDS = ("patient_id", "anatomy_seed", "age", "build", "lordosis", "kyphosis", "osteophytes", "hardware")
-"""What stays the same from study to study of one patient."""
+"""Fields constant over the studies of a patient."""
 PARAMETERS = "phantom.json"
-"""File beside the datalist that says how the studies were made, so that a later call never mixes two kinds."""
+"""File beside the datalist with the parameters of the studies; prevents mixing data sets."""
 
 
 def patient_specs(seed: int, patient: int, studies: int = 1, **overrides: Any) -> list[PhantomSpec]:
@@ -43,7 +43,7 @@ def patient_specs(seed: int, patient: int, studies: int = 1, **overrides: Any) -
 
     Args:
         seed: seed of the data set.
-        patient: which patient, 0-based; the patients of a seed do not depend on how many are asked for.
+        patient: index of the patient, from 0; independent of the number of patients.
         studies: number of studies; they share the anatomy, and differ in posture, swallows and X-ray system.
         overrides: fields of :class:`PhantomSpec` to set on each.
 
@@ -67,16 +67,15 @@ def split_patients(patients: int, seed: int, splits: Sequence[float]) -> list[st
     """Assign patients to training, validation and test.
 
     Args:
-        patients: how many.
-        seed: decides who goes where.
+        patients: number of patients.
+        seed: random seed of the assignment.
         splits: fractions of the three, which sum to 1.
 
     Returns:
-        The name of the split of each patient. A split whose fraction is not 0 gets at least one patient when there are
-        enough of them.
+        Split of each patient. With enough patients, a split with a fraction above 0 gets at least one.
 
     Raises:
-        ValueError: when the fractions make no split.
+        ValueError: for invalid fractions.
     """
     if len(splits) != 3 or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6:
         raise ValueError(f"splits are three fractions that sum to 1 (training, validation, test), not {tuple(splits)}")
@@ -107,24 +106,24 @@ def make_dataset(
     progress: bool = True,
     **overrides: Any,
 ) -> Path:
-    """Make a data set of synthetic patients, or finish one.
+    """Generate a data set of synthetic patients, or complete one.
 
     Each study goes to ``<folder>/<patient_id>/study-<n>/`` (see :func:`write_study`), then ``datalist.json`` lists them
-    the way MONAI's ``load_decathlon_datalist`` reads it. The content depends on the arguments alone, not on the number
-    of processes. A call that was interrupted goes on where it was: studies that are whole are kept.
+    in the format of MONAI's ``load_decathlon_datalist``. The content depends on the arguments only, not on the number
+    of processes. An interrupted call resumes: complete studies are kept.
 
     Args:
-        folder: made when missing.
+        folder: created if missing.
         patients: number of patients; may grow or shrink on a later call.
         seed: seed of the whole data set.
         frames: frames per study: None for all of them, or a small number for training, spread over the study
             (see :func:`choose_frames`).
         size: rows and columns, or one number for both, pixels.
-        processes: number of processes; None for one per processor.
+        processes: number of processes; None for one per core.
         splits: fractions of patients for training, validation and test.
         studies: studies per patient.
         transfer_syntax, compress: as in :func:`write_study`.
-        overwrite: make a data set again that was made with other parameters, instead of refusing.
+        overwrite: replace a data set with other parameters instead of raising.
         progress: show a progress bar.
         overrides: fields of :class:`PhantomSpec` to set on every study.
 
@@ -132,9 +131,9 @@ def make_dataset(
         Path of ``datalist.json``.
 
     Raises:
-        ValueError: when an argument makes no data set, or the folder holds one made with other parameters.
-        OSError: when the disk is too small.
-        RuntimeError: when a study fails; the message says which, and finished studies stay.
+        ValueError: for an invalid argument, or if the folder holds a data set with other parameters.
+        OSError: if the disk is too small.
+        RuntimeError: if a study fails, with its name; finished studies are kept.
     """
     from filelock import FileLock
 
@@ -158,7 +157,7 @@ def make_dataset(
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # two processes of one training job may ask for the same data at the same time: the second waits, then finds it
+    # ranks of one training may request the same data: the second waits and reuses it
     with FileLock(folder / ".phantom.lock"):
         _claim(folder, parameters, overwrite)
         tasks: list[dict[str, Any]] = []
@@ -183,16 +182,16 @@ def make_dataset(
 
 
 def make_study(task: dict[str, Any]) -> None:
-    """Write one study under a temporary folder name, then give it its own: a study is whole or not there.
+    """Write one study to a temporary folder and rename it: studies are atomic.
 
     Args:
         task: ``spec`` (as from ``to_dict``), ``folder``, ``frames`` and ``syntax``.
 
     Raises:
-        RuntimeError: when it fails; the message names the study.
+        RuntimeError: if it fails, with the name of the study.
     """
     final = Path(task["folder"])
-    # a name of its own: a worker that outlived its killed parent may still be at the same study
+    # unique name: an orphaned worker may still write the same study
     partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
         spec = PhantomSpec.from_dict(task["spec"])
@@ -238,7 +237,7 @@ def _datalist(items: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _claim(folder: Path, parameters: dict[str, Any], overwrite: bool) -> None:
-    """Check that the folder is free or holds studies made with the same parameters; say what differs."""
+    """Check that the folder is empty or holds studies with the same parameters."""
     path = folder / PARAMETERS
     if path.is_file():
         try:
@@ -260,13 +259,13 @@ def _claim(folder: Path, parameters: dict[str, Any], overwrite: bool) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a broken-off run left half-written; the lock is ours."""
+    """Remove partial files of an interrupted run; the lock is held."""
     for partial in folder.glob("phantom-*/.study-*.part"):
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_disk(folder: Path, tasks: Sequence[dict[str, Any]]) -> None:
-    """Say how much a large data set needs, and refuse what does not fit."""
+    """Log the size of a large data set; raise if the disk is too small."""
     needed = sum(_bytes_of(task) for task in tasks)
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -276,7 +275,7 @@ def _check_disk(folder: Path, tasks: Sequence[dict[str, Any]]) -> None:
 
 
 def _bytes_of(task: dict[str, Any]) -> float:
-    """Bytes that a study will take, about: noise decides how well pixels compress (measured: 0.2 to 0.45 of raw)."""
+    """Approximate size of a study in bytes; the compression ratio depends on noise (measured: 0.2 to 0.45 of raw)."""
     spec = task["spec"]
     repeat = max(1, round(spec["recorded_rate"] / spec["frame_rate"]))
     count = spec["n_frames"] * repeat if task["frames"] is None else min(task["frames"], spec["n_frames"])
@@ -286,7 +285,7 @@ def _bytes_of(task: dict[str, Any]) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON cannot hold: swallow specs and numpy numbers."""
+    """JSON encoding of swallow specs and numpy numbers."""
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value.item()
 
 

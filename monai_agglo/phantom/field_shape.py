@@ -1,4 +1,4 @@
-"""The exposed field as the shapes that DICOM knows: a circle, a rectangle, or where both overlap."""
+"""Exposed field as DICOM collimator shapes: circle, rectangle, or their intersection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["FieldShape"]
 
 @dataclass(frozen=True)
 class FieldShape:
-    """The exposed part of an image, in pixels; it is the overlap of the shapes that are not None.
+    """Exposed part of an image in pixels: the intersection of all shapes not None.
 
     Args:
         circle: (row, column, radius) of the centre, 0-based, pixels.
@@ -23,13 +23,13 @@ class FieldShape:
 
     @classmethod
     def from_mask(cls, mask: np.ndarray) -> FieldShape | None:
-        """Recognise the shape of a field.
+        """Detect the shape of a field.
 
         Args:
             mask: bool (H, W), True where exposed.
 
         Returns:
-            The shape, or None when the whole image is exposed, or nothing.
+            The shape, or None if all or nothing is exposed.
         """
         mask = np.asarray(mask, bool)
         if mask.all() or not mask.any():
@@ -39,7 +39,7 @@ class FieldShape:
         centre = _circle_of_arcs(mask, box)
         if centre is None:
             return cls(rectangle=box)
-        # edge pixels lie up to one pixel inside the circle: the radius that fits best
+        # edge pixels lie up to one pixel inside the circle: best-fitting radius
         circles = [cls(circle=(*centre[:2], centre[2] + step)) for step in np.arange(0, 1.01, 0.25)]
         circle = max(circles, key=lambda shape: shape.overlap(mask))
         both = cls(circle=circle.circle, rectangle=box)
@@ -73,7 +73,7 @@ class FieldShape:
 
 
 def _circle_of_arcs(mask: np.ndarray, box: tuple[int, int, int, int]) -> tuple[float, float, float] | None:
-    """Least-squares circle through the field's edge where that is no side of its box; None without such an arc."""
+    """Least-squares circle through the edge outside of the bounding box sides; None without such an arc."""
     top, bottom, left, right = box
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

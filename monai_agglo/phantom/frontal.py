@@ -1,7 +1,7 @@
-"""An antero-posterior phantom: the same swallow seen from the front, so that AP views can be told from lateral ones.
+"""Antero-posterior (AP) phantom: the same swallow in frontal view, as a negative for lateral views.
 
-Only the structures that an AP view shows apart are labelled: bolus, trachea, pyriform sinuses and valleculae. The
-vertebrae project over each other and over the jaw; they and the rest are not labelled in an AP view.
+Only structures distinct in an AP view are labelled: bolus, trachea, pyriform sinuses and valleculae. Vertebrae overlap
+each other and the jaw and are not labelled, like all other structures.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ AP_STRUCTURES = ("bolus", "trachea", "valleculae", "pyriform_sinuses")
 
 
 class FrontalPatient:
-    """Anatomy of one patient seen from the front (atlas units as in the lateral view; x to the patient's left).
+    """Anatomy of one patient in frontal view (atlas units as in the lateral view; x to the patient's left).
 
     Args:
-        spec: the study; ``facing`` has no meaning here.
+        spec: the study; ``facing`` is ignored.
     """
 
     def __init__(self, spec: PhantomSpec):

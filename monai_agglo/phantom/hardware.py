@@ -1,4 +1,4 @@
-"""Things that are not anatomy: spinal plates, tubes, spoons, wires, calibration markers."""
+"""Foreign objects: spinal plates, tubes, spoons, wires, calibration markers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["hardware_parts"]
 
 
 def hardware_parts(spec: PhantomSpec) -> list[Part]:
-    """Static foreign bodies of a lateral study, by ``spec.hardware`` (the feeding tube moves with the soft tissue)."""
+    """Static foreign bodies of a lateral study, from ``spec.hardware``; the feeding tube is part of the soft tissue."""
     rng = np.random.default_rng([spec.seed, 8])
     parts: list[Part] = []
     if "plate" in spec.hardware:

@@ -20,17 +20,16 @@ from .xray import XraySystem, attenuation_coefficients
 __all__ = ["VISIBLE_BARIUM", "VISIBLE_CONTRAST", "LateralPatient"]
 
 VISIBLE_BARIUM = 0.55
-"""Barium counts as bolus where it attenuates by at least this optical depth (42 % of the beam).
+"""Minimum optical depth of barium labelled as bolus (42 % of the beam).
 
-People who outline a bolus on real studies leave out the penumbra of its border and the thin coating of the walls; a
-lower bound draws the mask wider than they do."""
+Annotators of real studies exclude penumbra and thin wall coating; a lower threshold gives wider masks than theirs."""
 
 VISIBLE_CONTRAST = 0.02
-"""Least mean contrast of a vertebra, fraction of the display range (5 of 255 grey values), to be labelled at all."""
+"""Minimum mean contrast of a labelled vertebra, fraction of the display range (5 of 255 grey values)."""
 
 
 class LateralPatient:
-    """Anatomy of one patient seen from the side.
+    """Anatomy of one patient in lateral view.
 
     Args:
         spec: the study.
@@ -68,7 +67,7 @@ class LateralPatient:
         return Canvas(self.shape, to_pixels, self.posture.scale)
 
     def _uneven(self, rng: np.random.Generator) -> np.ndarray:
-        """How evenly contrast agent, saliva and bubbles mix: a factor near 1, float32 (H, W)."""
+        """Inhomogeneity of contrast agent, saliva and bubbles: a factor near 1, float32 (H, W)."""
         rows, cols = (-(-n // 4) for n in self.shape)
         texture = np.zeros((rows, cols), np.float32)
         for size in (5, 14):
@@ -86,9 +85,9 @@ class LateralPatient:
             canvas.add(out, part.polygon, value, part.edge, part.rim * self.mu[part.material])
 
     def _tissue(self, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-        """Soft tissue of head, neck and shoulders along the beam, computed at quarter resolution: it is smooth."""
+        """Soft tissue thickness of head, neck and shoulders, computed at quarter resolution."""
         rows, cols = -(-self.shape[0] // 4), -(-self.shape[1] // 4)
-        margin = max(rows, cols) // 2  # the outline outside the image shapes the thickness inside
+        margin = max(rows, cols) // 2  # the outline outside of the image affects the thickness inside
         wide = Canvas(
             (rows + 2 * margin, cols + 2 * margin), lambda p: canvas.to_pixels(p) / 4 + margin, canvas.scale / 4
         )
@@ -96,7 +95,7 @@ class LateralPatient:
         outline = cv2.copyMakeBorder(wide.mask(smooth_closed(SKIN)).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
         depth = cv2.distanceTransform(outline, cv2.DIST_L2, 3)[1:-1, 1:-1] * 4 / self.posture.scale
         depth = depth[margin : margin + rows, margin : margin + cols]
-        # the neck is narrower than the head from side to side
+        # lateral width: the neck is narrower than the head
         y, x = np.mgrid[0:rows, 0:cols].astype(np.float32) * 4
         top, bottom = canvas.to_pixels(np.array([[250.0, 150.0], [330.0, 420.0]]))
         axis = (bottom - top) / np.hypot(*(bottom - top))
@@ -230,16 +229,16 @@ class LateralPatient:
         return masks
 
     def hidden_vertebrae(self, attenuation: np.ndarray, system: XraySystem) -> tuple[str, ...]:
-        """Vertebrae that the image does not show, behind a shoulder or at the black end of the display.
+        """Vertebrae invisible in the image, behind a shoulder or in saturated black.
 
         Args:
-            attenuation: of the resting patient, from :meth:`attenuation`.
-            system: what turns it into an image.
+            attenuation: attenuation of the resting patient, from :meth:`attenuation`.
+            system: imaging system.
 
         Returns:
-            Names, from ``c1`` to ``c7``: the noise-free image changes by less than :data:`VISIBLE_CONTRAST` in the mean
-            over the exposed part of the vertebra when the spine is taken away. A faint vertebra between two that show
-            is not hidden: its place is plain, and people draw it.
+            Names, from ``c1`` to ``c7``: without the spine, the noise-free image changes by less than
+            :data:`VISIBLE_CONTRAST` in the mean over the exposed part of the vertebra. A faint vertebra between two
+            visible ones is not hidden, since annotators draw it.
         """
         contrast = np.abs(system.display(attenuation) - system.display(np.maximum(attenuation - self._spine, 0)))
         canvas = self.canvas((0.0, 0.0, 0.0))

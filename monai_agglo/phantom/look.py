@@ -1,6 +1,6 @@
-"""Draws of a study's look that came after the first generator: noise reduction, halos, video export, more hardware.
+"""Appearance parameters added to the first generator: noise reduction, halos, video export, more hardware.
 
-They have their own random stream, so that a seed keeps the patient that it had before.
+A separate random stream keeps the patients of existing seeds unchanged.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["draw_look"]
 
 
 def draw_look(seed: int) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What :meth:`PhantomSpec.sample` adds to the older draws.
+    """Additional draws of :meth:`PhantomSpec.sample`.
 
     Args:
-        seed: of the study.
+        seed: seed of the study.
 
     Returns:
         Fields of :class:`~.spec.PhantomSpec`, and names to append to its ``hardware``.

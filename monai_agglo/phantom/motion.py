@@ -1,4 +1,4 @@
-"""The time course of a swallow: every moving quantity as a function of time, and the events that follow from them."""
+"""Time course of a swallow: all moving quantities as functions of time, and the resulting events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ S_END = 1.1
 
 @dataclass
 class SwallowState:
-    """What moves, at one instant. Displacements are in atlas units (x to the back, y down)."""
+    """State of motion at one instant. Displacements are in atlas units (x to the back, y down)."""
 
     hyoid: np.ndarray
     epiglottis: float = 0.0  # 0 upright .. 1 inverted
@@ -33,8 +33,8 @@ class SwallowState:
     tail: float = 0.0
     volume_ml: float = 0.0
     barium_mu: float = 0.25
-    squeeze: float = 0.0  # how completely the walls close behind the tail
-    stripped: float = 0.0  # the tube is squeezed up to this position
+    squeeze: float = 0.0  # degree of wall closure behind the tail
+    stripped: float = 0.0  # the tube is contracted up to this position
     valleculae: float = 0.0  # filled fraction
     pyriform: float = 0.0
     coating: float = 0.0
@@ -94,8 +94,8 @@ def state_at(t: float, courses: list[SwallowCourse], jaw_rest: float = 0.0) -> S
 
     Args:
         t: seconds from the first frame.
-        courses: in order of time.
-        jaw_rest: jaw opening while nothing happens, degrees.
+        courses: swallows in order of time.
+        jaw_rest: jaw opening at rest, degrees.
     """
     state = SwallowState(hyoid=np.zeros(2), jaw=jaw_rest)
     for k, c in enumerate(courses):
@@ -130,7 +130,7 @@ def state_at(t: float, courses: list[SwallowCourse], jaw_rest: float = 0.0) -> S
         squeezing = float(smoothstep(t, c.bpm - 0.2, c.bpm) * (1 - smoothstep(t, c.uesc + 0.08, c.rest)))
         if squeezing > state.squeeze:
             state.squeeze, state.stripped = squeezing * s.constriction, c.tail(t)
-        # the pockets: premature spill first, then what the bolus leaves behind
+        # valleculae and pyriform sinuses: premature spill, then residue
         left_v = float(smoothstep(t, c.uesc - 0.2, c.uesc + 0.1))
         spill = (
             s.spill

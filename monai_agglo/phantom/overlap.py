@@ -1,4 +1,4 @@
-"""What the upper neck shares its projection with: the far mastoid, the ear, hair clips."""
+"""Structures projected over the upper neck: far mastoid, ear, hair clips."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def overlap_parts(spec: PhantomSpec) -> list[Part]:
     """Bodies of head and ears in front of or behind C1 and C2, by ``anatomy_seed``.
 
     Args:
-        spec: ``hairclip`` of its ``hardware`` counts.
+        spec: the study; uses ``hairclip`` of its ``hardware``.
 
     Returns:
-        Static bodies, atlas units; none of them has a mask.
+        Static bodies in atlas units, without masks.
     """
     rng = np.random.default_rng([spec.anatomy_seed, 17])
     parts: list[Part] = []
-    # a head that is turned a little shows its two mastoids apart, one of them over the arch of C1
+    # slight head rotation separates the mastoids, one over the arch of C1
     turn = rng.normal(0, 14)
     tip = np.array([[262, 92], [318, 88], [330, 126], [306, 158], [282, 150], [268, 124]], float)
     tip += rng.normal(0, 5, tip.shape) + [turn, rng.normal(0, 8)]

@@ -19,7 +19,7 @@ class Part:
         value: thickness at the centre, mm.
         edge: fall-off inside the outline, atlas units.
         rim: additional cortical rim, mm.
-        line: the polygon is an open line of this width (atlas units) instead of an area.
+        line: width (atlas units) of an open line instead of an area.
     """
 
     polygon: np.ndarray

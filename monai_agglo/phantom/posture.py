@@ -1,4 +1,4 @@
-"""From atlas coordinates to image pixels: the patient's shape and posture, then the camera."""
+"""Mapping from atlas coordinates to image pixels: patient shape and posture, then projection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .spec import PhantomSpec
 
 __all__ = ["Posture"]
 
-_C1 = np.array([250.0, 150.0])  # the head turns about the atlanto-occipital joint
-_CONDYLE = np.array([214.0, 208.0])  # the jaw turns about its condyle
+_C1 = np.array([250.0, 150.0])  # the head rotates about the atlanto-occipital joint
+_CONDYLE = np.array([214.0, 208.0])  # the jaw rotates about its condyle
 
 
 class Posture:
     """Maps atlas points to pixels for one patient; time enters as small rigid motion and jaw rotation.
 
-    Atlas coordinates: x to the back of a patient who looks left, y down, one unit about 0.37 mm.
+    Atlas coordinates: x posterior (patient facing left), y down, one unit about 0.37 mm.
 
     Args:
         spec: posture, build and framing.
@@ -46,7 +46,7 @@ class Posture:
         q = (p - 256) * self._stretch + 256
         jaw = smoothstep(-p[:, 0], -215, -150) * smoothstep(p[:, 1], 205, 260) * smoothstep(-p[:, 1], -470, -420)
         q[:, 0] += (self._jaw - 1) * (p[:, 0] - 210) * jaw
-        # the neck is long or short for the head: vertebrae and larynx stand higher or lower against the jaw
+        # relative neck length: height of vertebrae and larynx relative to the jaw
         q[:, 1] += (self._neck - 1) * np.maximum(p[:, 1] - 160, 0) * smoothstep(p[:, 0], 160, 300)
         phase = p @ self._waves.T
         for axis in (0, 1):
@@ -78,7 +78,7 @@ class Posture:
         return p @ self._rotation.T * self.scale + self._centre
 
     def sway_matrix(self, sway: tuple[float, float, float]) -> np.ndarray:
-        """The 2 x 3 matrix that moves pixels of the resting image to their place under ``sway`` (cv2.warpAffine)."""
+        """The 2 x 3 matrix mapping pixels of the resting image to the image under ``sway`` (cv2.warpAffine)."""
         source = np.array([[156.0, 156.0], [356.0, 156.0], [156.0, 356.0]])
         a, b = self.camera(source), self.camera(source, sway)
         return np.linalg.solve(np.hstack([a, np.ones((3, 1))]), b).T

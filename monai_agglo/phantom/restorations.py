@@ -1,6 +1,6 @@
-"""Dental work over several teeth: bridges, rows of crowns that project as one blob, implants.
+"""Dental work over several teeth: bridges, rows of crowns projected as one blob, implants.
 
-Their shadow is as black as a bolus and lies where a bolus lies; it is no bolus.
+False-positive candidates: as black as a bolus, and at the position of an oral bolus.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def restoration_parts(spec: PhantomSpec, line: np.ndarray, up: bool) -> list[Par
     """Bridges and implants of one jaw.
 
     Args:
-        spec: ``bridge`` and ``implants`` of its ``hardware`` count; drawn by ``anatomy_seed``.
+        spec: the study; uses ``bridge`` and ``implants`` of its ``hardware`` and ``anatomy_seed``.
         line: (N, 2) necks of the teeth from front to back, atlas units.
-        up: the upper jaw.
+        up: True for the upper jaw.
 
     Returns:
         Metal bodies in atlas units; empty without such dental work in this jaw.
@@ -34,7 +34,7 @@ def restoration_parts(spec: PhantomSpec, line: np.ndarray, up: bool) -> list[Par
     centre, teeth = both.uniform(0.15, 0.85), int(both.integers(2, 8))
     rng = np.random.default_rng([spec.anatomy_seed, 15, int(up)])
     if "bridge" in spec.hardware and where in ("both", "upper" if up else "lower"):
-        # rows that meet in occlusion merge into one blob
+        # rows in occlusion merge into one blob
         height = rng.uniform(31, 44) if where == "both" and tall else rng.uniform(15, 27)
         for side in range(2):  # left and right rows project beside each other; often only one has a bridge
             if side == 0 or rng.random() < 0.45:

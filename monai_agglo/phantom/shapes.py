@@ -101,7 +101,7 @@ class Canvas:
         return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None
 
     def mask(self, *polygons: np.ndarray) -> np.ndarray:
-        """Boolean union (H, W) of polygons; a pixel belongs when its centre lies inside, to 1/16 pixel."""
+        """Boolean union (H, W) of polygons; pixels with their centre inside, to 1/16 pixel."""
         out = np.zeros(self.shape, np.uint8)
         for polygon in polygons:
             if len(polygon) >= 3:
@@ -123,7 +123,7 @@ class Canvas:
             out: float32 (H, W), thickness in mm.
             polygon: outline in atlas coordinates.
             value: thickness at the centre, mm.
-            edge: how far (atlas units, Gaussian sigma) the thickness falls off inside the outline; 0 = a slab.
+            edge: fall-off inside the outline (atlas units, Gaussian sigma); 0 = a slab.
             rim: extra thickness of a cortical rim along the outline, mm.
             rim_width: width of the rim, atlas units.
         """
@@ -147,15 +147,15 @@ class Canvas:
             out[box] += body * np.float32(value)
 
     def fill(self, out: np.ndarray, polygon: np.ndarray, value: float, edge: float) -> None:
-        """Add what fills a cavity, in place: it thins out to nothing at the wall, over a parabola.
+        """Add the filling of a cavity, in place, with a parabolic fall-off to 0 at the wall.
 
-        Unlike the bump of :meth:`add` it depends on the distance from the wall alone: narrow cavities keep their fill.
+        Unlike in :meth:`add` the thickness depends on the distance from the wall only: narrow cavities stay filled.
 
         Args:
             out: float32 (H, W), thickness in mm.
             polygon: the cavity, in atlas coordinates.
-            value: thickness where the wall is far, mm; a narrow cavity does not reach all of it.
-            edge: how far from the wall the thickness is whole, atlas units.
+            value: thickness far from the wall, mm; less in a narrow cavity.
+            edge: distance from the wall at full thickness, atlas units.
         """
         found = self._cover(polygon, 3)
         if found is None:
@@ -166,7 +166,7 @@ class Canvas:
         out[box] += cover * (1 - missing * missing) * np.float32(value / 255)
 
     def _cover(self, polygon: np.ndarray, margin: float) -> tuple[tuple[slice, slice], np.ndarray] | None:
-        """The part of the image around an outline, ``margin`` pixels more on each side, and its cover there, 0..255."""
+        """Image region around an outline with ``margin`` pixels on each side, and the outline's coverage, 0..255."""
         box = self._box(polygon, margin) if len(polygon) >= 3 else None
         if box is None:
             return None
@@ -200,7 +200,7 @@ class Canvas:
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur; three box passes when sigma is large, which is many times faster and equal to the eye."""
+    """Gaussian blur; three box passes for a large sigma: much faster, visually equal."""
     if sigma < 3:
         return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     size = int(np.sqrt(12 * sigma * sigma / 3 + 1)) | 1

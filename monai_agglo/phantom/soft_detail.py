@@ -1,4 +1,4 @@
-"""Soft tissue that is no structure of its own: fat planes, muscle bellies, skin folds, mottle."""
+"""Unlabelled soft tissue detail: fat planes, muscle bellies, skin folds, mottle."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["soft_detail_parts"]
 
 
 def soft_detail_parts(spec: PhantomSpec) -> list[Part]:
-    """Weak, wide and wholly unlabelled shadows of a neck, by ``anatomy_seed``.
+    """Weak, wide, unlabelled shadows of a neck, from ``anatomy_seed``.
 
     Args:
-        spec: a heavier ``build`` has thicker folds; ``clips`` of its ``hardware`` counts.
+        spec: the study; uses ``build`` (thickness of folds) and ``clips`` of its ``hardware``.
 
     Returns:
-        Static bodies, atlas units; the thickness of a fat plane is negative, for fat attenuates less than muscle.
+        Static bodies, atlas units; the thickness of a fat plane is negative, since fat attenuates less than muscle.
     """
     rng = np.random.default_rng([spec.anatomy_seed, 18])
     parts: list[Part] = []

@@ -1,4 +1,4 @@
-"""What a synthetic study is: every parameter of a phantom patient, its swallows and its X-ray system."""
+"""Specification of a synthetic study: all parameters of a phantom patient, its swallows and its X-ray system."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class SwallowSpec:
     Args:
         onset_s: time of the hyoid burst (HYB), s from the first frame.
         volume_ml: swallowed volume, 1..20 ml.
-        iddsi: consistency, IDDSI level 0 (thin) .. 4 (extremely thick); sets how fast and how far the bolus spreads.
+        iddsi: consistency, IDDSI level 0 (thin) .. 4 (extremely thick); sets speed and spread of the bolus.
         barium_mu: attenuation of the bolus material, 1/mm at the effective energy (0.12 faint .. 0.5 dense).
         reaction_s: swallow reaction time: hyoid burst minus bolus passing the mandible (BPM), s.
-        pharyngeal_s: time that the bolus head needs from the ramus to the upper oesophageal sphincter, s.
+        pharyngeal_s: transit time of the bolus head from the ramus to the upper oesophageal sphincter, s.
         ues_open_s: duration of UES opening, s.
         closure_delay_s: hyoid burst to laryngeal vestibule closure (LVC), s.
         closure_s: duration of laryngeal vestibule closure, s.
         excursion_mm: peak hyoid excursion (anterior, superior), mm.
         inversion: epiglottic inversion, 0 (none) .. 1 (complete).
         constriction: pharyngeal constriction, 0 (none) .. 1 (complete obliteration).
-        residue_valleculae, residue_pyriform: filled fraction of that pocket after the swallow, 0..1.
+        residue_valleculae, residue_pyriform: filled fraction after the swallow, 0..1.
         coating: barium film left on the walls, 0..1.
         spill: fraction of the valleculae filled before the swallow starts, 0..1.
         airway: ``"none"``, ``"penetration"`` (above the vocal folds) or ``"aspiration"`` (below them).
-        airway_depth: how far the airway bolus goes, 0..1 of the vestibule (penetration) or of the visible trachea.
-        cough: a cough follows the airway event.
+        airway_depth: depth of the airway bolus, 0..1 of the vestibule (penetration) or of the visible trachea.
+        cough: whether a cough follows the airway event.
         piecemeal: fraction of the volume that stays in the mouth, 0..0.6.
     """
 
@@ -100,10 +100,10 @@ class SwallowSpec:
 
 @dataclass(frozen=True)
 class PhantomSpec:
-    """Everything that defines one synthetic study; the same spec gives the same pixels.
+    """Full specification of one synthetic study; equal specs give equal pixels.
 
     Args:
-        seed: seed of all that the fields below leave open (shape detail, texture, noise).
+        seed: random seed of shape detail, texture and noise.
         patient_id: pseudonymous patient id; studies of one patient share the anatomy (``anatomy_seed``).
         anatomy_seed: seed of the patient's anatomy.
         rows, cols: image size, pixels.
@@ -114,7 +114,7 @@ class PhantomSpec:
         pixel_spacing_mm: pixel size at the detector, mm.
         magnification: source-detector over source-patient distance.
         view: ``"lateral"`` or ``"ap"``.
-        facing: ``"left"`` or ``"right"``: where the patient looks in a lateral image.
+        facing: ``"left"`` or ``"right"``: viewing direction of the patient in a lateral image.
         age: years; scales proportions, degeneration and cartilage calcification.
         zoom: image scale relative to the atlas framing (1 = 512 atlas units across the shorter side).
         shift: displacement of the anatomy, fractions of the shorter side (right, down).
@@ -131,16 +131,16 @@ class PhantomSpec:
         dose: detected quanta per pixel of the open field.
         scatter, glare: scatter-to-primary ratio behind the neck; veiling-glare fraction.
         blur_px: Gaussian sigma of focal spot and detector at 512 px, pixels.
-        lag, heel: fraction of the former frame that stays; relative intensity slope along the anode axis.
+        lag, heel: remaining fraction of the previous frame; relative intensity slope along the anode axis.
         field, field_size: its limits (``"circle"``, ``"rectangle"``, ``"both"``, ``"none"``), size (1 = the image).
         lut: ``"log"``, ``"linear"`` or ``"sigmoid"`` display curve.
         window: percentiles of the anatomy mapped to black and white.
         gamma: exponent of the display curve.
         harmonisation: dynamic-range compression, 0..1 (large-scale contrast removed).
         sharpening: edge enhancement, 0..2.
-        halo_px: Gaussian sigma of its unsharp mask at 512 px, pixels; wide ones draw halos.
+        halo_px: Gaussian sigma of its unsharp mask at 512 px, pixels; wide masks cause halos.
         grain_px: Gaussian sigma of the system's noise reduction at 512 px, pixels.
-        video_scale, video_quality: size (0..1) and JPEG quality of a video export on the way; quality 0 = none.
+        video_scale, video_quality: size (0..1) and JPEG quality of an intermediate video export; quality 0 = none.
         burnt_in_text: text burnt into the corner outside the field, or None.
         swallows: the swallows in order of time.
     """
@@ -198,7 +198,7 @@ class PhantomSpec:
 
         Args:
             seed: any non-negative integer; the same seed gives the same spec.
-            overrides: fields to set after drawing (``rows=256, view="ap"``...).
+            overrides: fields to set after sampling (``rows=256, view="ap"``...).
 
         Returns:
             The spec.
@@ -281,7 +281,7 @@ class PhantomSpec:
         """Rebuild a spec from :meth:`to_dict`, also after a round trip through JSON.
 
         Raises:
-            ValueError: when a key is unknown.
+            ValueError: for an unknown key.
         """
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)

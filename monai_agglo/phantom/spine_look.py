@@ -1,4 +1,4 @@
-"""How clearly one patient's cervical spine shows: contrast by level, cortical lines, softness."""
+"""Visibility of a patient's cervical spine: contrast by level, cortical lines, softness."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class SpineLook:
 
 
 def spine_look(spec: PhantomSpec) -> SpineLook:
-    """Draw the look by ``spec.anatomy_seed``.
+    """Sample the appearance from ``spec.anatomy_seed``.
 
-    Vertebrae are thick, round bodies off the median plane: their borders are penumbrae rather than lines, and what lies
-    over them (jaw angle, mastoid, shoulder) leaves a different contrast at each level.
+    Vertebrae are thick, round bodies: their borders are penumbrae rather than lines, and overlying structures (jaw
+    angle, mastoid, shoulder) change the contrast at each level.
     """
     rng = np.random.default_rng([spec.anatomy_seed, 19])
     slope = np.linspace(0, 1, 9) * rng.normal(-0.1, 0.15)
     gain = np.clip(rng.uniform(0.75, 1.15) + slope + rng.normal(0, 0.08, 9), 0.6, 1.25)
-    gain[5:] *= np.cumprod(rng.uniform(0.8, 1.0, 4))  # C6 and below sink into the shoulders
-    pillar = rng.uniform(0.3, 0.8)  # both sides' pillars lie over each other and blur their rims
+    gain[5:] *= np.cumprod(rng.uniform(0.8, 1.0, 4))  # C6 and below are hidden by the shoulders
+    pillar = rng.uniform(0.3, 0.8)  # superposed pillars of both sides blur their rims
     return SpineLook(
         gain=tuple(float(g) for g in gain),
         rim=(float(rng.uniform(0.5, 1.0)), float(pillar), float(rng.uniform(0.4, 0.9))),

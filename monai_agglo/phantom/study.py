@@ -1,4 +1,4 @@
-"""A synthetic study as files: the cine as DICOM, the masks as NIfTI, what is known as JSON."""
+"""Files of a synthetic study: cine as DICOM, masks as NIfTI, ground truth as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["StudyPaths", "choose_frames", "write_study"]
 
 
 class StudyPaths(NamedTuple):
-    """Where the files of a study are."""
+    """Paths of the files of a study."""
 
     cine: Path
     """``cine.dcm``: X-Ray Radiofluoroscopic image, lossless."""
@@ -37,23 +37,23 @@ class StudyPaths(NamedTuple):
 
     @classmethod
     def of(cls, folder: str | os.PathLike) -> StudyPaths:
-        """The names in a folder, whether or not they exist."""
+        """Paths in a folder; the files need not exist."""
         folder = Path(folder)
         return cls(folder / "cine.dcm", folder / "masks.nii.gz", folder / "truth.json")
 
 
 def choose_frames(study: PhantomStudy, count: int) -> list[int]:
-    """Pick frames for training: spread over the whole study, about half of them while something is swallowed.
+    """Select frames for training: spread over the study, about half of them during a swallow.
 
     Args:
-        study: the study; its seed decides, so that the choice is always the same.
-        count: how many, at least 1.
+        study: the study; its seed makes the selection deterministic.
+        count: number of frames, at least 1.
 
     Returns:
-        Sorted frame indices without repeats of one pulse; all pulses when there are no more than ``count``.
+        Sorted frame indices, one per pulse; all pulses if there are at most ``count``.
 
     Raises:
-        ValueError: when ``count`` is not positive.
+        ValueError: if ``count`` is not positive.
     """
     if count < 1:
         raise ValueError(f"frames is the number of frames per study, at least 1, not {count}")
@@ -69,7 +69,7 @@ def choose_frames(study: PhantomStudy, count: int) -> list[int]:
         weight = 0.5 * weight + 0.5 * busy / busy.sum()
     count = min(count, pulses)
     rng = np.random.default_rng([study.spec.seed, 11])
-    # one draw in each of `count` equal slices of the weight: random, but never bunched
+    # stratified sampling: one draw in each of `count` equal slices of the weight
     draws = (np.arange(count) + rng.random(count)) / count
     chosen = set(np.searchsorted(np.cumsum(weight) / weight.sum(), draws).clip(0, pulses - 1).tolist())
     rest = np.setdiff1d(np.arange(pulses), sorted(chosen))
@@ -89,14 +89,14 @@ def write_study(
 ) -> StudyPaths:
     """Render a study and write its three files.
 
-    The same arguments give the same bytes, on any computer with the same versions of the libraries. Frames stream to
-    the files, so that a long study needs little memory. ``truth.json`` comes last: where it is, the study is whole.
+    Equal arguments give equal bytes with equal library versions. Frames are streamed to the files in constant memory.
+    ``truth.json`` is written last and marks a complete study.
 
     Args:
-        spec: what to make; see :meth:`PhantomSpec.sample`.
-        folder: made when missing; an older study in it is replaced.
-        frames: None for the whole study; a number for that many frames, see :func:`choose_frames`; or frame indices
-            in rising order. A part of a study is written as a short cine with the true time of each frame.
+        spec: the specification; see :meth:`PhantomSpec.sample`.
+        folder: created if missing; an older study in it is replaced.
+        frames: None for the whole study; a number for that many frames, see :func:`choose_frames`; or ascending
+            frame indices. A part of a study is written as a short cine with the true time of each frame.
         transfer_syntax: ``"jpegls"``, ``"rle"`` or ``"none"``, or the UID of one.
         compress: False is short for ``transfer_syntax="none"``.
         progress: show a progress bar.
@@ -105,8 +105,8 @@ def write_study(
         The paths.
 
     Raises:
-        ValueError: when the spec, the frames or the transfer syntax make no file.
-        IndexError: when a frame index is outside the study.
+        ValueError: for an invalid spec, frames or transfer syntax.
+        IndexError: for a frame index outside the study.
     """
     syntax = transfer_syntax_uid(transfer_syntax if compress else "none")
     study = PhantomStudy(spec)
@@ -120,7 +120,7 @@ def write_study(
         frames=None if len(chosen) == study.n_frames else chosen,
     )
     paths = StudyPaths.of(folder)
-    paths.truth.unlink(missing_ok=True)  # until the new files are all there, the folder holds no whole study
+    paths.truth.unlink(missing_ok=True)  # mark the study as incomplete until all new files are written
     with (
         atomic_path(paths.truth) as truth,
         atomic_path(paths.cine) as cine,
@@ -156,7 +156,7 @@ def _frame_list(study: PhantomStudy, frames: int | Sequence[int] | None) -> list
 
 
 def _affine_of(cine: Path) -> np.ndarray:
-    """The affine under which the reader puts the cine's pixels, so that masks lie on the same ones."""
+    """The affine of the reader for this cine, so that masks align with it."""
     from monai_agglo.cine.cine import open_cine
 
     return np.asarray(open_cine(cine).meta["affine"], float)

@@ -20,13 +20,13 @@ __all__ = ["PhantomStudy"]
 class PhantomStudy:
     """A synthetic videofluoroscopic swallowing study.
 
-    Frames can be asked for in any order and are the same in every order and process.
+    Frames are random access and independent of order and process.
 
     Args:
-        spec: what to make; see :meth:`PhantomSpec.sample`.
+        spec: the specification; see :meth:`PhantomSpec.sample`.
 
     Raises:
-        ValueError: when the size, rate or view of the spec makes no image.
+        ValueError: for an invalid size, rate or view.
     """
 
     def __init__(self, spec: PhantomSpec):
@@ -52,7 +52,7 @@ class PhantomStudy:
         reference, _ = self.patient.attenuation(SwallowState(hyoid=np.zeros(2)), (0.0, 0.0, 0.0))
         self.system = XraySystem(spec, reference)
         self.hidden: tuple[str, ...] = ()
-        """Vertebrae in the field that the image does not show; they have no mask."""
+        """Invisible vertebrae in the field, without masks."""
         if spec.view == "lateral":
             self.hidden = self.patient.hidden_vertebrae(reference, self.system)
         self._former: tuple[int, np.ndarray] | None = None
@@ -65,7 +65,7 @@ class PhantomStudy:
 
     @property
     def repeat(self) -> int:
-        """How often each pulse is recorded (2 = 15 pulses in 30 frames per second)."""
+        """Frames per pulse (2 = 15 pulses in 30 frames per second)."""
         return max(1, round(self.spec.recorded_rate / self.spec.frame_rate))
 
     @property
@@ -95,7 +95,7 @@ class PhantomStudy:
         return float(x + 6 * cough), float(y + 9 * cough), float(angle + 1.5 * cough)
 
     def _signal(self, pulse: int, attenuation: np.ndarray) -> np.ndarray:
-        """Detector signal with first-order lag; the former pulse is rendered again when it is not at hand."""
+        """Detector signal with first-order lag; the previous pulse is re-rendered if not cached."""
         now = self.system.signal(attenuation)
         former = None
         if self.spec.lag and pulse > 0:
@@ -118,7 +118,7 @@ class PhantomStudy:
             table order, limited to the exposed field.
 
         Raises:
-            IndexError: when there is no such frame.
+            IndexError: for a frame outside the study.
         """
         if not 0 <= t < self.n_frames:
             raise IndexError(f"frame {t} of {self.n_frames}")
@@ -139,7 +139,7 @@ class PhantomStudy:
         return stored, masks
 
     def _burn_in(self, shown: np.ndarray) -> None:
-        """Text in the corner that lies farthest outside the exposed field."""
+        """Text in the corner farthest from the exposed field."""
         rows, cols = shown.shape
         size = 0.45 * self.system.unit
         text = str(self.spec.burnt_in_text)
@@ -159,7 +159,7 @@ class PhantomStudy:
         np.maximum(shown, text_layer.astype(np.float32) / 255, out=shown)
 
     def _frame_of(self, seconds: float) -> int | None:
-        """The first recorded frame at or after a time, or None when it lies beyond the study."""
+        """The first recorded frame at or after a time, or None if it lies beyond the study."""
         pulse = int(np.ceil(seconds * self.spec.frame_rate - 1e-9))
         return max(pulse, 0) * self.repeat if pulse < self.spec.n_frames else None
 
@@ -201,12 +201,12 @@ class PhantomStudy:
 
     @property
     def events(self) -> dict[str, int | None]:
-        """Event frames of the first swallow; empty when there is none."""
+        """Event frames of the first swallow; empty without swallows."""
         return self.swallows[0] if self.courses else {}
 
     @property
     def quantities(self) -> dict[str, Any]:
-        """Exact clinical quantities of the study: scale, and per swallow times and excursions (units in the names)."""
+        """Ground-truth quantities of the study: scale, and per swallow times and excursions (units in the names)."""
         scale: dict[str, Any] = {"pixels_per_mm": self.posture_scale}
         if self.spec.view == "lateral":
             corners = self.patient.canvas((0.0, 0.0, 0.0)).to_pixels(self.patient.landmarks())

@@ -12,13 +12,13 @@ __all__ = ["teeth_parts"]
 
 
 def teeth_parts(rng: np.random.Generator, spec: PhantomSpec, line: np.ndarray, up: bool) -> list[Part]:
-    """One row of teeth with what a dentist put into single ones.
+    """One row of teeth with dental work on single teeth.
 
     Args:
-        rng: of the anatomy.
-        spec: age and ``hardware`` (``fillings``, ``crowns``, ``dentures``) count.
+        rng: random generator of the anatomy.
+        spec: the study; uses age and ``hardware`` (``fillings``, ``crowns``, ``dentures``).
         line: (N, 2) necks of the teeth from front to back, atlas units.
-        up: the upper row.
+        up: True for the upper row.
 
     Returns:
         Bodies in atlas units.
@@ -50,7 +50,7 @@ def teeth_parts(rng: np.random.Generator, spec: PhantomSpec, line: np.ndarray, u
             blob = ellipse((x, y + crown * 0.7 * sign), (size * rng.uniform(0.9, 1.5), size), rng.uniform(0, 90), 9)
             parts.append(Part(blob + rng.normal(0, 1.2, blob.shape), "metal", rng.uniform(0.6, 4), 1))
         if "crowns" in spec.hardware and rng.random() < 0.45:
-            width = w * rng.uniform(0.9, 1.5)  # over 1.15 neighbours meet: a bridge
+            width = w * rng.uniform(0.9, 1.5)  # above 1.15 neighbours touch: a bridge
             cap = np.array([[-width, -2 * sign], [-width, crown * sign], [width, crown * sign], [width, -2 * sign]])
             cap[:, 0] += slant * cap[:, 1] / 30
             cap += rng.normal(0, 1.5, cap.shape)

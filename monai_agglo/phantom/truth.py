@@ -1,14 +1,14 @@
-"""What is known of a synthetic study, as ``truth.json``.
+"""Ground truth of a synthetic study, ``truth.json``.
 
-Keys (:data:`TRUTH_SCHEMA` is the same as JSON Schema):
+Keys (:data:`TRUTH_SCHEMA` is the JSON Schema):
 
 - ``format``: ``"monai-agglo/phantom-truth/1"``; ``synthetic``: always true.
-- ``generator``: ``name``, ``version`` (changes when the same spec gives other pixels) and ``package`` version.
-- ``seed`` and ``spec``: every parameter; ``PhantomSpec.from_dict(truth["spec"])`` makes the same study again.
+- ``generator``: ``name``, ``version`` (changes with the pixels of a spec) and ``package`` version.
+- ``seed`` and ``spec``: every parameter; ``PhantomSpec.from_dict(truth["spec"])`` reproduces the study.
 - ``structures``: names of the mask channels, in order.
-- ``hidden``: vertebrae in the field that the image does not show (behind a shoulder); they have no mask.
-- ``frames``: ``count`` in the file, ``study_count`` in the whole study, ``study_index`` (which frame of the study each
-  frame is; 0, 1, 2... unless only some were written), ``time_ms`` from the start of the study.
+- ``hidden``: invisible vertebrae in the field (behind a shoulder), without masks.
+- ``frames``: ``count`` in the file, ``study_count`` in the whole study, ``study_index`` (index of each frame
+  in the study; 0, 1, 2... unless only some were written), ``time_ms`` from the start of the study.
 - ``swallows``: one entry per swallow, with ``events`` (name -> null when outside the recording, else ``study_index``,
   ``frame_index`` and ``frame_number`` in this file (from 0 and from 1; null when that frame was not written) and
   ``time_ms``) and ``quantities`` (exact values of the model, units in the names).
@@ -31,7 +31,7 @@ from .study_model import PhantomStudy
 __all__ = ["GENERATOR_VERSION", "TRUTH_SCHEMA", "study_truth"]
 
 GENERATOR_VERSION = "5"
-"""Raise it whenever the same spec gives other pixels or masks, so that old and new studies are never mixed."""
+"""Increase it with every change of pixels or masks of a spec; prevents mixing old and new studies."""
 
 FORMAT = "monai-agglo/phantom-truth/1"
 
@@ -107,8 +107,8 @@ def study_truth(study: PhantomStudy, frames: Sequence[int], areas_px: np.ndarray
 
     Args:
         study: the study.
-        frames: which of its frames the file holds, in order.
-        areas_px: (T, 18) pixels per frame and structure.
+        frames: indices of the frames in the file, in order.
+        areas_px: (T, 18) area per frame and structure, pixels.
 
     Returns:
         JSON-able built-ins, see the module's docstring and :data:`TRUTH_SCHEMA`.

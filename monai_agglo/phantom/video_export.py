@@ -1,4 +1,4 @@
-"""A cine that went through a small, compressed video before it was stored: its blocks are blown up with the picture."""
+"""Intermediate export as a small, compressed video, with enlarged compression blocks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["through_video"]
 
 
 def through_video(shown: np.ndarray, scale: float, quality: int) -> np.ndarray:
-    """One frame after export at low resolution and enlargement to its old size.
+    """One frame after low-resolution export and rescaling to its original size.
 
     Args:
         shown: float32 (H, W) in [0, 1].
         scale: size of the export relative to the frame, at most 1.
-        quality: JPEG quality 1..100 of the export; 0 leaves the frame as it is.
+        quality: JPEG quality 1..100 of the export; 0 for no export.
 
     Returns:
         float32 (H, W) in [0, 1], of 8-bit precision where exported.

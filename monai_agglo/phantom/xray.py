@@ -1,7 +1,7 @@
-"""X-ray image formation: from attenuation to what the monitor shows.
+"""X-ray image formation: from attenuation to display values.
 
 Beer-Lambert attenuation, heel effect, collimation, scatter and veiling glare, focal-spot and detector blur, quantum
-noise, lag, display curve. Effective monoenergetic coefficients; the aim is appearance over a wide range of systems, not
+noise, lag, display curve. Effective monoenergetic coefficients; models the appearance of a wide range of systems, not
 dosimetry.
 """
 
@@ -33,7 +33,7 @@ class XraySystem:
 
     Args:
         spec: the X-ray and display parameters.
-        reference: attenuation (H, W) that sets the automatic exposure and the display window.
+        reference: attenuation (H, W) for automatic exposure and display window.
     """
 
     def __init__(self, spec: PhantomSpec, reference: np.ndarray):
@@ -96,7 +96,7 @@ class XraySystem:
         return shown
 
     def signal(self, attenuation: np.ndarray, former: np.ndarray | None = None) -> np.ndarray:
-        """Noise-free detector signal with lag from the former frame's signal."""
+        """Noise-free detector signal with lag from the previous frame's signal."""
         now = self._detector(attenuation)
         return now if former is None or not self.spec.lag else now * (1 - self.spec.lag) + former * self.spec.lag
 
@@ -114,10 +114,10 @@ class XraySystem:
         # `dose` counts quanta per pixel of a 512-pixel open field; larger images share them among more pixels
         variance = np.float32(self.exposure * self.unit**2 / s.dose)
         noise = rng.standard_normal(signal.shape, dtype=np.float32)
-        if s.blur_px * self.unit > 0.8:  # the detector correlates its own noise
+        if s.blur_px * self.unit > 0.8:  # detector noise is correlated
             noise = cv2.GaussianBlur(noise, (0, 0), 0.5 * s.blur_px * self.unit)
             noise *= np.float32(1 / max(noise.std(), 1e-6))
-        if s.grain_px * self.unit > 0.3:  # noise reduction of the system: less noise, and coarser
+        if s.grain_px * self.unit > 0.3:  # noise reduction of the system: less, coarser noise
             noise = cv2.GaussianBlur(noise, (0, 0), s.grain_px * self.unit)
             noise *= np.float32(1 / (1 + s.grain_px) / max(noise.std(), 1e-6))
         noisy = signal + np.sqrt(np.maximum(signal, 0) * variance + 3e-7) * noise

@@ -21,12 +21,12 @@ XRF_STORAGE = "1.2.840.10008.5.1.4.1.1.12.2"
 SOURCE_TO_DETECTOR_MM = 1100.0
 """Typical of a fluoroscopy unit; the source-patient distance follows from the magnification."""
 DATE, TIME = "20000101", "120000"
-"""Nothing synthetic has a date; the modules want one."""
+"""Dummy date; required by the modules."""
 IDDSI = ("thin", "slightly thick", "mildly thick", "moderately thick", "extremely thick")
 
 
 def synthetic_uid(*parts: object) -> str:
-    """A UID under 2.25 that follows from its parts.
+    """Deterministic UID under 2.25.
 
     Args:
         parts: JSON-able values.
@@ -51,9 +51,9 @@ def xrf_header(
     Args:
         spec: the study.
         times_ms: time of each frame in the file, ms from the start of the study.
-        field: the exposed field in pixels; None when the whole image is exposed.
+        field: the exposed field in pixels; None for the whole image.
         version: version of the generator, for Software Versions and the UIDs.
-        frames: which frames of the study the file holds; None when it holds them all.
+        frames: frames of the study in the file; None for all.
 
     Returns:
         The data set, ready for :class:`MultiFrameWriter`.
@@ -105,7 +105,7 @@ def _patient_and_study(ds: Dataset, spec: PhantomSpec, version: str) -> None:
 
 
 def _image(ds: Dataset, spec: PhantomSpec) -> None:
-    """General Image, Image Pixel, VOI LUT and what the X-Ray Image module adds."""
+    """General Image, Image Pixel, VOI LUT and X-Ray Image."""
     allocated = 8 if spec.bits_stored <= 8 else 16
     ds.ImageType = ["ORIGINAL", "PRIMARY", "SINGLE PLANE"]
     ds.ImageComments = "synthetic"
@@ -119,8 +119,8 @@ def _image(ds: Dataset, spec: PhantomSpec) -> None:
     ds.Rows, ds.Columns = spec.rows, spec.cols
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = allocated, spec.bits_stored, spec.bits_stored - 1
     ds.PixelRepresentation = 0
-    # the values went through a display curve and a window, so they are neither linear nor logarithmic in exposure,
-    # and a Modality LUT back to exposure would be untrue
+    # after display curve and window, values are neither linear nor logarithmic in exposure:
+    # no valid Modality LUT exists
     ds.PixelIntensityRelationship = "DISP"
     ds.WindowCenter = _ds(2 ** (spec.bits_stored - 1))
     ds.WindowWidth = _ds(2**spec.bits_stored)
@@ -129,7 +129,7 @@ def _image(ds: Dataset, spec: PhantomSpec) -> None:
 def _cine(ds: Dataset, spec: PhantomSpec, times_ms: np.ndarray) -> None:
     """Multi-frame and Cine: Frame Time when frames are evenly spaced, else Frame Time Vector."""
     ds.NumberOfFrames = len(times_ms)
-    times_ms = np.round(times_ms, 4)  # increments of rounded times: short texts whose sum does not drift
+    times_ms = np.round(times_ms, 4)  # increments of rounded times: short decimal strings without drift of the sum
     steps = np.diff(times_ms)
     interval = float(times_ms[-1] - times_ms[0]) / (len(times_ms) - 1) if len(steps) else 1000.0 / spec.recorded_rate
     if len(steps) == 0 or np.ptp(steps) < 1e-3:
@@ -147,7 +147,7 @@ def _cine(ds: Dataset, spec: PhantomSpec, times_ms: np.ndarray) -> None:
 def _xray(ds: Dataset, spec: PhantomSpec) -> None:
     """X-Ray Acquisition, XRF Positioner and Contrast/Bolus."""
     ds.KVP = _ds(round(spec.kvp, 1))
-    ds.XRayTubeCurrent = ds.ExposureTime = ds.Exposure = None  # the phantom counts quanta, not milliampere
+    ds.XRayTubeCurrent = ds.ExposureTime = ds.Exposure = None  # the phantom has quanta, no tube current
     ds.RadiationSetting = "GR"
     ds.RadiationMode = "PULSED"
     ds.ImagerPixelSpacing = [_ds(spec.pixel_spacing_mm)] * 2

@@ -7,7 +7,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_agglo.__main__ import main
-from monai_agglo.networks import SplicedStudent
+from monai_agglo.networks import StudentForSam
 from monai_agglo.networks.sam_decoder import PromptSegmenter, SamDecoder
 from monai_agglo.networks.teachers import teacher_class
 
@@ -43,14 +43,14 @@ def test_masks_come_to_be_the_teacher_s(distilled, tiny_data, tmp_path, capsys, 
     folder, published = distilled
     path = tmp_path / "student_litemedsam.safetensors"
     assert main(["export-student", str(folder), str(path), "--keep", "litemedsam"]) == 0
-    spliced, card = SplicedStudent.read(path)
+    spliced, card = StudentForSam.read(path)
     assert card["parameters"] < card["parameters_in_all"] and card["random"] is False
     teacher, decoder = teacher_class("litemedsam")(published), SamDecoder(256, 64, published)
     cine = np.asarray(nib.load(tiny_data / "cine0.nii.gz").dataobj, np.float32).transpose(1, 0, 2)[..., 0]
     frame = torch.from_numpy((cine - cine.min()) / (cine.max() - cine.min()))[None, None]
     boxes = torch.tensor([[5, 5, 30, 30], [20, 10, 50, 40]])
     wanted = PromptSegmenter(teacher, decoder)(frame, boxes).flatten(1)
-    new = SplicedStudent("litemedsam", STUDENT)
+    new = StudentForSam("litemedsam", STUDENT)
 
     def agreement(encoder):
         logits = PromptSegmenter(encoder, decoder)(frame, boxes).flatten(1)

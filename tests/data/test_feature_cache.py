@@ -8,10 +8,10 @@ import torch
 from cache_teachers import Coarse, Wide, make_frames
 from torch.nn import functional as F
 
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.build import build_feature_cache as build
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from monai_agglo.data.feature_cache.frames import frame_hash
 from monai_agglo.data.feature_cache.view import COMPACT, NATIVE, FeatureCodec, FeatureView, Moments
 from monai_agglo.networks.teachers import teacher_class

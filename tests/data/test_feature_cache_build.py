@@ -14,10 +14,10 @@ import pytest
 from cache_teachers import CALIBRATION, Changing, Coarse, Wide, make_frames
 from torch.utils.data import DataLoader
 
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.build import build_feature_cache as build
 from monai_agglo.data.feature_cache.cache import FeatureCache
 from monai_agglo.data.feature_cache.dataset import FeatureCacheDataset
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 from monai_agglo.data.feature_cache.frames import frame_hash
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "cache_teachers.py"

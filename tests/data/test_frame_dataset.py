@@ -267,7 +267,7 @@ class TestStore:
         else:
             np.save(label, np.zeros((2, ROWS, COLS), np.uint16))
         assert same(CineFrameDataset(cases[:1], steps(), tmp_path)[2], good)
-        assert "is damaged and is made again" in caplog.text
+        assert "is damaged and is rebuilt" in caplog.text
 
     def test_killed_in_the_middle_and_continued(self, tmp_path, monkeypatch):
         many = [write_case(tmp_path / "c", f"case{i}") for i in range(5)]

@@ -7,8 +7,8 @@ from cache_teachers import Coarse, Wide, make_frames
 from torch.utils.data import default_collate
 
 from monai_agglo.data import StudentFrameDataset, fit_to_square
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.data.feature_cache.build import build_feature_cache
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from monai_agglo.data.feature_cache.errors import FeatureCacheError
+from monai_agglo.data.feature_cache import FeatureCacheError
 from monai_agglo.engines import AgglomerationTrainer, RetentionEvaluator, check_strides
 from monai_agglo.handlers import IterationScalars, RetentionMetric, TeacherLosses
 from monai_agglo.losses import BALANCERS

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from monai_agglo.losses import TargetSpace
-from monai_agglo.networks import SplicedStudent, StudentEncoder, load_encoder, read_student, write_student
+from monai_agglo.networks import StudentEncoder, StudentForSam, load_encoder, read_student, write_student
 from monai_agglo.networks.bundle_networks import PROMPTED
 
 __all__ = ["export_student"]
@@ -76,7 +76,7 @@ def export_student(
         heads = {key.removeprefix(prefix.removesuffix(PREFIX)): value for key, value in whole.items()}
         spliced = _splice(keep, student, heads, objects.get("space", {}), card, path)
         written = spliced.write(target, {**card, "kept": keep})
-        SplicedStudent.read(written)
+        StudentForSam.read(written)
         return written
     written = write_student(target, student, card)
     read_student(written)  # what cannot be read again is no export
@@ -90,7 +90,7 @@ def _splice(
     space: dict[str, torch.Tensor],
     card: dict[str, Any],
     path: Path,
-) -> SplicedStudent:
+) -> StudentForSam:
     """The student with a teacher's projector and the inverse of its normalisation."""
     method, kind = card.get("method"), card.get("targets")
     if not isinstance(method, dict) or kind is None:
@@ -100,7 +100,7 @@ def _splice(
         raise ValueError(f"{path} was not distilled from {teacher} but from {', '.join(sorted(own))}")
     if teacher not in PROMPTED or teacher == "medsam2":
         raise ValueError(f"{teacher} has no mask decoder that could be put on a student: keep one of the SAM family")
-    spliced = SplicedStudent(
+    spliced = StudentForSam(
         teacher, student.options, method["projector"], method["hidden"], method["project_at"], card["image_size"]
     )
     spliced.heads.student = student

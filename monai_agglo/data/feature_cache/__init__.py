@@ -1,4 +1,4 @@
-"""Features of teachers, computed once and kept on disk.
+"""Teacher features, computed once and cached on disk.
 
 Names load on first use.
 """
@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cache": ["FeatureCache", "TeacherStatistics"],
         "command": ["CacheReport", "build_cache", "describe_cache"],
         "dataset": ["FeatureCacheDataset"],
-        "errors": ["FeatureCacheError"],
         "frames": ["frame_hash"],
+        "store": ["FeatureCacheError"],
         "view": ["FeatureView"],
     },
 )

@@ -1,7 +1,7 @@
-"""Building a feature cache: by any number of processes and ranks at once, and again after any interruption.
+"""Build a feature cache with any number of processes and ranks; an interrupted build resumes.
 
-Nobody is in charge. Every process looks for a block that is neither finished nor locked, fills it, and returns when
-there is none left; locks are freed by the system when a process ends, in whatever way.
+There is no coordinator: every process takes a block that is neither finished nor locked, fills it, and returns when
+none is left. The system releases the locks of a terminated process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from tqdm import tqdm
 from monai_agglo.networks.teachers import Teacher, create_teacher
 
 from .cache import FeatureCache
-from .errors import FeatureCacheError
 from .frames import index_frames
-from .store import read_json
+from .store import FeatureCacheError, read_json
 from .teacher import VERSION, TeacherStore, check_version, write_json
 from .view import COMPACT, PRECISIONS, FeatureCodec, FeatureView
 from .work import Progress, RecentFrames, encode_pooled, fill_blocks, open_blocks
@@ -34,7 +33,7 @@ __all__ = ["build_feature_cache"]
 logger = logging.getLogger(__name__)
 
 ROOM = 1.02
-"""Free disk asked for before the start, as a multiple of what will be written: some is for statistics and indices."""
+"""Required free disk space as a multiple of the data to write; includes statistics and indices."""
 
 
 def build_feature_cache(
@@ -53,33 +52,33 @@ def build_feature_cache(
     verify: int = 4,
     progress: bool = True,
 ) -> FeatureCache:
-    """Run the teachers once over all frames and keep their features.
+    """Run the teachers once over all frames and store their features.
 
-    Call it again after an interruption, with more frames or with more teachers: only what is missing is made. Under
-    torchrun every rank calls it with the same arguments; so may processes that know nothing of each other, on one
-    computer or on several that share a file system with working locks. It returns when everything is there.
+    A further call (after an interruption, with more frames or more teachers) computes missing entries only. Under
+    torchrun every rank calls it with the same arguments; so may independent processes on one computer, or on several
+    with a shared file system and working locks. It returns when the cache is complete.
 
     Args:
-        frames: anything with a length and items, see :func:`~.feature_cache_frames.get_frame`. With ``processes`` above
-            1 it is sent to other processes.
-        teachers: live, or names in the registry whose weights are on this computer.
-        path: folder of the cache; made when missing.
+        frames: a sequence, see :func:`~.frames.get_frame`. Pickled if ``processes`` is above
+            1.
+        teachers: live teachers, or names in the registry with local weights.
+        path: folder of the cache; created if missing.
         precision: ``int8`` or ``fp16``.
-        view: grid and channels that are stored.
-        processes: on this computer, for this call.
-        batch_size: frames per call of a teacher; 1 on a CPU and 16 on a GPU when None.
-        device: where the teachers run; the GPU of this rank, or the CPU, when None.
-        frames_per_block: frames per file; 64 to 256 MB each read well.
-        calibration_frames: frames, evenly spread, on which means and principal components are found.
-        on_bad: ``error`` stops at a frame of one colour, with NaN and so on; ``skip`` leaves such frames out.
-        verify: entries that are encoded again and compared at the end.
-        progress: show a progress bar with the time left, and the final size before it starts.
+        view: stored grid and channels.
+        processes: number of local processes.
+        batch_size: frames per call of a teacher; 1 on a CPU and 16 on a GPU if None.
+        device: device of the teachers; the GPU of this rank, or the CPU, if None.
+        frames_per_block: frames per file; files of 64 to 256 MB are efficient to read.
+        calibration_frames: number of evenly spread frames for means and principal components.
+        on_bad: ``error`` raises on an invalid frame (constant, NaN, ...), ``skip`` omits it.
+        verify: number of entries to re-encode and compare at the end.
+        progress: show the final size and a progress bar with the remaining time.
 
     Returns:
         The cache, opened.
 
     Raises:
-        FeatureCacheError: for frames that cannot be used, a disk without room, or a damaged cache.
+        FeatureCacheError: for invalid frames, a full disk or a damaged cache.
     """
     if precision not in PRECISIONS:
         raise FeatureCacheError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -94,7 +93,7 @@ def build_feature_cache(
         raise FeatureCacheError(f"a teacher is given twice: {', '.join(names)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "index.lock"):  # one rank reads all frames, the others find its index
+        with FileLock(folder / "index.lock"):  # one rank indexes the frames, the others read its index
             keys = index_frames(frames, folder, on_bad, show)
             stores = [TeacherStore.create(folder, teacher, view, precision) for teacher in live]
             for store in stores:
@@ -124,7 +123,7 @@ def build_feature_cache(
 
 
 def _ranks() -> tuple[int, int, int]:
-    """Rank, rank on this computer, and number of ranks, from torchrun."""
+    """Rank, local rank and world size, from torchrun."""
     rank, local, world = (os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
     return (int(rank), int(local or rank), int(world)) if rank.isdigit() and world.isdigit() else (0, 0, 1)
 
@@ -132,7 +131,7 @@ def _ranks() -> tuple[int, int, int]:
 def _announce(
     folder: Path, stores: Sequence[TeacherStore], teachers: Sequence[Teacher], where: dict[str, int], show: bool
 ) -> None:
-    """Say the final size before the start, and stop where it does not fit."""
+    """Report the final size and raise if the disk is too small."""
     missing = [block for store in stores for _, block in open_blocks(store, where)]
     needed = sum(block.bytes for block in missing if not block.part.is_file())
     each = sum(store.view.bytes(teacher.spec, store.precision) for store, teacher in zip(stores, teachers))
@@ -155,10 +154,10 @@ def _announce(
 def _calibrate(
     store: TeacherStore, teacher: Teacher, source: RecentFrames, where: dict[str, int], count: int, show: bool
 ) -> dict[str, torch.Tensor]:
-    """Find means and principal components, unless another process has.
+    """Calibrate means and principal components unless another process has.
 
     Returns:
-        The pooled maps that were made for it, by frame: they need not be made again.
+        Pooled maps of the calibration frames, by frame, for reuse.
     """
     known: dict[str, torch.Tensor] = {}
     with store.lock():
@@ -179,7 +178,7 @@ def _calibrate(
 
 
 def _spawn(folder, frames, teachers, names, stores, where, batch_size, device, processes, bar) -> None:
-    """Fill the blocks in several processes; the first error ends them all."""
+    """Fill the blocks in several processes; the first error terminates all."""
     from torch import multiprocessing
 
     told = multiprocessing.get_context("spawn").SimpleQueue()
@@ -212,7 +211,7 @@ def _worker(number, folders, frames, teachers, where, batch_size, device, proces
 
 
 def _list_stores(folder: Path, stores: Sequence[TeacherStore]) -> None:
-    """Name the folder that holds each teacher's features now; older ones stay, but apart."""
+    """Record the current folder of each teacher; older ones are kept separately."""
     with FileLock(folder / "index.lock"):
         path = folder / "cache.json"
         content: dict[str, Any] = {"format": "monai_agglo feature cache", "version": VERSION, "teachers": {}}

@@ -1,4 +1,4 @@
-"""The teacher-feature cache: the teachers run once per frame, training reads what they gave.
+"""Teacher feature cache: teachers run once per frame, training reads the stored features.
 
 Build it with :func:`build_feature_cache`, read it with :class:`FeatureCache` or :class:`FeatureCacheDataset`.
 """
@@ -18,9 +18,8 @@ from torch.nn import functional as F
 
 from monai_agglo.networks.teachers import Teacher
 
-from .errors import FeatureCacheError
 from .frames import FrameKey, frame_hash, get_frame, index_frames
-from .store import QUALITY, Block, Record, read_json
+from .store import QUALITY, Block, FeatureCacheError, Record, read_json
 from .teacher import TeacherStore, check_version
 from .view import stored_mask
 
@@ -33,7 +32,7 @@ LEAST_COSINE = 0.999
 
 @dataclass(frozen=True)
 class TeacherStatistics:
-    """What target normalisation needs, over all cells that show at least half a cell of frame.
+    """Statistics for target normalisation, over all cells with a valid area of at least one half.
 
     Attributes:
         count: cells.
@@ -49,8 +48,8 @@ class TeacherStatistics:
 class FeatureCache:
     """Teacher features by (frame hash, teacher name).
 
-    ``cache[frame_hash(frame), "medsam"]`` is a float32 tensor (k, h, w): the stored view of what the teacher gives for
-    that frame. Reading is memory-mapped, safe in any number of processes, and an object can be sent to others.
+    ``cache[frame_hash(frame), "medsam"]`` is a float32 tensor (k, h, w): the stored view of the teacher's features of
+    that frame. Reading is memory-mapped and safe in any number of processes; the object can be pickled.
 
     Args:
         path: folder of the cache.
@@ -86,19 +85,19 @@ class FeatureCache:
 
         Args:
             path: its folder.
-            teachers: which ones to read, by name or live; all when None. The weights and preprocessing of a live
-                teacher must be those of the cache.
-            verify: how many random entries are encoded again by each live teacher and compared (cosine above 0.999);
-                needs ``frames``. 0 compares none.
-            frames: where the frames came from, see :func:`~.feature_cache_frames.get_frame`.
-            seed: of the choice of entries; another choice every time when None.
+            teachers: names or live teachers to read; all if None. Weights and preprocessing of a live teacher must
+                match the cache.
+            verify: number of random entries to re-encode with each live teacher and compare (cosine above 0.999);
+                needs ``frames``. 0 disables the check.
+            frames: source of the frames, see :func:`~.frames.get_frame`.
+            seed: random seed of the choice of entries; not reproducible if None.
 
         Returns:
             The cache.
 
         Raises:
-            FeatureCacheError: if it is absent, unfinished, cut off, of another version, made with other weights or
-                preprocessing, or if an entry differs from the live teacher.
+            FeatureCacheError: if the cache is absent, unfinished, truncated, of another version, or made with other
+                weights or preprocessing, or if an entry differs from the live teacher.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -126,14 +125,14 @@ class FeatureCache:
         return tuple(self._stores)
 
     def __len__(self) -> int:
-        """Frames that every teacher has."""
+        """Number of frames common to all teachers."""
         return len(self.hashes())
 
     def __contains__(self, entry: tuple[str, str]) -> bool:
         return entry[0] in self._places.get(entry[1], ())
 
     def hashes(self) -> list[str]:
-        """Content hashes of the frames that every teacher has, in the order of the first teacher's blocks."""
+        """Content hashes of the frames common to all teachers, in the order of the first teacher's blocks."""
         first, *others = self._places.values()
         return [frame for frame in first if all(frame in places for places in others)]
 
@@ -147,7 +146,7 @@ class FeatureCache:
         return self.decode(entry[1], codes[None], None if scale is None else scale[None])[0]
 
     def read(self, frame: str, teacher: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What is stored, undecoded: a quarter of the bytes to move to a GPU, see :meth:`decode`.
+        """Stored codes, undecoded: a quarter of the bytes to transfer to a GPU, see :meth:`decode`.
 
         Args:
             frame: content hash.
@@ -165,7 +164,7 @@ class FeatureCache:
         )
 
     def decode(self, teacher: str, codes: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
-        """A batch of what :meth:`read` gives, on any device, to the stored view.
+        """Decode a batch of :meth:`read` to the stored view, on any device.
 
         Args:
             teacher: name.
@@ -181,15 +180,15 @@ class FeatureCache:
         return codec.unpack(codes, scale)
 
     def expand(self, teacher: str, features: torch.Tensor) -> torch.Tensor:
-        """The stored view (..., k, h, w) in the teacher's own channels (..., C, h, w), as far as they were kept."""
+        """The stored view (..., k, h, w) in the teacher's own channels (..., C, h, w), less the dropped components."""
         return self._codecs[teacher].expand(features)
 
     def geometry(self, frame: str, teacher: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where a stored map lies in its frame.
+        """Affine and mask of a stored map in its frame.
 
         Returns:
-            The (3, 3) affine from grid (row, column, 1) to frame (row, column, 1) in pixels, and the (h, w) share of
-            each cell that shows the frame, in [0, 1].
+            The (3, 3) affine from grid (row, column, 1) to frame (row, column, 1) in pixels, and the (h, w) valid
+            area of each cell, in [0, 1].
         """
         store = self._stores[teacher]
         place = (teacher, store.sizes[frame])
@@ -219,7 +218,7 @@ class FeatureCache:
         return TeacherStatistics(moments.count, moments.mean, moments.covariance())
 
     def describe(self, teacher: str) -> dict[str, Any]:
-        """What is known of a teacher's part, as plain JSON: data sheet, hashes, view, precision, shape, frames, least
+        """Description of a teacher's part as plain JSON: data sheet, hashes, view, precision, shape, frames, minimum
         cosine per cell to the live view, and variance retained by the principal components over all frames."""
         store = self._stores[teacher]
         facts = {k: v for k, v in store.header.items() if k in ("frames", "cosine_min", "retained_variance", "count")}
@@ -233,7 +232,7 @@ class FeatureCache:
         }
 
     def quality(self, frame: str, teacher: str) -> dict[str, float]:
-        """How well an entry says what the teacher said, measured when it was written.
+        """Fidelity of an entry to the teacher's features, measured on writing.
 
         Returns:
             ``cosine_min`` and ``cosine_mean`` over cells between entry and live view; ``energy_kept`` and ``energy``,
@@ -242,10 +241,10 @@ class FeatureCache:
         return dict(zip(QUALITY, self._record(frame, teacher).quality.tolist()))
 
     def match(self, teacher: Teacher) -> None:
-        """Refuse a teacher with other weights or preprocessing than the cache was made with.
+        """Check that weights and preprocessing of a teacher match the cache.
 
         Raises:
-            FeatureCacheError: with both hashes.
+            FeatureCacheError: if they differ, with both hashes.
         """
         identity = self._stores[teacher.spec.name].identity
         for what, now in (
@@ -262,19 +261,19 @@ class FeatureCache:
     def verify(
         self, frames: Sequence[Any], teachers: Sequence[Teacher], count: int = 4, seed: int | None = None
     ) -> dict[str, float]:
-        """Encode random frames again and compare with what is stored.
+        """Re-encode random frames and compare with the stored features.
 
         Args:
-            frames: where the frames came from; only some are read.
-            teachers: live.
-            count: frames to compare.
-            seed: of the choice.
+            frames: source of the frames; only some are read.
+            teachers: live teachers.
+            count: number of frames to compare.
+            seed: random seed of the choice.
 
         Returns:
-            Least cosine per cell found of each teacher, in the stored view.
+            Minimum cosine per cell of each teacher, in the stored view.
 
         Raises:
-            FeatureCacheError: if one is not above 0.999, or a record is damaged.
+            FeatureCacheError: if a cosine is not above 0.999, or a record is damaged.
         """
         rng = np.random.default_rng(seed)
         found = {teacher.spec.name: 1.0 for teacher in teachers}
@@ -285,7 +284,7 @@ class FeatureCache:
             frame = get_frame(frames, int(number))
             key = frame_hash(frame)
             if not all((key, name) in self for name in found):
-                continue  # left out as unusable, or not of this cache
+                continue  # invalid, or not in this cache
             left -= 1
             for teacher in teachers:
                 name = teacher.spec.name
@@ -302,13 +301,13 @@ class FeatureCache:
         return found
 
     def live(self, teacher: Teacher, frame: torch.Tensor) -> torch.Tensor:
-        """What the teacher gives now for one (1, H, W) frame, in the stored view: (k, h, w) on the CPU."""
+        """Features of one (1, H, W) frame from the live teacher, in the stored view: (k, h, w) on the CPU."""
         view, device = self._stores[teacher.spec.name].view, next(teacher.parameters()).device
         pooled = view.pool(teacher(frame[None].to(device)).features, teacher.spec)
         return self._codecs[teacher.spec.name].to("cpu").project(pooled.cpu())[0]
 
     def check(self) -> Iterator[str]:
-        """Read every record and compare with its checksum.
+        """Verify the checksum of every record.
 
         Yields:
             One sentence per damaged record.
@@ -321,7 +320,7 @@ class FeatureCache:
                     yield str(error)
 
     def index(self, frames: Sequence[Any], progress: bool = False) -> list[FrameKey | None]:
-        """Hash every frame of a source, see :func:`~.feature_cache_frames.index_frames`."""
+        """Hash every frame of a source, see :func:`~.frames.index_frames`."""
         return index_frames(frames, self.path, "skip", progress)
 
     def _record(self, frame: str, teacher: str, verify: bool = False) -> Record:
@@ -335,7 +334,7 @@ class FeatureCache:
 def cosines(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Cosine per cell of two maps (k, h, w), where the mask (h, w) is at least one half; never empty.
 
-    Cells that are zero in both, next to the others, have no direction and count as equal.
+    Cells that are (relatively) zero in both maps have no direction and count as equal.
     """
     one, other = one.flatten(1), other.flatten(1)
     found = F.cosine_similarity(one, other, dim=0, eps=1e-30)

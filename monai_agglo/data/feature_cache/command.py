@@ -1,4 +1,4 @@
-"""The ``cache`` command: the features of teachers, for a file or folder of cines and images."""
+"""The ``cache`` command: teacher features of a file or folder of cines and images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_agglo.networks.teachers import create_teacher
 
 from .build import build_feature_cache
 from .cache import FeatureCache
-from .errors import FeatureCacheError
+from .store import FeatureCacheError
 from .view import FeatureView
 
 __all__ = ["CacheReport", "build_cache", "describe_cache"]
@@ -23,13 +23,13 @@ __all__ = ["CacheReport", "build_cache", "describe_cache"]
 
 @dataclass(frozen=True)
 class CacheReport:
-    """What is in a cache.
+    """Content of a cache.
 
     Args:
         path: its folder.
-        frames: that every teacher has.
+        frames: number of frames common to all teachers.
         teachers: :meth:`monai_agglo.data.FeatureCache.describe` of each.
-        damaged: a sentence per damaged entry, if they were read.
+        damaged: one sentence per damaged entry, if checked.
     """
 
     path: str
@@ -68,26 +68,26 @@ def build_cache(
     random_weights: bool = False,
     progress: bool = False,
 ) -> FeatureCache:
-    """Build a cache from files; frames that hold nothing to encode are left out.
+    """Build a cache from files; invalid frames (constant, NaN) are omitted.
 
     Args:
-        folder: of the cache.
-        source: a file, or a folder that is searched with its sub-folders.
-        teachers: their names.
+        folder: folder of the cache.
+        source: a file, or a folder, searched recursively.
+        teachers: names of the teachers.
         precision: ``int8`` or ``fp16``.
         native: keep the teachers' own grids and channels.
-        size: longer side that frames are scaled to, in pixels.
-        processes: that encode.
-        device: where the teachers run.
-        random_weights: random weights on purpose; the cache says so.
-        progress: show size, progress and time left.
+        size: longer side of the scaled frames, in pixels.
+        processes: number of encoding processes.
+        device: device of the teachers.
+        random_weights: use random weights; recorded in the cache.
+        progress: show size, progress and remaining time.
 
     Returns:
         The cache, opened.
 
     Raises:
         FeatureCacheError: if source or teachers are missing, or see :func:`monai_agglo.data.build_feature_cache`.
-        ValueError: for a source without anything to read, or an unknown teacher.
+        ValueError: for a source without readable files, or an unknown teacher.
     """
     if not source or not teachers:
         raise FeatureCacheError("to build a cache give both --source and --teachers")
@@ -100,7 +100,7 @@ def build_cache(
 
 
 def source_frames(source: str | os.PathLike, size: int = 512) -> CineFrames:
-    """The frames of a file or folder, scaled to [0, 1] cine by cine, as a source that a cache indexes once."""
+    """The frames of a file or folder, scaled to [0, 1] cine by cine, as a source with a fingerprint, indexed once."""
     from monai.data import Dataset
     from monai.transforms import Compose, LoadImaged
 
@@ -123,14 +123,14 @@ def _paths(case: Case) -> Any:
 
 
 def describe_cache(folder: str | os.PathLike, check: bool = False) -> CacheReport:
-    """Say what is in a cache.
+    """Describe a cache.
 
     Args:
-        folder: of the cache.
-        check: read every entry and compare with its checksum.
+        folder: folder of the cache.
+        check: verify the checksum of every entry.
 
     Returns:
-        The report; printed, it is a line per teacher.
+        The report; its text has one line per teacher.
 
     Raises:
         FeatureCacheError: if the cache cannot be opened.

@@ -1,4 +1,4 @@
-"""Frames with the features of their teachers, for training."""
+"""Training data set of frames with their cached teacher features."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from monai.data import Dataset
 from monai_agglo.networks.teachers import Teacher
 
 from .cache import FeatureCache
-from .errors import FeatureCacheError
 from .frames import get_frame
+from .store import FeatureCacheError
 
 __all__ = ["FeatureCacheDataset"]
 
@@ -21,17 +21,17 @@ class FeatureCacheDataset(Dataset):
     """Frames and their cached teacher features.
 
     A sample is ``{"image": (1, H, W), "frame": hash, "features": {teacher: (k, h, w)}, "mask": {teacher: (h, w)}}``.
-    Features belong to the frame as it was encoded: never flip, turn or crop ``image`` without them; photometric
-    augmentation of the student's image is fine.
+    Cached features are valid for geometrically unaugmented frames only: do not flip, rotate or crop ``image``.
+    Photometric augmentation is valid.
 
     Args:
-        frames: a source of frames, see :func:`~.feature_cache_frames.get_frame`; frames without features are left out.
-        cache: an open cache, or the folder of one.
-        teachers: which ones, by name or live; all when None. Live ones are matched and re-checked on opening.
-        transform: called with each sample.
-        packed: give ``{"codes": ..., "scale": ...}`` instead of decoded features: a quarter of the bytes to move;
+        frames: a source of frames, see :func:`~.frames.get_frame`; frames without features are omitted.
+        cache: an open cache, or its folder.
+        teachers: names or live teachers; all if None. Live teachers are matched and re-checked on opening.
+        transform: transform of each sample.
+        packed: return ``{"codes": ..., "scale": ...}`` instead of decoded features: a quarter of the bytes;
             ``dataset.cache.decode(teacher, codes, scale)`` decodes a batch on its device.
-        verify: entries to re-check when ``cache`` is a folder and a live teacher is given.
+        verify: number of entries to re-check when ``cache`` is a folder and a live teacher is given.
 
     Raises:
         FeatureCacheError: if the cache cannot be opened or has none of the frames.
@@ -74,7 +74,7 @@ class FeatureCacheDataset(Dataset):
         return self.transform(sample) if self.transform else sample
 
     def features(self, frame: str, teacher: str) -> Any:
-        """Features of one frame: (k, h, w) float32, or with ``packed`` the codes and scales as they are stored.
+        """Features of one frame: (k, h, w) float32, or with ``packed`` the stored codes and scales.
 
         Args:
             frame: content hash.

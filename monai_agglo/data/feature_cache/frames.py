@@ -1,4 +1,4 @@
-"""Frames by their content: the hash that a cache is keyed by, and the index of a source of frames."""
+"""Content hash of frames, the key of the cache, and the index of a source of frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import FrameError
 from monai_agglo.networks.teachers.preprocess import check_frames
 
-from .errors import FeatureCacheError
+from .store import FeatureCacheError
 
 __all__ = ["FrameKey", "frame_hash", "get_frame", "index_frames"]
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class FrameKey(NamedTuple):
-    """A frame as a cache knows it.
+    """Key of a frame in a cache.
 
     Attributes:
-        hash: of its content, see :func:`frame_hash`.
-        rows: of the frame, in pixels.
-        columns: of the frame, in pixels.
+        hash: content hash, see :func:`frame_hash`.
+        rows: height of the frame in pixels.
+        columns: width of the frame in pixels.
     """
 
     hash: str
@@ -40,7 +40,7 @@ class FrameKey(NamedTuple):
 def frame_hash(frame: torch.Tensor) -> str:
     """The content hash of a frame: its size and its values to 16 bits.
 
-    Values that come from 8 bits keep their hash if another computer scales them with another last digit.
+    Robust to rounding: 8-bit values scaled on another computer have the same hash.
 
     Args:
         frame: (1, H, W) or (H, W), floating, in [0, 1].
@@ -60,13 +60,13 @@ def get_frame(source: Sequence[Any], index: int) -> torch.Tensor:
     Args:
         source: items are (1, H, W) or (H, W) tensors or arrays, floating in [0, 1], or dictionaries with such an
             ``image``.
-        index: of the frame.
+        index: index of the frame.
 
     Returns:
         (1, H, W).
 
     Raises:
-        FeatureCacheError: if the item is no such thing.
+        FeatureCacheError: if the item has another type or shape.
     """
     item = source[index]
     item = item["image"] if isinstance(item, dict) and "image" in item else item
@@ -85,19 +85,19 @@ def index_frames(
     """Hash and check every frame of a source.
 
     A source with an attribute ``fingerprint`` (a string that changes when its frames do) is read once: the index is
-    kept in ``folder`` and found again by other processes, ranks and runs.
+    stored in ``folder`` and shared by processes, ranks and runs.
 
     Args:
-        source: see :func:`get_frame`; it has a length.
-        folder: the cache; None keeps nothing.
-        on_bad: ``error`` stops at a frame that no teacher can use, ``skip`` leaves it out and says so.
+        source: sequence of frames, see :func:`get_frame`.
+        folder: folder of the cache; None stores no index.
+        on_bad: ``error`` raises on an invalid frame, ``skip`` omits it with a warning.
         progress: show a progress bar.
 
     Returns:
-        One key per frame of the source, None where it was left out.
+        One key per frame of the source, None for omitted frames.
 
     Raises:
-        FeatureCacheError: for a frame that cannot be used, or a source without any.
+        FeatureCacheError: for an invalid frame, or a source without valid frames.
     """
     if on_bad not in ("error", "skip"):
         raise FeatureCacheError(f"on_bad must be error or skip, not {on_bad!r}")

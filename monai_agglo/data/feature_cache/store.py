@@ -1,7 +1,7 @@
-"""One block of a cache: a safetensors file of fixed layout, filled record by record, safe from any end of its writer.
+"""One block of a cache: a safetensors file of fixed layout, filled record by record, crash-safe.
 
-The file is made at full size under a temporary name. A record's checksum is written last, so that after a kill the next
-writer knows which records are whole. A file gets its final name when all its records are.
+The file is created at full size under a temporary name. The checksum of a record is written last, so that another
+writer can resume after a crash. The file is renamed when all records are complete.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FeatureCacheError
-
-__all__ = ["QUALITY", "Block", "Record", "full_disk", "read_json"]
+__all__ = ["QUALITY", "Block", "FeatureCacheError", "Record", "full_disk", "read_json"]
 
 DTYPES = {"I8": np.dtype(np.int8), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "U32": np.dtype("<u4")}
 CODES = {"int8": "I8", "fp16": "F16"}
 QUALITY = ("cosine_min", "cosine_mean", "energy_kept", "energy")
 
 
+class FeatureCacheError(ValueError):
+    """Raised when a feature cache cannot be built or read; the message names the file and the remedy."""
+
+
 @dataclass(frozen=True)
 class Record:
-    """What is stored of one frame.
+    """Stored data of one frame.
 
     Attributes:
         codes: (k, h, w) int8 or float16.
@@ -39,12 +41,12 @@ class Record:
     quality: np.ndarray
 
     def parts(self) -> dict[str, np.ndarray]:
-        """Arrays by the names they have in the file."""
+        """Arrays by their names in the file."""
         found = {"codes": self.codes, "scale": self.scale, "quality": self.quality}
         return {name: np.ascontiguousarray(array) for name, array in found.items() if array is not None}
 
     def checksum(self, frame: str) -> int:
-        """CRC-32 of everything, bound to the frame it belongs to; never 0, which means not yet written."""
+        """CRC-32 of the record and its frame hash; never 0, the mark of an unwritten record."""
         value = zlib.crc32(frame.encode())
         for array in self.parts().values():
             value = zlib.crc32(array, value)
@@ -55,11 +57,11 @@ class Block:
     """A file of records, in the order of its frames.
 
     Args:
-        path: its final name.
+        path: final path.
         frames: content hashes, in order.
         shape: channels, rows and columns of a record.
         precision: ``int8`` or ``fp16``.
-        key: of the store it belongs to.
+        key: key of the store.
     """
 
     def __init__(self, path: Path, frames: list[str], shape: tuple[int, int, int], precision: str, key: str) -> None:
@@ -75,12 +77,12 @@ class Block:
 
     @property
     def part(self) -> Path:
-        """Its name while it is being filled."""
+        """Temporary path during writing."""
         return self.path.with_name(self.path.name + ".part")
 
     @property
     def bytes(self) -> int:
-        """Size of the file."""
+        """File size in bytes."""
         return max(end for _, _, _, end in self._layout.values())
 
     def complete(self) -> bool:
@@ -88,10 +90,10 @@ class Block:
         return self.path.is_file()
 
     def check(self) -> None:
-        """Refuse a file that is missing, cut off or another's.
+        """Check that the file exists, is complete and belongs to the store.
 
         Raises:
-            FeatureCacheError: with what to do.
+            FeatureCacheError: if not, with the remedy.
         """
         again = "delete this file and run the same build again"
         if not self.path.is_file():
@@ -104,7 +106,7 @@ class Block:
                 raise FeatureCacheError(f"{self.path} does not hold what the cache's index says: {again}")
 
     def done(self) -> np.ndarray:
-        """(count,) bool: which records have been written; in a file that is being filled, they are not yet verified."""
+        """(count,) bool, True for written records; not verified in an unfinished file."""
         if self.complete():
             return np.ones(len(self.frames), bool)
         if not self._usable_part():
@@ -114,13 +116,13 @@ class Block:
             return np.frombuffer(file.read(4 * len(self.frames)), "<u4") != 0
 
     def prepare(self) -> np.ndarray:
-        """Make the file under its temporary name, or take over what another writer left of it.
+        """Create the temporary file, or resume one of another writer.
 
         Returns:
-            (count,) bool: which records are whole.
+            (count,) bool, True for complete records.
 
         Raises:
-            FeatureCacheError: if there is no room for it.
+            FeatureCacheError: if the disk is full.
         """
         if self._usable_part():
             found = self.done()
@@ -140,8 +142,8 @@ class Block:
         """Write one record; its checksum comes last.
 
         Args:
-            index: place of the frame in the block.
-            record: what to store.
+            index: index of the frame in the block.
+            record: the record.
 
         Raises:
             FeatureCacheError: if the disk is full.
@@ -160,17 +162,17 @@ class Block:
             raise full_disk(error, self.part, self.bytes) from error
 
     def finish(self) -> None:
-        """Give the file its final name, once it is safely on the disk."""
+        """Flush the file to disk and rename it to its final path."""
         with open(self.part, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(self.part, self.path)
 
     def read(self, index: int, verify: bool = False) -> Record:
-        """One record, memory-mapped: nothing is copied.
+        """One record, memory-mapped without a copy.
 
         Args:
-            index: place of the frame in the block.
-            verify: compare with the checksum.
+            index: index of the frame in the block.
+            verify: verify the checksum.
 
         Returns:
             The record; its arrays are read-only.
@@ -189,11 +191,11 @@ class Block:
         return record
 
     def stored(self, index: int) -> Record | None:
-        """A verified record of the file that is being filled, or None."""
+        """A verified record of an unfinished file, or None."""
         return self._stored(self.part, index)
 
     def __getstate__(self) -> dict:
-        return {**vars(self), "_maps": None}  # a map belongs to its process
+        return {**vars(self), "_maps": None}  # memory maps are per process
 
     def _usable_part(self) -> bool:
         if not self.part.is_file() or self.part.stat().st_size != self.bytes:
@@ -218,13 +220,13 @@ class Block:
 
 
 def _layout(arrays: dict[str, tuple[str, tuple[int, ...]]], metadata: dict[str, str]):
-    """The head of a safetensors file, and name -> (dtype, shape, first byte, end) with places in the file."""
+    """Header of a safetensors file, and name -> (dtype, shape, start, end) with byte offsets in the file."""
     entries, end = {}, 0
     for name, (dtype, shape) in arrays.items():
         start, end = end, end + int(np.prod(shape)) * DTYPES[dtype].itemsize
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps({"__metadata__": metadata, **entries}).encode()
-    text += b" " * (-len(text) % 64 + 56)  # data begins on a multiple of 64 bytes, so that every array is aligned
+    text += b" " * (-len(text) % 64 + 56)  # data starts at a multiple of 64 bytes for alignment
     head = len(text).to_bytes(8, "little") + text
     places = {
         name: (e["dtype"], tuple(e["shape"]), *(len(head) + offset for offset in e["data_offsets"]))
@@ -234,7 +236,7 @@ def _layout(arrays: dict[str, tuple[str, tuple[int, ...]]], metadata: dict[str, 
 
 
 def _allocate(file, size: int) -> None:
-    """Take the room on the disk now, so that it cannot run out in the middle."""
+    """Preallocate the disk space."""
     if hasattr(os, "posix_fallocate"):
         file.flush()
         os.posix_fallocate(file.fileno(), 0, size)
@@ -245,7 +247,7 @@ def _allocate(file, size: int) -> None:
 
 
 def full_disk(error: OSError, path: Path, needed: int) -> FeatureCacheError:
-    """The sentence for a write that failed."""
+    """Error for a failed write."""
     if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
         return FeatureCacheError(
             f"no room for {path} ({needed / 1e6:.1f} MB): {error.strerror}. Make room and run the same build again: it "
@@ -258,7 +260,7 @@ def read_json(path: Path) -> dict:
     """A JSON file of the cache.
 
     Raises:
-        FeatureCacheError: if it is absent or no JSON.
+        FeatureCacheError: if the file is absent or invalid.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

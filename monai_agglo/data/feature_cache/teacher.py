@@ -1,4 +1,4 @@
-"""The part of a cache that belongs to one teacher, with one set of weights, preprocessing, view and precision."""
+"""One teacher's part of a cache: fixed weights, preprocessing, view and precision."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from safetensors.torch import save_file
 from monai_agglo.files import atomic_path
 from monai_agglo.networks.teachers import Teacher
 
-from .errors import FeatureCacheError
 from .frames import FrameKey
-from .store import Block, full_disk, read_json
+from .store import Block, FeatureCacheError, full_disk, read_json
 from .view import FeatureCodec, FeatureView, Moments, stored_mask
 
 __all__ = ["VERSION", "TeacherStore", "check_version", "write_json"]
 
 VERSION = 1
-"""Of the files: raised when they change so that older code would misread them."""
+"""File format version; increased on incompatible changes."""
 
 
 class TeacherStore:
     """A folder of blocks with an identity (``teacher.json``), a codec, a plan of frames and a header of statistics.
 
     Args:
-        folder: where it is.
+        folder: its path.
 
     Attributes:
         identity: the teacher's data sheet and hashes, view, precision, shape and key.
-        blocks: by number, in the order of the plan.
+        blocks: blocks by number, in the order of the plan.
         sizes: rows and columns of each frame, by hash.
-        header: what is known of the finished blocks: numbers, frames, retained variance, least cosine; empty before.
+        header: summary of the finished blocks: numbers, frames, retained variance, minimum cosine; else empty.
 
     Raises:
         FeatureCacheError: if a file is missing, damaged or of another version.
@@ -62,7 +61,7 @@ class TeacherStore:
 
     @staticmethod
     def key_of(teacher: Teacher, view: FeatureView, precision: str) -> dict[str, Any]:
-        """What the stored features depend on, besides the frame."""
+        """Everything except the frame that the stored features depend on."""
         return {
             "version": VERSION,
             "name": teacher.spec.name,
@@ -74,7 +73,7 @@ class TeacherStore:
 
     @classmethod
     def create(cls, cache: Path, teacher: Teacher, view: FeatureView, precision: str) -> TeacherStore:
-        """Open the folder of this very teacher, view and precision; it is made when missing."""
+        """Open the folder of a teacher, view and precision; created if missing."""
         what = cls.key_of(teacher, view, precision)
         key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
         folder = cache / f"{teacher.spec.name}-{key}"
@@ -90,16 +89,16 @@ class TeacherStore:
         return cls(folder)
 
     def lock(self) -> FileLock:
-        """Held while the plan, the codec or the header changes."""
+        """Lock for changes of plan, codec and header."""
         return FileLock(self.folder / "plan.lock")
 
     def block_lock(self, number: int) -> FileLock:
-        """Held by the one process that fills a block; the system frees it when that process ends in any way."""
+        """Lock of the process that fills a block; released by the system when the process ends."""
         (self.folder / "locks").mkdir(exist_ok=True)
         return FileLock(self.folder / "locks" / f"{number:06d}.lock")
 
     def read_plan(self) -> None:
-        """Read which frames are to be, or have been, stored in which block."""
+        """Read the assignment of frames to blocks."""
         path = self.folder / "frames.json"
         if not path.is_file():
             if any((self.folder / "blocks").glob("*.safetensors*")):
@@ -118,7 +117,7 @@ class TeacherStore:
             self.sizes.update({frame.hash: (frame.rows, frame.columns) for frame in plan[number]})
 
     def add_frames(self, frames: Iterable[FrameKey], frames_per_block: int) -> None:
-        """Plan blocks for the frames that are in none yet; each content once."""
+        """Plan blocks for new frames, without duplicates."""
         with self.lock():
             self.read_plan()
             new = list({frame.hash: frame for frame in frames if frame.hash not in self.sizes}.values())
@@ -130,14 +129,14 @@ class TeacherStore:
         (self.folder / "blocks").mkdir(exist_ok=True)
 
     def mask(self, frame: str) -> torch.Tensor:
-        """(h, w) share of each stored cell that shows the frame."""
+        """(h, w) valid area of each stored cell, in [0, 1]."""
         return stored_mask(self.sizes[frame], self.shape[1], self.identity["teacher"])[1]
 
     def calibrated(self) -> bool:
-        """Whether there is a codec.
+        """Whether a codec exists.
 
         Raises:
-            FeatureCacheError: if it is gone while there is something that was stored with it.
+            FeatureCacheError: if it is missing but blocks encoded with it exist.
         """
         path = self.folder / "codec.safetensors"
         if not path.is_file() and any(block.complete() or block.part.is_file() for block in self.blocks):
@@ -148,7 +147,7 @@ class TeacherStore:
         """The codec.
 
         Raises:
-            FeatureCacheError: if it is damaged or not there.
+            FeatureCacheError: if it is damaged or missing.
         """
         path = self.folder / "codec.safetensors"
         if not self.calibrated():
@@ -160,13 +159,13 @@ class TeacherStore:
         return f"what was stored with it cannot be read, delete the folder {self.folder} and run the same build again"
 
     def write_codec(self, codec: FeatureCodec) -> None:
-        """Keep the codec."""
+        """Store the codec."""
         tensors = {name: value for name, value in vars(codec).items() if isinstance(value, torch.Tensor)}
         facts = {name: getattr(codec, name) for name in ("retained", "frames", "gain")}
         _write_tensors(self.folder / "codec.safetensors", tensors, facts)
 
     def write_statistics(self, number: int, block: Block, codec: FeatureCodec, stored: bool = True) -> None:
-        """Count a block's cells, as they are read back, before it gets its final name."""
+        """Accumulate the statistics of a block from its decoded cells, before it is renamed."""
         moments, quality = Moments(), []
         for index, frame in enumerate(block.frames):
             record = block.stored(index) if stored else block.read(index, verify=True)
@@ -181,7 +180,7 @@ class TeacherStore:
         _write_tensors(self._statistics_path(number), _tensors_of(moments), facts)
 
     def finish(self, codec: FeatureCodec) -> None:
-        """Bring the header up to all finished blocks, each counted once."""
+        """Update the header to all finished blocks, each counted once."""
         with self.lock():
             self.read_plan()
             self.read_header()
@@ -208,7 +207,7 @@ class TeacherStore:
             self.header = header
 
     def read_header(self) -> None:
-        """Read the statistics of the finished blocks, if there are any."""
+        """Read the statistics of the finished blocks, if any."""
         path = self.folder / "header.safetensors"
         if not path.is_file():
             return
@@ -219,7 +218,7 @@ class TeacherStore:
         self.statistics = Moments(header["count"], tensors["mean"], scatter)
 
     def finished(self) -> Iterator[tuple[int, Block]]:
-        """The blocks that the header knows of."""
+        """Blocks included in the header."""
         for number in self.header.get("blocks", ()):
             yield number, self.blocks[number]
 
@@ -228,10 +227,10 @@ class TeacherStore:
 
 
 def check_version(content: dict[str, Any], path: Path) -> None:
-    """Refuse what other code has written.
+    """Check the file format version.
 
     Raises:
-        FeatureCacheError: with both versions.
+        FeatureCacheError: if it differs, with both versions.
     """
     if content.get("version") != VERSION:
         raise FeatureCacheError(
@@ -241,12 +240,12 @@ def check_version(content: dict[str, Any], path: Path) -> None:
 
 
 def _tensors_of(moments: Moments) -> dict[str, torch.Tensor]:
-    """``covariance`` holds the scatter here, until it is divided by the count."""
+    """Here ``covariance`` is the scatter, not yet divided by the count."""
     return {"mean": moments.mean, "covariance": moments.scatter}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole.
+    """Write a JSON file atomically.
 
     Raises:
         FeatureCacheError: if the disk is full.

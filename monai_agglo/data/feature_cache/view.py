@@ -1,4 +1,4 @@
-"""What a cache keeps of a teacher's map: the stored view (grid, principal components) and its precision."""
+"""Stored view of a teacher's map (grid, principal components) and its precision."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.nn import functional as F
 
 from monai_agglo.networks.teachers import FrameGrid, TeacherSpec
 
-from .errors import FeatureCacheError
+from .store import FeatureCacheError
 
 __all__ = ["COMPACT", "NATIVE", "PRECISIONS", "FeatureCodec", "FeatureView", "stored_mask"]
 
 PRECISIONS = {"int8": torch.int8, "fp16": torch.float16}
 SMALL_MAP = 256
-"""Maps of at most this many cells are small already and keep all their channels."""
+"""Maps of at most this many cells keep all channels."""
 
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Which part of a teacher's map is stored.
+    """Stored view of a teacher's map.
 
     Attributes:
-        grid: wanted cells a side. A map is averaged over whole blocks of f x f cells, f = round(side / grid), so that
-            nothing is interpolated: 64 becomes 32, and 37 stays 37. None keeps the teacher's grid.
-        channels: maps with more channels keep this many principal components, unless they have no more than 256 cells
-            (MedCLIP's 7 x 7). None keeps all channels.
+        grid: target cells per side. Maps are averaged over blocks of f x f cells, f = round(side / grid), without
+            interpolation: 64 becomes 32, 37 stays 37. None keeps the teacher's grid.
+        channels: maximum number of principal components; maps of at most 256 cells (MedCLIP's 7 x 7) keep all
+            channels. None keeps all channels.
     """
 
     grid: int | None = 32
@@ -42,7 +42,7 @@ class FeatureView:
                 raise FeatureCacheError(f"{name} of a view must be a whole number of at least 1 or None, not {value!r}")
 
     def factor(self, spec: TeacherSpec) -> int:
-        """Cells of the teacher that make one stored cell, along a side; the largest that divides the grid evenly."""
+        """Teacher cells per stored cell along a side; a divisor of the grid."""
         wanted = 1 if self.grid is None else max(1, round(spec.grid / self.grid))
         return next(f for f in range(wanted, 0, -1) if spec.grid % f == 0)
 
@@ -52,12 +52,12 @@ class FeatureView:
         return None if self.channels is None or spec.channels <= self.channels or cells <= SMALL_MAP else self.channels
 
     def shape(self, spec: TeacherSpec) -> tuple[int, int, int]:
-        """Channels, rows and columns of what is stored of one frame."""
+        """Stored channels, rows and columns of one frame."""
         side = spec.grid // self.factor(spec)
         return self.components(spec) or spec.channels, side, side
 
     def bytes(self, spec: TeacherSpec, precision: str) -> int:
-        """Bytes of one frame: the values, and for int8 a 16-bit scale per cell."""
+        """Bytes per frame: the values, and for int8 a 16-bit scale per cell."""
         channels, rows, columns = self.shape(spec)
         return rows * columns * (channels + 2 if precision == "int8" else 2 * channels)
 
@@ -72,16 +72,16 @@ NATIVE = FeatureView(None, None)
 
 
 def stored_mask(frame: tuple[int, int], side: int, spec: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where a stored map lies in its frame.
+    """Affine and mask of a stored map in its frame.
 
     Args:
         frame: rows and columns of the frame.
-        side: cells a side.
+        side: cells per side.
         spec: the teacher's data sheet, as a dictionary.
 
     Returns:
-        The (3, 3) affine from grid (row, column, 1) to frame (row, column, 1) in pixels, and the (side, side) share of
-        each cell that shows the frame and not padding, in [0, 1].
+        The (3, 3) affine from grid (row, column, 1) to frame (row, column, 1) in pixels, and the (side, side) valid
+        (unpadded) area of each cell, in [0, 1].
     """
     fit = FrameGrid.fit(frame, spec["geometry"], spec["input_size"], spec["min_side"])
     return fit.affine(side), fit.mask(side)[0, 0]
@@ -89,7 +89,7 @@ def stored_mask(frame: tuple[int, int], side: int, spec: dict[str, Any]) -> tupl
 
 @dataclass
 class FeatureCodec:
-    """Between a teacher's pooled map, the stored view of it, and bytes.
+    """Codec between a teacher's pooled map, its stored view and stored codes.
 
     int8: each cell's vector is centred, turned by a fixed rotation that spreads a few loud channels over all, and
     divided by its largest value, kept as float16. For the rotation see docs/reference/feature_cache.md.
@@ -100,10 +100,10 @@ class FeatureCodec:
         centre: (k,) mean of each stored channel over the calibration frames.
         basis: (C, k) principal directions, orthonormal; None if the channels are stored as they are.
         origin: (C,) the mean that is subtracted before ``basis``; None without one.
-        retained: share of the variance of the calibration frames that ``basis`` keeps; 1 without one.
-        frames: how many frames it was calibrated on.
-        gain: what values are divided by before they are packed, so that float16 holds them whatever the teacher's
-            scale: the root mean square over cells and channels of the calibration frames.
+        retained: variance of the calibration frames retained by ``basis``, as a fraction; 1 without one.
+        frames: number of calibration frames.
+        gain: divisor before packing, so that float16 covers the scale of any teacher: the root mean square over cells
+            and channels of the calibration frames.
     """
 
     precision: str
@@ -119,7 +119,7 @@ class FeatureCodec:
         """Calibrate.
 
         Args:
-            maps: pairs of a pooled map (C, h, w) and its mask (h, w); cells that show less than half are left out.
+            maps: pairs of a pooled map (C, h, w) and its mask (h, w); cells with a mask below one half are ignored.
             components: principal components to keep; None keeps the channels.
             precision: one of :data:`PRECISIONS`.
 
@@ -127,7 +127,7 @@ class FeatureCodec:
             The codec.
 
         Raises:
-            FeatureCacheError: if there are too few cells for so many components.
+            FeatureCacheError: if there are fewer cells than needed for the components.
         """
         sums, frames = Moments(), 0
         for features, mask in maps:
@@ -143,7 +143,7 @@ class FeatureCodec:
             return cls(precision, sums.mean.float(), frames=frames, gain=gain)
         values, vectors = torch.linalg.eigh(sums.covariance())
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)[:, :components]
-        # The sign of a direction is arbitrary: its largest entry is made positive, so that every computer agrees.
+        # Fix the arbitrary sign: the largest entry is positive on every computer.
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         return cls(
             precision,
@@ -156,7 +156,7 @@ class FeatureCodec:
         )
 
     def to(self, device: torch.device | str) -> FeatureCodec:
-        """The same on another device."""
+        """Copy on another device."""
         moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in vars(self).items()}
         return FeatureCodec(**moved)
 
@@ -167,7 +167,7 @@ class FeatureCodec:
         return torch.einsum("bchw,ck->bkhw", pooled - self.origin[:, None, None], self.basis)
 
     def expand(self, stored: torch.Tensor) -> torch.Tensor:
-        """The stored view (..., k, h, w) back to the teacher's channels (..., C, h, w), as far as it was kept."""
+        """The stored view (..., k, h, w) back to the teacher's channels (..., C, h, w), less the dropped components."""
         if self.basis is None or self.origin is None:
             return stored
         basis, origin = self.basis.to(stored), self.origin.to(stored)
@@ -179,7 +179,7 @@ class FeatureCodec:
         if self.precision == "fp16":
             return values.clamp(-65504, 65504).half(), None
         values = _mix(self.rotation, values)
-        # The scale is rounded to what is stored before it is used, and upwards, so that no code leaves -127..127.
+        # Round the scale up to float16 before use: codes stay within -127..127.
         scale = (values.abs().amax(1) * (1.001 / 127)).clamp(6e-5, 65504).half()
         return (values / scale[:, None].float()).round().clamp(-127, 127).to(torch.int8), scale
 
@@ -187,17 +187,17 @@ class FeatureCodec:
         """Codes (B, k, h, w) and scales (B, h, w) back to the stored view, float32."""
         if scale is None:
             return codes.float().mul_(self.gain).add_(self.centre[:, None, None])
-        # Reading must keep up with training: as few passes over the values as there can be.
+        # Reading must keep up with training: minimal number of passes over the values.
         values = _mix(self.rotation.T, codes.float())
         factor = (scale.float() * self.gain)[:, None]
         return torch.addcmul(self.centre[:, None, None], values, factor, out=values)
 
     @property
     def rotation(self) -> torch.Tensor:
-        """(n, n) orthonormal, for n channels that lie k / n apart: the discrete cosine transform.
+        """(n, n) orthonormal discrete cosine transform, for n channels k / n apart.
 
-        It exists for every n and has no large entry. With n = 32 it spreads as well as one over all channels would, at
-        an eighth and less of the cost of reading.
+        It exists for every n and has no large entry. n = 32 spreads as well as a transform of all channels at an eighth
+        or less of the decoding cost.
         """
         channels = len(self.centre)
         size = next(n for n in range(min(32, channels), 0, -1) if channels % n == 0)
@@ -205,13 +205,13 @@ class FeatureCodec:
 
 
 def _gain(variance: torch.Tensor) -> float:
-    """Root mean square; 1 for features that never change."""
+    """Root mean square; 1 for constant features."""
     found = float(variance.clamp(min=0).mean().sqrt())
     return found if found > 1e-30 else 1.0
 
 
 def _mix(matrix: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Turn (B, k, h, w) maps by an (n, n) matrix that acts on channels j, j + k/n, j + 2k/n... for each j below k/n."""
+    """Rotate (B, k, h, w) maps by an (n, n) matrix acting on channels j, j + k/n, j + 2k/n... for each j below k/n."""
     return torch.matmul(matrix, values.reshape(len(values), len(matrix), -1)).view(values.shape)
 
 
@@ -224,7 +224,7 @@ def _cosine_transform(size: int, device: torch.device) -> torch.Tensor:
 
 
 class Moments:
-    """Count, mean and scatter of cells, that can be added to and merged.
+    """Count, mean and scatter of cells, updatable and mergeable.
 
     Attributes:
         count: cells.
@@ -238,7 +238,7 @@ class Moments:
         self.scatter = torch.zeros((), dtype=torch.float64) if scatter is None else scatter
 
     def add(self, features: torch.Tensor, mask: torch.Tensor) -> None:
-        """Add the cells of a map (k, h, w) whose mask (h, w) is at least one half."""
+        """Add the cells of a map (k, h, w) with a mask (h, w) of at least one half."""
         cells = features.flatten(1)[:, mask.flatten().to(features.device) >= 0.5].T
         if not len(cells):
             return
@@ -247,7 +247,7 @@ class Moments:
         self.merge(Moments(len(cells), mean.double().cpu(), (cells.T @ cells).double().cpu()))
 
     def merge(self, other: Moments) -> None:
-        """Add what others have counted."""
+        """Merge other moments."""
         if not other.count:
             return
         total, shift = self.count + other.count, other.mean - self.mean

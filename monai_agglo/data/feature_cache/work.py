@@ -1,4 +1,4 @@
-"""The work of one process that builds a feature cache: blocks that nobody else fills, one after the other."""
+"""Worker of a cache build: fills unlocked blocks one after the other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from tqdm import tqdm
 from monai_agglo.networks.teachers import Teacher
 
 from .cache import cosines
-from .errors import FeatureCacheError
 from .frames import frame_hash, get_frame
-from .store import Block, Record
+from .store import Block, FeatureCacheError, Record
 from .teacher import TeacherStore
 from .view import FeatureCodec, stored_mask
 
@@ -24,7 +23,7 @@ __all__ = ["Progress", "RecentFrames", "encode_pooled", "fill_blocks", "open_blo
 
 
 def open_blocks(store: TeacherStore, where: dict[str, int]) -> list[tuple[int, Block]]:
-    """Blocks that are not finished and whose frames the source has."""
+    """Unfinished blocks with frames of the source."""
     return [
         (number, block)
         for number, block in enumerate(store.blocks)
@@ -49,9 +48,9 @@ def fill_blocks(
     bar: Callable[[], None],
     known: Sequence[Mapping[str, torch.Tensor]] | None = None,
 ) -> None:
-    """Fill blocks until none is left, waiting for those that others are filling.
+    """Fill blocks until none is left, waiting for blocks locked by others.
 
-    ``known`` holds for each pair the pooled maps (C, h, w) of frames that the teacher has seen in this process.
+    ``known`` holds per pair the pooled maps (C, h, w) already computed in this process.
     """
     jobs = sorted(
         ((number, place) for place, (store, _) in enumerate(pairs) for number, _ in open_blocks(store, where)),
@@ -87,7 +86,7 @@ def _fill(
     bar: Callable[[], None],
     known: Mapping[str, torch.Tensor],
 ) -> None:
-    """Write the records of a block that are not there yet, count its cells, and give it its final name."""
+    """Write the missing records of a block, update the statistics, and rename it."""
     codec = store.codec()
     device = next(teacher.parameters()).device
     codec_there = codec.to(device)
@@ -108,7 +107,7 @@ def _fill(
 
 
 def _records(store: TeacherStore, codec: FeatureCodec, pooled: torch.Tensor, size: tuple[int, int]) -> Iterator[Record]:
-    """Records of a batch of frames of one size, each with how well it says what the teacher said."""
+    """Records of a batch of frames of one size, with their fidelity to the teacher."""
     stored = codec.project(pooled)
     codes, scale = codec.pack(stored)
     back = codec.unpack(codes, scale)
@@ -128,7 +127,7 @@ def _records(store: TeacherStore, codec: FeatureCodec, pooled: torch.Tensor, siz
 
 
 class RecentFrames:
-    """Frames by hash; the last ones are kept, as one teacher after the other asks for the same block."""
+    """Frames by hash; the most recent are kept because all teachers read the same block in turn."""
 
     def __init__(self, frames: Sequence[Any], where: dict[str, int], room: int = 128) -> None:
         self.frames, self.where, self.room = frames, where, room
@@ -149,7 +148,7 @@ class RecentFrames:
 
 
 class Progress:
-    """A bar over what all processes together have written, looked up in the files at most once a second."""
+    """Progress bar over the records of all processes, read from the files at most once per second."""
 
     def __init__(self, stores: Sequence[TeacherStore], where: dict[str, int], show: bool) -> None:
         self.blocks = [block for store in stores for _, block in open_blocks(store, where)]

@@ -1,4 +1,4 @@
-"""What transforms that write a cine's features share."""
+"""Shared base of the transforms that write features of a cine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["FeatureWriter"]
 class FeatureWriter(MapTransform):
     """Base of transforms that write ``<output_dir>/<name>/<name>_<encoder>_...`` from features (C, h, w, n).
 
-    The name is the image's ``filename_or_obj``, which :class:`PseudonymizeMetad` has made a pseudonym.
+    The name is the image's ``filename_or_obj``, pseudonymised by :class:`PseudonymizeMetad`.
 
     Args:
         keys: key of the features of n evenly spread frames.
-        encoder: whose they are: an object with ``random_weights`` and ``spec`` (name, title, geometry, input_size,
-            min_side), its own or its ``teacher``'s.
+        encoder: source of the features: an object with ``random_weights`` and ``spec`` (name, title, geometry,
+            input_size, min_side), its own or its ``teacher``'s.
         image_key: image (1, H, W, T).
-        output_dir: where to write.
+        output_dir: output folder.
     """
 
     def __init__(self, keys: KeysCollection, encoder: Any, image_key: str, output_dir: str | os.PathLike) -> None:
@@ -41,7 +41,7 @@ class FeatureWriter(MapTransform):
         self.output_dir = Path(output_dir)
 
     def outputs(self, data: Mapping[Hashable, Any]) -> Iterator[tuple[Path, list[int], TeacherFeatures]]:
-        """Of each key: the file's path up to its ending, the frames' numbers, the features and their place."""
+        """Per key: path without suffix, frame indices, features and their geometry."""
         image = data[self.image_key]
         name = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])).name
         for key in self.key_iterator(data):

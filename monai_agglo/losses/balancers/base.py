@@ -69,11 +69,11 @@ class Balance(NamedTuple):
 
 
 class Balancer(nn.Module):
-    """Base of the balancers. A subclass says in :meth:`weigh` what each loss is multiplied with.
+    """Base of the balancers. Subclasses return the factor of each loss from :meth:`weigh`.
 
     Parameters of a balancer are trained by the optimiser that trains the student, through the gradient of ``total``;
-    give them no weight decay. Everything that changes while training is in ``state_dict``. In evaluation mode nothing
-    is random and nothing changes. Calculations are in float32, also under autocast.
+    give them no weight decay. Everything that changes while training is in ``state_dict``. Evaluation mode is
+    deterministic and without updates. Calculations are in float32, also under autocast.
 
     With several processes the mean losses are averaged over them, so that all processes have the same weights and, for
     balancers that look at losses only, the same gradients on their parameters. :meth:`sync_gradients` does the rest.

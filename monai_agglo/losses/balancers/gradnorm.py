@@ -12,7 +12,7 @@ __all__ = ["GradNormBalancer"]
 
 
 class GradNormBalancer(Balancer):
-    r"""Weights under which every teacher pulls equally hard on the shared feature, harder where it lags behind.
+    r"""Weights that equalise the teachers' gradient norms on the shared feature, with more for lagging teachers.
 
     With alpha = softmax(a) and G_i = alpha_i |d l_i / d e|, e the student's fused map, the penalty that trains a (and a
     alone) is sum_i |G_i / G - r_i^p|, where G = mean_j G_j and r_i^p are constants and r_i is the share of its first

@@ -1,4 +1,4 @@
-"""Smooth Tchebycheff scalarisation: the teacher that is kept least counts most."""
+"""Smooth Tchebycheff scalarisation: upweights the worst-retained teacher."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class TchebycheffBalancer(Balancer):
         alpha = f / T + (1 - f) softmax(m / mu),    L = sum_i alpha_i l_i / (s_i - z_i),
 
     m_i the running mean of r_i, detached, in place of a batch's own value, and f a floor. Training starts with equal
-    weights, since all r_i are 1 then, and pulls at whom it retains least. It is the opposite of what the paper's
-    balancers do, whose weights go to the teacher with the least loss.
+    weights (all r_i = 1) and upweights the worst-retained teacher, unlike the paper's balancers, which upweight the
+    teacher with the lowest loss.
 
     Source: Lin et al., ICML 2024 (arXiv 2402.19078), with the ideal point z and the nadir point s; running mean and
     floor are ours. Scale-free. Cost: losses only, one running mean. Defects: z has to be known, from a distillation of
@@ -34,7 +34,7 @@ class TchebycheffBalancer(Balancer):
     no different from equal weights. Stabilisation: a floor; s_i - z_i is at least 1 % of s_i; steps that are not finite
     do not count.
 
-    ``weights`` are alpha; what the losses are multiplied with is in ``factors``.
+    ``weights`` are alpha; ``factors`` multiply the losses.
 
     Args:
         n_teachers: T.

@@ -30,7 +30,7 @@ class Teacher(nn.Module):
     never ask for a gradient. A module that holds a teacher saves and loads as if the teacher were not there.
 
     Args:
-        weights: a checkpoint in one of the teacher's layouts; None builds random weights, which must be asked for.
+        weights: a checkpoint in one of the teacher's layouts; None for random weights, only on request.
         random_weights: random weights on purpose, to try the plumbing; everything derived from them is marked.
         in_checkpoint: keep the encoder in ``state_dict``, for a bundle whose network the teacher is.
 
@@ -85,7 +85,7 @@ class Teacher(nn.Module):
         return TeacherFeatures(features, fit.affine(grid, device), fit.mask(grid, device))
 
     def train(self, mode: bool = True) -> Teacher:
-        """A teacher stays in eval mode whatever its owner does."""
+        """A teacher always stays in eval mode."""
         return super().train(False)
 
     def weights_hash(self) -> str:

@@ -1,4 +1,4 @@
-"""Small stand-ins with random weights, so that a distillation can be tried on any computer. They know nothing."""
+"""Small random-weight stand-ins for dry runs of a distillation on any computer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a teacher says about itself: architecture, input, preprocessing, licence and where its weights come from."""
+"""Data sheet of a teacher: architecture, input, preprocessing, licence and source of its weights."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class StudentTeacher(Teacher):
         self.student: dict[str, Any] = facts["student"]
         self.spec = _spec(facts)  # type: ignore[misc]
         super().__init__(weights, in_checkpoint=in_checkpoint)
-        self.random_weights = bool(facts.get("random"))  # a mark goes on to what is distilled from it
+        self.random_weights = bool(facts.get("random"))  # passed on to students distilled from it
 
     def build_encoder(self) -> nn.Module:
         from ..student import StudentEncoder

@@ -2,7 +2,7 @@
 
 from experiments.benchmark.end_to_end import make_masks
 from experiments.benchmark.files import JPEG, phantom_frames, write_dicom
-from experiments.benchmark.interleave import Candidate, take_turns
+from experiments.benchmark.interleave import Candidate, measure_interleaved
 
 FRAMES = 4
 ROOM = 2.5
@@ -14,7 +14,7 @@ def test_reading_and_packing_cost_little_beside_the_network(tmp_path):
     options = {"runtime": "auto", "precision": "fp32", "paths": {JPEG: str(path)}, "frames": 2 * FRAMES}
     options |= {"network_size": None, "threads": 1, "network": True}
     make = f"{make_masks.__module__}:{make_masks.__name__}"
-    rows = take_turns([Candidate("auto", make, options, 1, 3)], 30, print)
+    rows = measure_interleaved([Candidate("auto", make, options, 1, 3)], 30, print)
     found = {row.case: min(row.values("cpu_s")) for row in rows}
     ratio = found[JPEG] / found["network"]
     print(f"file to masks over network, processor time: {ratio:.2f}")

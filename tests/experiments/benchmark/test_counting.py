@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.benchmark.counting import count, roof_ms
+from experiments.benchmark.counting import count, roofline_ms
 from experiments.benchmark.encoder_zoo import OTHERS, OURS, OURS_AT, image_for, make_encoder
 
 
@@ -32,10 +32,10 @@ def test_linear():
 
 def test_roof_is_the_slower_of_arithmetic_and_memory():
     counted = {"layers": [(2e9, 1e6), (2e6, 1e9)], "outer_bytes": 1e6}
-    found = roof_ms(counted, gflops=100, gb_per_s=10)
+    found = roofline_ms(counted, gflops=100, gb_per_s=10)
     assert found["roof_ms"] == pytest.approx(20.02)
     assert found["layer_roof_ms"] == pytest.approx(20 + 100) and found["bound"] == "memory"
-    assert roof_ms(counted, gflops=1, gb_per_s=10)["bound"] == "arithmetic"
+    assert roofline_ms(counted, gflops=1, gb_per_s=10)["bound"] == "arithmetic"
 
 
 def test_ours_takes_a_small_part_of_litemedsam_s_multiply_adds(monkeypatch, tmp_path):

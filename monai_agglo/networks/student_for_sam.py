@@ -1,4 +1,4 @@
-"""A student in the place of a SAM teacher: its features in the teacher's own space, for the teacher's mask decoder."""
+"""A student as the image encoder of a SAM teacher's mask decoder, with features in the teacher's own space."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from .teachers.checkpoint import load_strict
 from .teachers.preprocess import check_frames
 from .teachers.resample import resize_grey
 
-__all__ = ["SplicedStudent", "StudentPromptNetwork"]
+__all__ = ["StudentForSam", "StudentPromptNetwork"]
 
 FORMAT = "monai_agglo student with a teacher's space"
 GREY = 128
-"""Padding of the student's square in 8 bits, as in its training."""
+"""Padding value of the student's square in 8 bits, as in training."""
 
 
-class SplicedStudent(nn.Module):
-    """A student that answers as a teacher of the SAM family does, called alike: frames in, features and place out.
+class StudentForSam(nn.Module):
+    """A student with the interface of a teacher of the SAM family: frames in, features and affine out.
 
-    The student's fused map is brought to the teacher's whole grid and projected there, as in training; ``inverse``
-    undoes the normalisation of the targets, which is an affine map whatever its kind, as one 1x1 convolution.
+    The fused map is resampled to the teacher's grid and projected there, as in training; ``inverse`` undoes the target
+    normalisation (affine for all kinds) as one 1x1 convolution.
 
     Args:
         teacher: name, ``litemedsam``, ``medsam`` or ``mobilesam``.
         student: options of the :class:`~.student.StudentEncoder`.
         projector: one of :data:`~.projectors.PROJECTORS`, as in the distillation.
-        hidden: of the projector.
-        project_at: of the projector.
+        hidden: hidden channels of the projector.
+        project_at: see :class:`~.student_heads.StudentWithHeads`.
         size: side of the student's square input, in pixels.
 
     Attributes:
         options: the arguments above, as plain JSON.
-        random_weights: whether no weights have been loaded, or they were distilled from random ones.
+        random_weights: whether the weights are random, or were distilled from random ones.
 
     Raises:
         ValueError: for an unknown teacher or projector.
     """
 
     weights_file = None
-    """A teacher's decoder comes from its own file; a student's does not."""
+    """None: the decoder is not in the student's file."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class SplicedStudent(nn.Module):
             Features (B, C, grid, grid) in the teacher's space, their affine to the frame and the valid-area mask.
 
         Raises:
-            FrameError: for frames that hold nothing to encode.
+            FrameError: for invalid frames.
         """
         check_frames(frames)
         shape, size = (int(frames.shape[2]), int(frames.shape[3])), self.size
@@ -101,7 +101,7 @@ class SplicedStudent(nn.Module):
 
         Args:
             path: the file.
-            card: what is to be said about it, plain JSON.
+            card: facts about the student, plain JSON.
 
         Returns:
             The file.
@@ -111,8 +111,8 @@ class SplicedStudent(nn.Module):
         return write_weights(path, self.state_dict(), {**facts, **(card or {})})
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> tuple[SplicedStudent, dict[str, Any]]:
-        """Read what :meth:`write` wrote.
+    def read(cls, path: str | os.PathLike) -> tuple[StudentForSam, dict[str, Any]]:
+        """Read a file of :meth:`write`.
 
         Args:
             path: the file.
@@ -121,18 +121,18 @@ class SplicedStudent(nn.Module):
             The student, in evaluation mode, and its card.
 
         Raises:
-            FileNotFoundError: when there is no such file.
-            CheckpointError: when it is none of these.
+            FileNotFoundError: if the file does not exist.
+            CheckpointError: for a file of another format.
         """
         state, card = read_weights(path, FORMAT)
-        spliced = cls(**{key: card[key] for key in ("teacher", "student", "projector", "hidden", "project_at", "size")})
-        load_strict(spliced, state, str(path))
-        spliced.random_weights = bool(card.get("random"))
-        return spliced, card
+        student = cls(**{key: card[key] for key in ("teacher", "student", "projector", "hidden", "project_at", "size")})
+        load_strict(student, state, str(path))
+        student.random_weights = bool(card.get("random"))
+        return student, card
 
 
 def _scaled(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Whole grey levels, scaled as the student's data set does: areas are averaged, enlarging is linear."""
+    """Round to grey levels and resize as in the student's data set: area averaging down, linear up."""
     grey = frames.detach().float().clamp(0, 1) * 255
     if size[0] < frames.shape[2] or size[1] < frames.shape[3]:
         return resize_grey(grey.round(), size, "cv2_area")
@@ -140,17 +140,17 @@ def _scaled(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 class StudentPromptNetwork(PromptNetwork):
-    """A SAM teacher's prompts and mask decoder on a student, as one tensor in and one out.
+    """A student with a SAM teacher's prompts and mask decoder, as one tensor in and one out.
 
     Args:
-        name: of the teacher whose space the student speaks.
-        options: further ones of :class:`SplicedStudent`.
+        name: teacher of the student's feature space.
+        options: further options of :class:`StudentForSam`.
 
     Raises:
-        ValueError: for a teacher that takes no prompts, or whose decoder reads more than its last features.
+        ValueError: for a teacher without prompts, or with a decoder that reads several feature levels.
     """
 
     def __init__(self, name: str = "litemedsam", **options: Any) -> None:
         if name == "medsam2":
             raise ValueError("the decoder of medsam2 reads finer features too, which a student has not: use another")
-        super().__init__(name, SplicedStudent(name, **options))  # type: ignore[arg-type]
+        super().__init__(name, StudentForSam(name, **options))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmark import interleave as turns
-from experiments.benchmark.interleave import Candidate, take_turns
+from experiments.benchmark.interleave import Candidate, measure_interleaved
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def candidate(name, log, repeats=3, threads=1, **options):
 
 def test_candidates_take_turns(tmp_path):
     log, said = tmp_path / "log", []
-    rows = take_turns([candidate("a", log), candidate("b", log, repeats=2)], 60, said.append)
+    rows = measure_interleaved([candidate("a", log), candidate("b", log, repeats=2)], 60, said.append)
     calls = log.read_text().split()
     assert Counter(calls) == {"a": 3, "b": 2}
     assert calls[:4] == ["a", "b", "b", "a"], "each round has every one, and another one begins"
@@ -29,7 +29,7 @@ def test_candidates_take_turns(tmp_path):
 
 
 def test_summary_is_of_a_unit_and_names_threads(tmp_path):
-    rows = take_turns([candidate("a", tmp_path / "log", pause=0.05, threads=2)], 60, print)
+    rows = measure_interleaved([candidate("a", tmp_path / "log", pause=0.05, threads=2)], 60, print)
     found = rows[0].summary()
     assert 25 <= found["ms"] < 2000 and found["per_s"] == pytest.approx(1000 / found["ms"])
     assert found["ms_quartiles"][0] <= found["ms"] <= found["ms_quartiles"][1]
@@ -38,7 +38,7 @@ def test_summary_is_of_a_unit_and_names_threads(tmp_path):
 
 def test_short_cases_are_repeated_within_a_repeat(tmp_path):
     log = tmp_path / "log"
-    (row,) = take_turns([candidate("a", log, repeats=1, pause=0.02, once=False)], 60, print)
+    (row,) = measure_interleaved([candidate("a", log, repeats=1, pause=0.02, once=False)], 60, print)
     assert 1 < row.repeats[0]["calls"] <= 64
     assert len(log.read_text().split()) == 2 + row.repeats[0]["calls"], "two warm it up"
 
@@ -47,7 +47,7 @@ def test_short_cases_are_repeated_within_a_repeat(tmp_path):
 def test_peak_memory_is_a_case_s_own(tmp_path):
     ballast = bytearray(300 << 20)  # of this process: not inherited
     ballast[::4096] = b"\1" * len(ballast[::4096])
-    small, large = take_turns(
+    small, large = measure_interleaved(
         [candidate("small", tmp_path / "log"), candidate("large", tmp_path / "log", ballast_mb=100)], 60, print
     )
     assert small.summary()["peak_mb"] < 100
@@ -64,17 +64,17 @@ def test_peak_memory_is_a_case_s_own(tmp_path):
 )
 def test_a_failure_gets_its_reason_and_the_others_go_on(tmp_path, when, reason):
     broken = Candidate("broken", "bench_cases:broken", {"when": when})
-    rows = take_turns([broken, candidate("a", tmp_path / "log")], 60, print)
+    rows = measure_interleaved([broken, candidate("a", tmp_path / "log")], 60, print)
     assert rows[0].summary() == {"reason": reason}
     assert rows[1].summary()["repeats"] == 3
 
 
 def test_when_the_time_is_over_two_repeats_are_enough(tmp_path):
-    (row,) = take_turns([candidate("a", tmp_path / "log", repeats=50)], 0, print)
+    (row,) = measure_interleaved([candidate("a", tmp_path / "log", repeats=50)], 0, print)
     assert len(row.repeats) == 2
 
 
 def test_a_candidate_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "LONGEST_S", 2)
-    rows = take_turns([candidate("a", tmp_path / "log", pause=60)], 60, print)
+    rows = measure_interleaved([candidate("a", tmp_path / "log", pause=60)], 60, print)
     assert rows[0].summary() == {"reason": "it exceeded the time limit of 2 s"}

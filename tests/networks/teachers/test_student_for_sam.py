@@ -12,7 +12,7 @@ from monai_agglo.data.student_dataset import fit_to_square
 from monai_agglo.engines import Learner
 from monai_agglo.handlers import PromptStudentLoader
 from monai_agglo.losses import TargetSpace
-from monai_agglo.networks import SplicedStudent, StudentEncoder, StudentPromptNetwork, read_student
+from monai_agglo.networks import StudentEncoder, StudentForSam, StudentPromptNetwork, read_student
 from monai_agglo.networks.sam_decoder import PromptSegmenter, SamDecoder
 from monai_agglo.networks.student_heads import StudentOutput
 from monai_agglo.networks.teachers import CheckpointError, teacher_class
@@ -69,7 +69,7 @@ def test_the_teacher_s_own_features_give_the_teacher_s_masks(kind, teacher, publ
     """Normalised, written, read, the normalisation undone, decoded: nothing is lost on the way."""
     _, space = distilled(tmp_path, teacher, kind)
     path = export_student(tmp_path, tmp_path / "s.safetensors", keep="litemedsam")
-    spliced, card = SplicedStudent.read(path)
+    spliced, card = StudentForSam.read(path)
     assert card["kept"] == "litemedsam" and not spliced.random_weights
     live, frame, output = teacher
     targets = space({"litemedsam": output.features})
@@ -84,7 +84,7 @@ def test_the_teacher_s_own_features_give_the_teacher_s_masks(kind, teacher, publ
 @pytest.mark.parametrize("shape", [(100, 120), (384, 512), (512, 300), (256, 256), (90, 256)])
 def test_it_sees_what_it_was_trained_on(shape, picture):
     """The same square as the data set makes, to a grey level, padding included."""
-    spliced, seen = SplicedStudent("litemedsam", OPTIONS), []
+    spliced, seen = StudentForSam("litemedsam", OPTIONS), []
     spliced.heads.student.encode = lambda image, encode=spliced.heads.student.encode: (
         seen.append(image),
         encode(image),
@@ -137,7 +137,7 @@ def test_mistakes_are_one_sentence(teacher, published, tmp_path):
         read_student(path)
     plain = export_student(tmp_path, tmp_path / "plain.safetensors")
     with pytest.raises(CheckpointError, match="with a teacher's space: export"):
-        SplicedStudent.read(plain)
+        StudentForSam.read(plain)
     with pytest.raises(ValueError, match="finer features"):
         StudentPromptNetwork("medsam2")
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
