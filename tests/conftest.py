@@ -5,6 +5,38 @@ from pathlib import Path
 
 import pytest
 
+SLOW = (
+    "bundle/test_exporting.py",
+    "bundle/test_pack.py::test_runs_alone",
+    "bundles/test_agglo_distill.py",
+    "bundles/test_decoder_stage.py",
+    "bundles/test_evaluate.py::test_two_processes",
+    "bundles/test_resume.py",
+    "bundles/test_splice.py",
+    "bundles/test_teacher_bundles.py",
+    "bundles/test_vfss_seg.py",
+    "distill/test_agglomerate.py::test_killed_and_resumed_gives_the_same_student",
+    "engines/test_student_cost.py",
+    "experiments/agglo_study/test_study_runner.py",
+    "experiments/benchmark/test_bench_r",
+    "handlers/test_run_tracker.py",
+    "label/",
+    "losses/balancers/test_ranks.py::test_two_processes_are_one",
+    "networks/teachers/test_teacher_parity.py",
+    "node/test_segmenting.py",
+    "prediction/many/",
+    "prediction/test_bundle_graph.py",
+    "prediction/test_predict_shared.py",
+    "prediction/test_predict_streams.py::test_killed_before_the_last_step",
+    "prediction/runtimes/test_runtimes.py::test_processor_without_wide_vectors",
+    "test_docs.py",
+    "test_malloc.py::test_freed_pages_are_reused",
+    "test_notebook.py",
+    "test_wheel.py",
+)
+"""Beginnings of the names of slow tests: several processes, whole trainings, servers, real weights, the documentation.
+The core suite, ``pytest -m "not slow"``, leaves them out."""
+
 SHARED = Path(os.environ.get("AGGLO_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 
@@ -37,3 +69,10 @@ def shared_dicom():
     if not (folder / "MANIFEST.tsv").is_file():
         pytest.skip(f"no {folder} here (set AGGLO_SHARED)")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the slow tests."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

@@ -14,8 +14,6 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "monai", "ignite", "mlflow", "timm", "transformers")
 LARGEST_MB = 1000
 
-pytestmark = pytest.mark.slow
-
 
 def run(*command, **more):
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
