@@ -62,6 +62,8 @@ def render_page(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
             load = suite["load_average_before"]
             state = f"Began {suite['started']}, took {suite['minutes']:.1f} minutes"
             state += "." if load is None else f"; load average of the computer before it: {load:.1f}."
+            own = suite.get("computer", machine)
+            state += "" if own == machine else f" On another computer: {own['processor']}, {own['cores']} cores."
             parts += [f"## {heading}", suite["what"], state, *tables(suite)]
             parts += [f"![{heading}]({plot})" for plot in plots if plot.startswith(f"bench_{name}")]
     return "\n\n".join(parts) + "\n"

@@ -136,7 +136,7 @@ def bench(
             failed[name] = result["error"]
             log(f"{name}: {result['error']}")
             continue
-        report["suites"][name] = result | {"fingerprint": mark, "command": command}
+        report["suites"][name] = result | {"fingerprint": mark, "command": command, "computer": computer()}
         _write(path, report["suites"], quick)
     return BenchReport(path, failed, tuple(missing))
 
@@ -172,8 +172,9 @@ def _write(
     path: Path, suites: dict[str, Any], quick: bool,
     machine: dict[str, Any] | None = None, software: dict[str, str] | None = None,
 ) -> None:  # fmt: skip
-    machine, found = machine or computer(), figures(suites)
     suites = {name: suites[name] for name in SUITES if name in suites}
+    headline = suites.get("end_to_end", next(iter(suites.values()), {}))
+    machine, found = headline.get("computer") or machine or computer(), figures(suites)
     commands = list(dict.fromkeys(suite["command"] for suite in suites.values()))
     report = {
         "computer": machine,
@@ -217,6 +218,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         assert isinstance(report["suites"], dict)
+        for suite in report["suites"].values():  # files of before name one computer for all
+            suite.setdefault("computer", report["computer"])
     except (ValueError, KeyError, TypeError, AssertionError):
         raise ValueError(f"{path} is no file of this benchmark; give another --output") from None
     return report

@@ -52,6 +52,13 @@ def bench_table(report: dict[str, Any]) -> str:
         f"Measured on {machine['cores']} cores of {machine['processor']} ({machine['instructions']}), {sizes}, default "
         f"`vfss_seg`, {report['data']}. Encoders: {report['encoder_ratio_is'] or 'not measured'}."
     )
+    elsewhere = {
+        name: suite["computer"]
+        for name, suite in report.get("suites", {}).items()
+        if suite.get("computer", machine) != machine
+    }
+    for name, own in elsewhere.items():
+        origin += f" Suite `{name}`: {own['cores']} cores of {own['processor']} ({own['instructions']})."
     lines += ["", origin, "", f"Measured by `{report['command']}`."]
     return "\n".join(lines)
 
