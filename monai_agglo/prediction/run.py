@@ -26,7 +26,6 @@ from monai_agglo.outputs import SUMMARY, check_output, result_folder
 from monai_agglo.pictures.contact_sheet import pick_frames, write_contact_sheet
 from monai_agglo.pictures.overlay import OverlayVideo
 
-from .dicom_results import DicomResults
 from .mask_store import MaskStore
 from .options import PredictOptions
 from .record import cine_lines, cine_record, cine_warnings, known_facts
@@ -254,8 +253,12 @@ def segment_case(case: Case, place: Callable[[Cine], Path], job: PredictJob, lab
     source = case.paths[0] if len(case.paths) == 1 else list(case.paths)
     options = job.options
     cine = open_cine(source, any_modality=options.any_modality)
-    dicom = DicomResults(options.dicom_seg, options.dicom_overlay, options.keep_identity)
-    reference = dicom.reference(case.paths, cine.shape[2])
+    reference = None
+    if options.dicom:
+        from .dicom_results import DicomResults  # highdicom and more, for those who ask for it
+
+        dicom = DicomResults(options.dicom_seg, options.dicom_overlay, options.keep_identity)
+        reference = dicom.reference(case.paths, cine.shape[2])
     segmenter, check = job.ready()
     target = place(cine)
     limits = segmenter.intensity_range(cine)
