@@ -47,7 +47,7 @@ def test_a_cine_of_the_pacs(cine, tmp_path):
     assert nibabel.load(seen).header["pixdim"][3] == pytest.approx(float(source.FrameTime), rel=1e-3)
     where = {"bundle_root": str(packed), "dataset_dir": str(cine), "output_dir": str(tmp_path / "alone")}
     config = str(packed / "configs" / "inference.json")
-    monai.bundle.run(config_file=config, logging_file=False, device="cpu", overlay=False, **where)
+    monai.bundle.run(config_file=config, logging_file=False, device="cpu", overlay=False, in_label=False, **where)
     (path,) = Path(where["output_dir"]).rglob("*.nii.gz")
     wanted = flatten(np.asarray(nibabel.load(path).dataobj), axis=-1)
     labels = on_grid(image, SimpleITK.ReadImage(str(cine)))
